@@ -1,1 +1,2 @@
-fn main(){}
+//! The server and command line.
+fn main() {}

@@ -1,1 +1,2 @@
-fn main(){}
+//! The offline verifier.
+fn main() {}

@@ -1,0 +1,73 @@
+//! Clock and entropy: the only wall clock and the only source of randomness in the program.
+//!
+//! Everything above takes them as traits, so that tests can set the time and repeat a run. The system clock answers
+//! twice: the wall clock, which an operator or an attacker can move, and the boot-time clock, which only runs forward
+//! and also counts while the machine is suspended; a jump between the two refuses appends (docs/spec/01, time).
+
+use rand::Rng;
+
+use crate::spec::ids::Timestamp;
+
+/// Two readings of time taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// The wall clock.
+    pub wall: Timestamp,
+    /// Microseconds since boot, suspension included; never decreases while the machine is up.
+    pub boot: u64,
+}
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Reads both clocks.
+    fn read(&self) -> Reading;
+
+    /// The wall clock alone.
+    fn now(&self) -> Timestamp {
+        self.read().wall
+    }
+}
+
+/// Gives unpredictable bytes.
+pub trait Entropy: Send + Sync {
+    /// Fills `bytes` from a cryptographically secure generator.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+impl dyn Entropy + '_ {
+    /// An array of fresh random bytes.
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes);
+        bytes
+    }
+}
+
+/// The operating system's clocks and generator.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct System;
+
+impl Clock for System {
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    fn read(&self) -> Reading {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let wall = Timestamp(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX));
+        Reading { wall, boot: boot_time_micros() }
+    }
+}
+
+#[allow(unsafe_code, reason = "clock_gettime has no safe wrapper in std")]
+fn boot_time_micros() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid, writable timespec for the duration of the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000
+}
+
+impl Entropy for System {
+    /// A thread-local ChaCha generator, seeded and reseeded by the operating system.
+    #[allow(clippy::disallowed_methods, reason = "the one place that makes randomness")]
+    fn fill(&self, bytes: &mut [u8]) {
+        rand::rng().fill_bytes(bytes);
+    }
+}

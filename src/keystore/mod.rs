@@ -1,0 +1,217 @@
+//! The key store: who a handle is, and the keys that open what is sealed about them (docs/spec/08-erasure.md).
+//!
+//! ```text
+//! epoch key        in the vault, never in a database and never in a backup with it
+//!   └ epoch master   one row, wrapped by the epoch key
+//!       └ bucket keys  one of 4,096 per subject: first 12 bits of HMAC(bucket-hash key, ledger ‖ 1 ‖ subject id)
+//!           ├ subject keys   (handle, category, generation), wrapped by the bucket key
+//!           └ identity rows  HMAC(bucket key, subject id) → sealed {handle, subject id}
+//! ```
+//!
+//! Every wrap binds ledger, bucket, handle, category, generation, epoch and state as AAD, so rows cannot be swapped.
+//! This layer never sees an event or a ciphertext of the ledger, and the ledger's store never sees a key: one dump,
+//! one backup, one bug must not hold both. An unknown key is an error, never "erased": only a fence says erased.
+
+pub mod error;
+pub mod vault;
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+pub use error::KeyStoreError;
+
+use crate::spec::ids::{Category, Handle, LedgerId, SubjectId};
+use crate::spec::seal::SubjectKey;
+
+/// Identifies an erasure request: random, no personal data.
+pub type RequestId = uuid::Uuid;
+
+/// A person and a purpose for which a key is wanted.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The caller's id for the person.
+    pub subject: SubjectId,
+    /// The category of the data.
+    pub category: Category,
+}
+
+/// The names of one subject key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeyRef {
+    /// The data subject.
+    pub handle: Handle,
+    /// The category.
+    pub category: Category,
+    /// From 1; grows when an erased category of a living subject is opened again.
+    pub generation: u32,
+}
+
+/// Why no key is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Erased: a fence or a suppression row says so. Carries the request where it is known (not by suppression).
+    #[error("erased")]
+    Erased(Option<RequestId>),
+    /// An erasure is under way.
+    #[error("being erased")]
+    Erasing(RequestId),
+    /// Restricted (GDPR Art. 18): kept, not to be opened.
+    #[error("restricted")]
+    Restricted,
+    /// No such key and no fence: lost, or of another key store. Never to be read as erased.
+    #[error("key unavailable")]
+    Unavailable,
+}
+
+/// A subject key on loan. While any lease lives, a fence waits: hold it for one seal or open, never across a wait.
+pub struct KeyLease {
+    key: Box<dyn Deref<Target = SubjectKey>>,
+}
+
+impl KeyLease {
+    /// For engines: wraps whatever guards the key.
+    pub fn new(guard: impl Deref<Target = SubjectKey> + 'static) -> Self {
+        Self { key: Box::new(guard) }
+    }
+}
+
+impl Deref for KeyLease {
+    type Target = SubjectKey;
+    fn deref(&self) -> &SubjectKey {
+        &self.key
+    }
+}
+
+/// What a subject id leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// Known, with its handle (whose state may be erasing).
+    Known(Handle),
+    /// The id belongs to an erased person (suppression row); leads nowhere else.
+    Erased,
+    /// Never seen.
+    Unknown,
+}
+
+/// The state of a subject as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubjectState {
+    /// Keys live.
+    Active,
+    /// Fenced, keys not yet destroyed.
+    Erasing(RequestId),
+    /// Keys and identity destroyed.
+    Erased(RequestId),
+    /// No row: never seen here, or lost.
+    Unknown,
+}
+
+/// What one erasure order covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErasureOrder {
+    /// The request.
+    pub request: RequestId,
+    /// The data subject.
+    pub handle: Handle,
+    /// Only these categories; `None`: the whole subject with its identity, and categories never seen.
+    pub categories: Option<Vec<Category>>,
+}
+
+/// A durable fence, as the sequencer and the saga need it at start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// What is fenced.
+    pub order: ErasureOrder,
+    /// Whether the keys are already destroyed.
+    pub destroyed: bool,
+}
+
+/// What was destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Destroyed {
+    /// Subject keys deleted.
+    pub keys: u64,
+    /// Identity rows deleted (0 when only categories were erased).
+    pub identities: u64,
+}
+
+/// The key store of all ledgers of one data directory.
+///
+/// Every write is durable (synced) when its method returns, unless said otherwise. Methods block; call them from a
+/// thread that may. All may be called from many threads at once.
+pub trait KeyStore: Send + Sync {
+    /// Creates the rows and vault keys of a new ledger. Repeating it for a ledger that exists changes nothing.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if store or vault cannot be written.
+    fn create_ledger(&self, ledger: LedgerId) -> Result<(), KeyStoreError>;
+
+    /// Finds or mints handle and key for each wanted pair. New keys are durable before this returns (group commit:
+    /// concurrent calls share one synced write); one subject asked for by two callers gets one handle.
+    ///
+    /// The answer has the order of `wanted`; a refused pair mints nothing.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store or vault fails as a whole.
+    fn provision(&self, ledger: LedgerId, wanted: &[Wanted]) -> Result<Vec<Result<KeyRef, Refusal>>, KeyStoreError>;
+
+    /// Finds or mints the handle alone, without any key: for actors and for streams named by handle. Durable.
+    ///
+    /// # Errors
+    /// As [`KeyStore::provision`].
+    fn provision_handle(&self, ledger: LedgerId, subject: &SubjectId) -> Result<Result<Handle, Refusal>, KeyStoreError>;
+
+    /// Lends a key. Checks the fences now, whatever a cache holds.
+    ///
+    /// # Errors
+    /// The inner [`Refusal`] is an answer; [`KeyStoreError`] if the store fails.
+    fn key(&self, ledger: LedgerId, key: &KeyRef) -> Result<Result<KeyLease, Refusal>, KeyStoreError>;
+
+    /// Looks a person up by the caller's id. Mints nothing.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn resolve(&self, ledger: LedgerId, subject: &SubjectId) -> Result<Resolution, KeyStoreError>;
+
+    /// The state of a subject.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn state(&self, ledger: LedgerId, handle: Handle) -> Result<SubjectState, KeyStoreError>;
+
+    /// The live keys of a subject, by name.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn keys_of(&self, ledger: LedgerId, handle: Handle) -> Result<Vec<KeyRef>, KeyStoreError>;
+
+    /// T1: fences subjects durably (one write for all), waits until every lease that was out has come back, and drops
+    /// cached keys. Afterwards no key of theirs is lent and none is minted. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the fence could not be made durable; nothing is fenced then.
+    fn fence(&self, ledger: LedgerId, orders: &[ErasureOrder]) -> Result<(), KeyStoreError>;
+
+    /// Deletes subject keys, and for whole subjects the identity and handle rows and writes the suppression row, in
+    /// one atomic write that also moves the applied mark to `mark` (the leaf index of `erasure.requested`). Only
+    /// fenced orders are accepted. Repeating it changes nothing and answers zeros.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if an order is not fenced or the write fails; then nothing is destroyed.
+    fn destroy(&self, ledger: LedgerId, orders: &[ErasureOrder], mark: u64) -> Result<Destroyed, KeyStoreError>;
+
+    /// All fences of a ledger, for start-up.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn fences(&self, ledger: LedgerId) -> Result<Vec<Fence>, KeyStoreError>;
+
+    /// The leaf index of the last erasure applied, or `None`.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn applied(&self, ledger: LedgerId) -> Result<Option<u64>, KeyStoreError>;
+
+    /// The vault that holds this store's epoch keys.
+    fn vault(&self) -> &Arc<dyn vault::Vault>;
+}

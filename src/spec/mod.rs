@@ -1,0 +1,8 @@
+//! L0, the pure layer: formats, hashing, proofs, sealing, verification. No I/O, no clock, no randomness, no async.
+//!
+//! It mirrors `docs/spec/` chapter by chapter, and everything in it builds without RocksDB, tokio and actix: the offline
+//! verifier is this layer and a command line.
+
+pub mod encoding;
+pub mod ids;
+pub mod seal;
