@@ -4,5 +4,9 @@
 //! verifier is this layer and a command line.
 
 pub mod encoding;
+pub mod event;
+pub mod hash;
 pub mod ids;
+pub mod keys;
 pub mod seal;
+pub mod signature;
