@@ -1,0 +1,6 @@
+//! The pure layer: formats, hashes, proofs and signatures. No I/O, no clock, no randomness, no async.
+//!
+//! One module per chapter of `docs/spec/`; everything that the offline verifier needs is here.
+
+pub mod hash;
+pub mod merkle;
