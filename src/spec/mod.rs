@@ -4,3 +4,4 @@
 
 pub mod hash;
 pub mod merkle;
+pub mod tiles;
