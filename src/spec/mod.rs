@@ -2,6 +2,7 @@
 //!
 //! One module per chapter of `docs/spec/`; everything that the offline verifier needs is here.
 
+pub mod edge;
 pub mod hash;
 pub mod merkle;
 pub mod tiles;
