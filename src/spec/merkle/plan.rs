@@ -130,7 +130,8 @@ pub fn consistency_plan(from: u64, to: u64) -> Result<ProofPlan, BoundsError> {
     })
 }
 
-/// `PROOF(from, D[0:to])` (RFC 6962 §2.1.2). Empty if the sizes are equal or `from` is 0: every tree extends the empty one.
+/// `PROOF(from, D[0:to])` (RFC 6962 §2.1.2). Empty if the sizes are equal or `from` is 0; the
+/// latter proves nothing, and the verifier says so.
 ///
 /// # Errors
 /// [`BuildError::Bounds`] if `from` exceeds `to`, and those of [`ProofPlan::read`].
