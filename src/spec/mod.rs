@@ -5,4 +5,5 @@
 pub mod edge;
 pub mod hash;
 pub mod merkle;
+pub mod note;
 pub mod tiles;
