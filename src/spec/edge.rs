@@ -7,8 +7,8 @@
 //!
 //! Invariants: the nodes of a tile stand in the order in which they completed (a leaf, then the parents that it completes),
 //! so that the place of each follows from its level and index; a tile that filled never changes. Tiles are shared, and a
-//! clone is a few reference counts: publish one after each commit. The first append after that copies the partial tile that
-//! it touches, 16 KiB at most.
+//! clone of a drained edge is a few reference counts: publish one after each commit. The first append after that copies the
+//! partial tile that it touches, 16 KiB at most.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
