@@ -7,7 +7,8 @@
 //! ```
 //!
 //! It is the text of a signed note ([`super::note`]) under a key that has the origin as its name. Exactly three lines:
-//! extension lines, which the specification permits but advises against, are refused, since nothing here could audit them.
+//! extension lines, which the specification permits but advises against, are refused, since nothing here could audit
+//! them.
 //! IMPORTANT: a log never signs two roots for one size. Nothing pure can see to that: the sequencer does.
 
 use std::fmt;
@@ -101,8 +102,9 @@ impl Checkpoint {
     }
 }
 
-/// Reads the checkpoint of `origin` and verifies its signatures against `keys`, those of the log and of known witnesses, by
-/// the rules of [`super::note::open`]. A signature of type Ed25519 by a key named as the origin must be among them.
+/// Reads the checkpoint of `origin` and verifies its signatures against `keys`, those of the log and of known
+/// witnesses, by the rules of [`super::note::open`]. A signature of type Ed25519 by a key named as the origin must be
+/// among them.
 ///
 /// # Errors
 /// [`CheckpointError`] says what is wrong.

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! File ending `.tlog-proof`. The extra data is not authenticated by the format: ours is the event header, of which the
-//! caller computes the leaf hash that it then proves. Reading is strict, so that a proof is written again byte for byte.
+//! caller computes the leaf hash that it then proves. Reading is strict, so that a proof is written again byte for
+//! byte.
 
 use std::fmt;
 use std::str::FromStr;
@@ -72,8 +73,8 @@ pub enum TlogProofError {
 }
 
 impl TlogProof {
-    /// Checks that `leaf`, a leaf hash, is at the index of the proof in the log `origin`, whose checkpoint keys and known
-    /// witnesses are `keys`. Gives the checkpoint, so that the caller can ask for enough witnesses.
+    /// Checks that `leaf`, a leaf hash, is at the index of the proof in the log `origin`, whose checkpoint keys and
+    /// known witnesses are `keys`. Gives the checkpoint, so that the caller can ask for enough witnesses.
     ///
     /// # Errors
     /// [`TlogProofError::Checkpoint`] and [`TlogProofError::Inclusion`].

@@ -161,8 +161,8 @@ pub fn range_plan(first: u64, count: u64, size: u64) -> Result<ProofPlan, Bounds
 }
 
 /// The roots, from left to right, of the maximal subtrees of the tree that hold none of the leaves
-/// `first .. first+count`: with those leaves they give the root. Of all leaves the proof is empty, of one leaf it is the
-/// inclusion proof in another order.
+/// `first .. first+count`: with those leaves they give the root. Of all leaves the proof is empty, of one leaf it is
+/// the inclusion proof in another order.
 ///
 /// # Errors
 /// [`BuildError::Bounds`] if the range is empty or leaves the tree, and those of [`ProofPlan::read`].

@@ -57,8 +57,9 @@ pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root
 /// (RFC 9162 §2.1.4.2). Of equal sizes the proof is empty and the roots must be equal.
 ///
 /// # Errors
-/// [`VerifyError`] says what is wrong. IMPORTANT: an empty old tree is an error too. Every tree extends it, so that no proof
-/// would say anything about `root_to`: a caller that begins with the empty tree has to decide on its own to trust that root.
+/// [`VerifyError`] says what is wrong. IMPORTANT: an empty old tree is an error too. Every tree extends it, so that no
+/// proof would say anything about `root_to`: a caller that begins with the empty tree has to decide on its own to trust
+/// that root.
 pub fn verify_consistency(
     from: u64,
     to: u64,
@@ -116,8 +117,8 @@ struct Rebuild<'a> {
 }
 
 impl Rebuild<'_> {
-    /// Visits the subtrees from left to right, which is the order of the proof. `None` when the proof is used up. No deeper
-    /// than the tree, 64 levels.
+    /// Visits the subtrees from left to right, which is the order of the proof. `None` when the proof is used up. No
+    /// deeper than the tree, 64 levels.
     fn root_of(&mut self, span: Span) -> Option<Hash> {
         let end = self.first + self.leaves.len() as u64;
         if span.end() <= self.first || end <= span.start() {
@@ -138,8 +139,8 @@ impl Rebuild<'_> {
 
 /// The way from a node up to the root: on which side each sibling is.
 ///
-/// Up to the height where the paths of this leaf and of the last leaf meet, the bits of the index tell; above it the node
-/// is on the right edge, where there are left siblings only, one for each set bit left.
+/// Up to the height where the paths of this leaf and of the last leaf meet, the bits of the index tell; above it the
+/// node is on the right edge, where there are left siblings only, one for each set bit left.
 struct Path {
     index: u64,
     level: u32,

@@ -280,7 +280,8 @@ impl SignerKey {
         &self.verifier
     }
 
-    /// Its signature of `text`. Whether that may be the text of a note is for [`Note::sign`](super::Note::sign) to check.
+    /// Its signature of `text`. Whether that may be the text of a note is for [`Note::sign`](super::Note::sign) to
+    /// check.
     pub(super) fn sign(&self, text: &str) -> NoteSignature {
         let signature = self.key.sign(text.as_bytes()).to_vec();
         NoteSignature {

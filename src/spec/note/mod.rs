@@ -6,10 +6,10 @@
 //! — <key name> base64(4-byte key id ‖ signature)
 //! ```
 //!
-//! What is signed is the text with its final newline and without the empty line. A [`Note`] is read strictly, so that it is
-//! written again byte for byte; it is not verified. [`open`] verifies. Signature types: Ed25519 (0x01), and timestamped
-//! Ed25519 cosignatures (0x04, c2sp.org/tlog-cosignature), which are verified but not made here. Others are ignored as
-//! unknown keys are.
+//! What is signed is the text with its final newline and without the empty line. A [`Note`] is read strictly, so that
+//! it is written again byte for byte; it is not verified. [`open`] verifies. Signature types: Ed25519 (0x01), and
+//! timestamped Ed25519 cosignatures (0x04, c2sp.org/tlog-cosignature), which are verified but not made here. Others are
+//! ignored as unknown keys are.
 
 mod key;
 
@@ -103,8 +103,8 @@ pub enum NoteError {
 
 /// Reads a note and verifies it against the keys that the caller trusts.
 ///
-/// Signatures by unknown keys are ignored: any other name, or another id. Every signature by a known key must verify, else
-/// the whole note is rejected; and there must be one.
+/// Signatures by unknown keys are ignored: any other name, or another id. Every signature by a known key must verify,
+/// else the whole note is rejected; and there must be one.
 ///
 /// # Errors
 /// [`NoteError`] says what is wrong.
