@@ -12,12 +12,15 @@ step() {
     "$@" || die "check failed: $name, after $(duration $((SECONDS - start)))"
     times+=("$name $(duration $((SECONDS - start)))")
     say "${times[-1]}"
+    echo
 }
 
 # The offline verifier must build from the pure layer alone.
 verifier_is_pure() {
-    local seen
-    seen=$(cargo tree --no-default-features -e normal --prefix none | grep -E '^(librocksdb-sys|tokio|actix-[a-z]+|rand) ' | sort -u) || return 0
+    local tree seen
+    tree=$(cargo tree --no-default-features -e normal --prefix none) || return
+    seen=$(grep -E '^(librocksdb-sys|tokio|actix-[a-z]+|rand) ' <<<"$tree" | sort -u)
+    [[ -n $seen ]] || return 0
     printf 'without the feature `server`, oubliette must not depend on:\n%s\n' "$seen" >&2
     return 1
 }
@@ -29,4 +32,4 @@ step verifier-purity verifier_is_pure
 step verifier-build cargo build --no-default-features --bin oubliette-verify
 step verifier-tests cargo test --no-default-features --lib --bin oubliette-verify
 step tests make --no-print-directory test
-say "check passed in $(duration $SECONDS): $(IFS=,; echo "${times[*]}")"
+say "check passed in $(duration $SECONDS): $(printf '%s, ' "${times[@]}" | sed 's/, $//')"
