@@ -411,7 +411,7 @@ mod checker {
 
     #[test]
     fn an_unknown_module_needs_a_place_in_the_table() {
-        assert_eq!(in_file("helpers.rs", "").len(), 1);
+        assert_eq!(in_file("utils.rs", "").len(), 1);
         assert_eq!(in_file("bin/other.rs", "").len(), 1);
     }
 
