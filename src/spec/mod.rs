@@ -3,10 +3,13 @@
 //! It mirrors `docs/spec/` chapter by chapter, and everything in it builds without RocksDB, tokio and actix: the offline
 //! verifier is this layer and a command line.
 
+pub mod edge;
 pub mod encoding;
 pub mod event;
 pub mod hash;
 pub mod ids;
 pub mod keys;
+pub mod merkle;
 pub mod seal;
 pub mod signature;
+pub mod tiles;
