@@ -10,6 +10,8 @@ pub mod hash;
 pub mod ids;
 pub mod keys;
 pub mod merkle;
+pub mod report;
 pub mod seal;
 pub mod signature;
+pub mod system;
 pub mod tiles;
