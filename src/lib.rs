@@ -6,4 +6,10 @@
 pub mod env;
 #[cfg(feature = "server")]
 pub mod keystore;
+#[cfg(feature = "server")]
+pub mod sequencer;
+#[cfg(feature = "server")]
+pub mod service;
 pub mod spec;
+#[cfg(feature = "server")]
+pub mod store;

@@ -1,2 +1,3 @@
 //! The server and command line.
+
 fn main() {}

@@ -1,2 +1,3 @@
 //! The offline verifier.
+
 fn main() {}

@@ -153,6 +153,11 @@ pub trait KeyStore: Send + Sync {
     ///
     /// # Errors
     /// [`KeyStoreError`] if the store or vault fails as a whole.
+    fn known(&self, ledger: LedgerId, wanted: &[Wanted]) -> Option<Vec<Result<KeyRef, Refusal>>> {
+        let _ = (ledger, wanted);
+        None
+    }
+
     fn provision(&self, ledger: LedgerId, wanted: &[Wanted]) -> Result<Vec<Result<KeyRef, Refusal>>, KeyStoreError>;
 
     /// Finds or mints the handle alone, without any key: for actors and for streams named by handle. Durable.

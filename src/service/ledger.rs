@@ -10,7 +10,7 @@ use crate::spec::event::{Body, BodyKind, Meta};
 use crate::spec::hash::Hash;
 use crate::spec::ids::{EventRef, LedgerName, Origin, StreamName};
 use crate::spec::keys::{AnnouncedKey, LEDGER_CREATED, LedgerCreated, Role};
-use crate::spec::note::SignerKey;
+use crate::spec::note::{KeyName, SignatureType, SignerKey, VerifierKey};
 use crate::spec::signature::{Kind, PublicKey, Signer, Verifier};
 use crate::store::LedgerRecord;
 
@@ -76,7 +76,9 @@ impl Ledger {
 
 /// A public key as a note key named by the origin.
 pub fn vkey(origin: &Origin, key: &PublicKey) -> String {
-    crate::spec::note::VerifierKey::ed25519(origin.as_str(), key).map(|key| key.to_string()).unwrap_or_default()
+    let name = origin.as_str().parse::<KeyName>();
+    let key = name.and_then(|name| VerifierKey::new(name, SignatureType::Ed25519, key.as_bytes()));
+    key.map(|key| key.to_string()).unwrap_or_default()
 }
 
 impl Service {
@@ -89,8 +91,8 @@ impl Service {
         self.keystore.create_ledger(record.id)?;
         let event = Signer::new(Kind::Header, keys.event).map_err(bad)?;
         let checkpoint_key = PublicKey::new(keys.checkpoint.verifying_key().as_bytes()).map_err(bad)?;
-        let checkpoint = SignerKey::new(record.origin.as_str(), keys.checkpoint)
-            .map_err(|error| Error::new(Code::KeyUnavailable, "the checkpoint key is not valid").caused_by(error))?;
+        let name = record.origin.as_str().parse().map_err(super::access::internal)?;
+        let checkpoint = SignerKey::new(name, keys.checkpoint);
         let ledger = Ledger {
             event_key: event.public().clone(),
             headers: Verifier::new(Kind::Header, event.public().clone()),

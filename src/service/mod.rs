@@ -4,7 +4,6 @@
 
 pub mod access;
 pub mod append;
-pub mod erase;
 pub mod error;
 pub mod guard;
 pub mod ledger;

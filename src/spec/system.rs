@@ -1,0 +1,378 @@
+//! Oubliette's own events: the types that callers may not use, and the payloads that verifiers rely on
+//! (docs/spec/08-system-events.md).
+//!
+//! ```text
+//! ledger.created    the keys (keys.rs); at index 0 and nowhere else
+//! erasure.requested {request, subjects: [{handle}], ?categories, ?basis, ?reason, ?due_at}
+//! erasure.completed {request, subjects: [{handle}], ...}
+//! epoch.destroyed   the last copy of an erased person's keys has expired
+//! bodies.purged     {ground: "erasure" | "retention", ?request, positions: [[index, ordinal], ...]}
+//! bodies.redacted   {ground, positions: [[index, ordinal], ...]}
+//! ```
+//!
+//! An event is Oubliette's own by its reserved type *and* its `$` stream. Its `meta` and `data` are never purged or
+//! redacted, whatever another event claims, and every bundle carries it: a missing body is excused by such an event and by
+//! nothing else. Payloads are JSON. A reserved type that is not in this list comes from a newer version: a verifier says
+//! so and does not guess. Out of scope: what the acts do (`service`).
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::ids::{Category, EventType, Handle, Timestamp};
+use super::keys::LEDGER_CREATED;
+
+/// The beginnings of types that callers may not use.
+pub const RESERVED_PREFIXES: [&str; 5] = ["ledger.", "key.", "epoch.", "erasure.", "bodies."];
+
+/// How many positions one event may name.
+pub const MAX_POSITIONS: usize = 10_000;
+
+/// Whether a type is Oubliette's own, known to this version or not. Events of such types are authorities: their `meta` and
+/// `data` are never purged, and every bundle carries them.
+pub fn is_reserved(event_type: &EventType) -> bool {
+    RESERVED_PREFIXES
+        .iter()
+        .any(|prefix| event_type.as_str().starts_with(prefix))
+}
+
+/// The reserved types that this version knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SystemType {
+    /// The first event, with the keys.
+    LedgerCreated,
+    /// An erasure was asked for and the subjects are fenced.
+    ErasureRequested,
+    /// The keys are destroyed and the destruction is verified.
+    ErasureCompleted,
+    /// The last key copy under an old epoch has expired.
+    EpochDestroyed,
+    /// Bodies were removed after an erasure or by retention.
+    BodiesPurged,
+    /// Bodies were removed because they should not have been written.
+    BodiesRedacted,
+}
+
+impl SystemType {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::LedgerCreated,
+        Self::ErasureRequested,
+        Self::ErasureCompleted,
+        Self::EpochDestroyed,
+        Self::BodiesPurged,
+        Self::BodiesRedacted,
+    ];
+
+    /// The type as headers write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LedgerCreated => LEDGER_CREATED,
+            Self::ErasureRequested => "erasure.requested",
+            Self::ErasureCompleted => "erasure.completed",
+            Self::EpochDestroyed => "epoch.destroyed",
+            Self::BodiesPurged => "bodies.purged",
+            Self::BodiesRedacted => "bodies.redacted",
+        }
+    }
+
+    /// The known type of this name.
+    pub fn from_type(event_type: &EventType) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|known| known.as_str() == event_type.as_str())
+    }
+}
+
+impl fmt::Display for SystemType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a body stands: `[leaf index, ordinal]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "(u64, u16)", into = "(u64, u16)")]
+pub struct Position {
+    /// The event's leaf index.
+    pub index: u64,
+    /// The body's place in the header's list.
+    pub ordinal: u16,
+}
+
+impl From<(u64, u16)> for Position {
+    fn from((index, ordinal): (u64, u16)) -> Self {
+        Self { index, ordinal }
+    }
+}
+
+impl From<Position> for (u64, u16) {
+    fn from(position: Position) -> Self {
+        (position.index, position.ordinal)
+    }
+}
+
+/// The legal ground of an erasure, as a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// GDPR Article 17(1)(a): no longer necessary.
+    #[serde(rename = "art17_1_a")]
+    Art17_1A,
+    /// GDPR Article 17(1)(b): consent withdrawn.
+    #[serde(rename = "art17_1_b")]
+    Art17_1B,
+    /// GDPR Article 17(1)(c): objection.
+    #[serde(rename = "art17_1_c")]
+    Art17_1C,
+    /// GDPR Article 17(1)(d): unlawfully processed.
+    #[serde(rename = "art17_1_d")]
+    Art17_1D,
+    /// GDPR Article 17(1)(e): legal obligation to erase.
+    #[serde(rename = "art17_1_e")]
+    Art17_1E,
+    /// GDPR Article 17(1)(f): collected from a child.
+    #[serde(rename = "art17_1_f")]
+    Art17_1F,
+    /// The retention period is over.
+    Retention,
+    /// Another ground.
+    Other,
+}
+
+/// Why an erasure was made, as a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The person asked.
+    Request,
+    /// The person objected.
+    Objection,
+    /// The data was held unlawfully.
+    Unlawful,
+    /// A law demands it.
+    LegalDuty,
+    /// The retention period is over.
+    Retention,
+    /// Another reason.
+    Other,
+}
+
+/// A subject within an erasure event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ErasedSubject {
+    /// The handle; leads to nobody once the erasure is done.
+    pub handle: Handle,
+}
+
+/// The payload of `erasure.requested`, as far as verifiers read it; more fields may stand beside these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasureRequested {
+    /// The request's id.
+    pub request: Uuid,
+    /// The subjects.
+    pub subjects: Vec<ErasedSubject>,
+    /// The categories; absent: all, also those never seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<Category>>,
+    /// The legal ground.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// When it must be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+}
+
+/// The payload of `erasure.completed`, as far as verifiers read it; more fields may stand beside these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasureCompleted {
+    /// The request's id.
+    pub request: Uuid,
+    /// The subjects.
+    pub subjects: Vec<ErasedSubject>,
+}
+
+/// Why bodies were purged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ground {
+    /// An erasure, named by its request id.
+    Erasure,
+    /// The retention period is over.
+    Retention,
+}
+
+/// The payload of `bodies.purged`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BodiesPurged {
+    /// Why.
+    pub ground: Ground,
+    /// The erasure's request id; present if and only if the ground is an erasure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Uuid>,
+    /// Which bodies; all of them stand before this event.
+    pub positions: Vec<Position>,
+}
+
+/// The payload of `bodies.redacted`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BodiesRedacted {
+    /// Why, as a code of the operator's: a word, never free text about a person.
+    pub ground: Box<str>,
+    /// Which bodies; all of them stand before this event.
+    pub positions: Vec<Position>,
+}
+
+/// What one of Oubliette's own events authorises or establishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authority {
+    /// An erasure exists from here on.
+    ErasureRequested(ErasureRequested),
+    /// An erasure is done.
+    ErasureCompleted(ErasureCompleted),
+    /// Bodies are purged.
+    Purged(BodiesPurged),
+    /// Bodies are redacted.
+    Redacted(BodiesRedacted),
+    /// Nothing that a verifier acts upon.
+    Nothing,
+}
+
+/// The payload is not one of its type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a payload of {system_type}: {detail}")]
+pub struct InvalidPayload {
+    /// The type.
+    pub system_type: SystemType,
+    /// What is wrong.
+    pub detail: String,
+}
+
+impl Authority {
+    /// Reads the payload of an event of this type. `ledger.created` is read by `keys`.
+    ///
+    /// # Errors
+    /// [`InvalidPayload`] if it is not of the type's form or breaks one of its rules.
+    pub fn read(system_type: SystemType, data: &[u8]) -> Result<Self, InvalidPayload> {
+        let invalid = |detail: String| InvalidPayload { system_type, detail };
+        let authority = match system_type {
+            SystemType::LedgerCreated | SystemType::EpochDestroyed => Self::Nothing,
+            SystemType::ErasureRequested => Self::ErasureRequested(json(data).map_err(invalid)?),
+            SystemType::ErasureCompleted => Self::ErasureCompleted(json(data).map_err(invalid)?),
+            SystemType::BodiesPurged => Self::Purged(json(data).map_err(invalid)?),
+            SystemType::BodiesRedacted => Self::Redacted(json(data).map_err(invalid)?),
+        };
+        authority.check().map_err(|rule| invalid(rule.to_owned()))?;
+        Ok(authority)
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        if let Self::Purged(purged) = self
+            && (purged.ground == Ground::Erasure) != purged.request.is_some()
+        {
+            return Err("a request id belongs to an erasure, and to nothing else");
+        }
+        match self.positions().len() {
+            0 if matches!(self, Self::Purged(_) | Self::Redacted(_)) => Err("no positions"),
+            0..=MAX_POSITIONS => Ok(()),
+            _ => Err("too many positions"),
+        }
+    }
+
+    /// The bodies that it names.
+    pub fn positions(&self) -> &[Position] {
+        match self {
+            Self::Purged(purged) => &purged.positions,
+            Self::Redacted(redacted) => &redacted.positions,
+            _ => &[],
+        }
+    }
+}
+
+fn json<T: DeserializeOwned>(data: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(data).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_types_are_recognised_by_their_beginning() {
+        for (text, reserved) in [
+            ("ledger.created", true),
+            ("key.rotated", true),
+            ("bodies.purged", true),
+            ("epoch.destroyed", true),
+            ("erasure.anything", true),
+            ("bodies", false),
+            ("order.bodies.purged", false),
+            ("Bodies.purged", false),
+            ("ledgers.created", false),
+        ] {
+            assert_eq!(is_reserved(&text.parse().unwrap()), reserved, "{text}");
+        }
+        for known in SystemType::ALL {
+            let event_type: EventType = known.as_str().parse().unwrap();
+            assert!(is_reserved(&event_type));
+            assert_eq!(SystemType::from_type(&event_type), Some(known));
+        }
+    }
+
+    #[test]
+    fn a_purge_names_its_ground_and_positions() {
+        let read = |text: &str| Authority::read(SystemType::BodiesPurged, text.as_bytes());
+        let id = "00000000-0000-4000-8000-000000000000";
+        let good = read(&format!(
+            r#"{{"ground":"erasure","request":"{id}","positions":[[7,2],[9,0]]}}"#
+        ))
+        .unwrap();
+        assert_eq!(
+            good.positions(),
+            [Position { index: 7, ordinal: 2 }, Position { index: 9, ordinal: 0 }]
+        );
+        assert!(read(r#"{"ground":"retention","positions":[[7,2]]}"#).is_ok());
+        for (what, text) in [
+            (
+                "erasure without request",
+                r#"{"ground":"erasure","positions":[[7,2]]}"#.to_owned(),
+            ),
+            (
+                "retention with request",
+                format!(r#"{{"ground":"retention","request":"{id}","positions":[[7,2]]}}"#),
+            ),
+            ("no positions", r#"{"ground":"retention","positions":[]}"#.into()),
+            ("unknown ground", r#"{"ground":"whim","positions":[[7,2]]}"#.into()),
+            (
+                "unknown field",
+                r#"{"ground":"retention","positions":[[7,2]],"x":1}"#.into(),
+            ),
+            (
+                "field twice",
+                r#"{"ground":"retention","positions":[[7,2]],"positions":[[8,2]]}"#.into(),
+            ),
+            (
+                "bad position",
+                r#"{"ground":"retention","positions":[[7,70000]]}"#.into(),
+            ),
+            ("no JSON", "x".into()),
+        ] {
+            assert!(read(&text).is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn codes_of_bases_and_reasons_are_those_of_the_interface() {
+        assert_eq!(serde_json::to_value(Basis::Art17_1A).unwrap(), "art17_1_a");
+        assert_eq!(serde_json::to_value(Basis::Retention).unwrap(), "retention");
+        assert_eq!(serde_json::to_value(Reason::LegalDuty).unwrap(), "legal_duty");
+    }
+}
