@@ -4,7 +4,7 @@ use crate::sequencer::View;
 use crate::spec::edge::Edge;
 use crate::spec::hash::{Hash, leaf_hash};
 use crate::spec::merkle::{BoundsError, BuildError, consistency_proof, inclusion_proof, range_proof, root};
-use crate::spec::tiles::{TILE_WIDTH, TileId, TileReader, TiledHashes, decode_tile};
+use crate::spec::tiles::{BundleId, TILE_WIDTH, TileId, TileReader, TiledHashes, decode_tile, encode_bundle, encode_tile};
 use crate::spec::tlog_proof::TlogProof;
 use crate::store::{LedgerNumber, LedgerStore, StoreError};
 
@@ -122,6 +122,32 @@ impl Service {
         let row = row.ok_or_else(|| Error::new(Code::EventNotFound, format!("there is no event at index {index}")))?;
         let path = self.inclusion_hashes(ledger, index, size)?;
         Ok(TlogProof { extra: row.header, index, path, checkpoint: note.parse().map_err(internal)? })
+    }
+
+    /// A tile as it is at the width asked for; `None` if the tree does not have it.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn tile(&self, ledger: &Ledger, id: TileId) -> Result<Option<Vec<u8>>, Error> {
+        let view = self.view(ledger)?;
+        let known = TileId::at(id.level(), id.index(), view.size()).is_some_and(|now| now.width() >= id.width());
+        if !known {
+            return Ok(None);
+        }
+        let tiles = StoredTiles { store: &*self.store, ledger: ledger.record.number, edge: &view.edge };
+        Ok(tiles.tiles(&[id])?.pop().map(|hashes| encode_tile(&hashes)))
+    }
+
+    /// An entry bundle: the headers of up to 256 events.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn entries(&self, ledger: &Ledger, id: BundleId) -> Result<Option<Vec<u8>>, Error> {
+        let size = self.view(ledger)?.size();
+        let known = BundleId::at(id.index(), size).is_some_and(|now| now.width() >= id.width());
+        let Some(first) = id.first_leaf().filter(|_| known) else { return Ok(None) };
+        let rows = self.store.headers(ledger.record.number, first..first + u64::from(id.width()))?;
+        encode_bundle(rows.iter().map(|row| row.header.as_slice())).map(Some).map_err(internal)
     }
 
     fn view_of_size(&self, ledger: &Ledger, size: u64) -> Result<std::sync::Arc<View>, Error> {

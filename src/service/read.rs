@@ -19,6 +19,7 @@ use crate::spec::event::{Actor, BodyKind, Header, Meta};
 use crate::spec::hash::{Hash, leaf_hash};
 use crate::spec::ids::{Category, EventType, Handle, StreamName, StreamRef, Timestamp};
 use crate::spec::seal::{self, BlockContext, SealedBlock};
+pub use crate::store::Direction;
 use crate::store::{BodyRow, HeaderRow};
 
 /// An event as it is stored, decoded.

@@ -62,6 +62,23 @@ impl Service {
         Ok(Page { events, next: next.map(|index| index.to_string()) })
     }
 
+    /// Streams in the order of their names, after `after`, and where to go on.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn streams(
+        &self,
+        ledger: &Ledger,
+        after: Option<&StreamName>,
+        limit: usize,
+        system: bool,
+    ) -> Result<(Vec<(StreamName, StreamRef, u64)>, Option<StreamName>), Error> {
+        let rows = self.store.streams(ledger.record.number, after, limit)?;
+        let next = rows.last().filter(|_| rows.len() == limit).map(|(name, _)| name.clone());
+        let wanted = rows.into_iter().filter(|(name, _)| system || !name.is_system());
+        Ok((wanted.map(|(name, row)| (name, row.stream_ref, row.version)).collect(), next))
+    }
+
     fn find(&self, ledger: &Ledger, filter: &Filter, limit: usize) -> Result<(Vec<StoredEvent>, Option<u64>), Error> {
         let mut range = self.bounds(ledger, filter)?;
         let stream = self.stream_ref(ledger, filter)?;
