@@ -16,6 +16,7 @@
 pub(crate) mod conformance;
 pub mod error;
 pub mod memory;
+pub mod rocksdb;
 pub mod vault;
 
 use std::ops::Deref;
