@@ -12,7 +12,11 @@
 //! This layer never sees an event or a ciphertext of the ledger, and the ledger's store never sees a key: one dump,
 //! one backup, one bug must not hold both. An unknown key is an error, never "erased": only a fence says erased.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod error;
+pub mod memory;
+pub mod rocksdb;
 pub mod vault;
 
 use std::ops::Deref;
