@@ -89,9 +89,11 @@ impl Planner<'_> {
         loop {
             let pending = match pool.take() {
                 Work::Closed => return true,
-                Work::Open(ledger, opened) => {
-                    fences.insert(ledger, opened);
-                    self.states.remove(&ledger);
+                Work::Fence(ledger, opened) => {
+                    if let Some(state) = self.states.get_mut(&ledger) {
+                        opened.iter().for_each(|fence| state.fences.add(fence.clone()));
+                    }
+                    fences.entry(ledger).or_default().extend(opened);
                     continue;
                 }
                 Work::Group(pending) => pending,

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod append;
+pub mod erase;
 pub mod error;
 pub mod guard;
 pub mod ledger;
