@@ -268,6 +268,17 @@ mod tests {
     }
 
     #[test]
+    fn a_hardened_process_dumps_no_core() {
+        harden_process().unwrap();
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+        let core = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"))
+            .unwrap();
+        assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
+    }
+
+    #[test]
     fn slots_outlive_the_callers_arena_and_move_between_threads() {
         let slot = Arena::new().keep(&[9; 32]).unwrap();
         assert_eq!(std::thread::spawn(move || *slot).join().unwrap(), [9; 32]);

@@ -12,8 +12,11 @@ const TWO: LedgerId = LedgerId([2; 16]);
 /// A new vault, and how to close and open it again.
 pub(crate) type Reopen<'a> = &'a dyn Fn(Option<Arc<dyn Vault>>) -> Arc<dyn Vault>;
 
+/// One test.
+pub(crate) type Test<'a> = &'a dyn Fn(Arc<dyn Vault>, Reopen<'_>);
+
 /// Runs all of them; each on a new vault.
-pub(crate) fn all(fresh: &dyn Fn(&dyn Fn(Arc<dyn Vault>, Reopen<'_>))) {
+pub(crate) fn all(fresh: &dyn Fn(Test<'_>)) {
     fresh(&keys_are_made_once_and_outlive_a_reopening);
     fresh(&keys_differ_by_ledger_and_purpose);
     fresh(&an_unknown_ledger_has_no_keys);

@@ -101,6 +101,21 @@ mod tests {
     }
 
     #[test]
+    fn a_drain_waits_for_a_pass_counted_on_the_side_that_was_current_long_ago() {
+        for odd in [false, true] {
+            let gate = Arc::new(Gate::default());
+            // Whoever reads the side and is then suspended during other drains is counted on either side.
+            gate.side(odd).fetch_add(1, SeqCst);
+            let late = Pass { gate: Arc::clone(&gate), odd };
+            let drain = std::thread::spawn(move || gate.drain());
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(!drain.is_finished());
+            drop(late);
+            drain.join().unwrap();
+        }
+    }
+
+    #[test]
     fn a_stream_of_passes_does_not_starve_a_drain() {
         let (gate, stop) = (Arc::new(Gate::default()), Arc::new(AtomicBool::new(false)));
         let users: Vec<_> = (0..3)

@@ -1,5 +1,5 @@
-//! The key store in a RocksDB of its own. Layouts: [`rows`]; keys: [`ledger`]; formats: [`migrations`]; all of it in
-//! prose: `src/keystore/README.md`.
+//! The key store in a RocksDB of its own. Layouts: `rows`; keys: `ledger`; formats: `migrations`; all of it in prose:
+//! `src/keystore/README.md`.
 //!
 //! | path | what happens |
 //! | --- | --- |
@@ -88,6 +88,14 @@ impl RocksKeyStore {
         let mut first = WriteBatch::default();
         first.put(rows::store_row("owner"), vault.owner().0);
         migrations::migrate(&db, 0, first)?;
+        // The folder's own name must outlive a crash, too.
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        std::fs::File::open(parent)
+            .and_then(|folder| folder.sync_all())
+            .map_err(broken)?;
         Self::load(db, vault, entropy)
     }
 

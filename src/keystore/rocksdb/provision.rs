@@ -189,6 +189,9 @@ impl RocksKeyStore {
     }
 }
 
+/// A subject's bucket key and handle, where there are any.
+type Found = (Option<Arc<BucketKey>>, Option<Handle>);
+
 /// One group's write, and what stands in it already: a later ask of the group must find what an earlier one minted.
 struct Draft<'a> {
     store: &'a RocksKeyStore,
@@ -215,28 +218,9 @@ impl<'a> Draft<'a> {
 
     fn settle(&mut self, ask: &Ask) -> Result<Result<Settled, Refusal>, KeyStoreError> {
         let ledger = &ask.ledger;
-        let number = ledger.bucket_of(&ask.subject);
-        let bucket = match self.buckets.get(&(ledger.id, number)) {
-            Some(bucket) => Some(Arc::clone(bucket)),
-            None => match self.store.bucket(ledger, number)? {
-                Row::Open(bucket) => Some(bucket),
-                Row::Missing => None,
-                Row::Closed => return Ok(Err(Refusal::Unavailable)),
-            },
-        };
-        let drafted = bucket.as_ref().and_then(|bucket| {
-            self.people
-                .get(&rows::identity(ledger.id, number, &bucket.tag(&ask.subject)))
-                .copied()
-        });
-        let person = match drafted {
-            Some(handle) => Person::Known(handle),
-            None => self.store.look_up(ledger, bucket.as_deref(), &ask.subject)?,
-        };
-        let handle = match person {
-            Person::Refused(refusal) => return Ok(Err(refusal)),
-            Person::Known(handle) => Some(handle),
-            Person::New => None,
+        let (bucket, handle) = match self.find(ledger, &ask.subject)? {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let refusal = handle.and_then(|handle| self.store.fences.refusal(ledger.id, handle, ask.category.as_ref()));
         if let Some(refusal) = refusal {
@@ -245,7 +229,7 @@ impl<'a> Draft<'a> {
         // From here on it is minted, or there already.
         let bucket = match bucket {
             Some(bucket) => bucket,
-            None => self.mint_bucket(ledger, number)?,
+            None => self.mint_bucket(ledger, ledger.bucket_of(&ask.subject))?,
         };
         let handle = match handle {
             Some(handle) => handle,
@@ -256,6 +240,30 @@ impl<'a> Draft<'a> {
             None => 0,
         };
         Ok(Ok(Settled { handle, generation }))
+    }
+
+    /// Bucket key and handle of a subject, as far as store or draft have them.
+    fn find(&self, ledger: &Ledger, subject: &SubjectId) -> Result<Result<Found, Refusal>, KeyStoreError> {
+        let number = ledger.bucket_of(subject);
+        let bucket = match self.buckets.get(&(ledger.id, number)) {
+            Some(bucket) => Some(Arc::clone(bucket)),
+            None => match self.store.bucket(ledger, number)? {
+                Row::Open(bucket) => Some(bucket),
+                Row::Missing => None,
+                Row::Closed => return Ok(Err(Refusal::Unavailable)),
+            },
+        };
+        let row = bucket
+            .as_ref()
+            .map(|bucket| rows::identity(ledger.id, number, &bucket.tag(subject)));
+        if let Some(handle) = row.and_then(|row| self.people.get(&row)) {
+            return Ok(Ok((bucket, Some(*handle))));
+        }
+        Ok(match self.store.look_up(ledger, bucket.as_deref(), subject)? {
+            Person::Refused(refusal) => Err(refusal),
+            Person::Known(handle) => Ok((bucket, Some(handle))),
+            Person::New => Ok((bucket, None)),
+        })
     }
 
     fn mint_bucket(&mut self, ledger: &Ledger, number: Bucket) -> Result<Arc<BucketKey>, KeyStoreError> {

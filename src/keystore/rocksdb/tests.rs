@@ -64,7 +64,8 @@ impl RocksKeyStore {
         let mut rows = BTreeMap::new();
         self.db
             .scan(&[table as u8], |row, value| {
-                Ok(drop(rows.insert(row.to_vec(), value.to_vec())))
+                rows.insert(row.to_vec(), value.to_vec());
+                Ok(())
             })
             .unwrap();
         rows
@@ -240,7 +241,9 @@ fn a_handle_row_written_over_anothers_opens_nothing_and_erases_nobody_else() {
 fn an_identity_row_written_over_anothers_is_no_identity() {
     let place = Place::new();
     let store = place.create();
-    ["ada", "bob"].into_iter().for_each(|subject| drop(provision(&store, ONE, subject, "default").unwrap()));
+    ["ada", "bob"]
+        .into_iter()
+        .for_each(|subject| drop(provision(&store, ONE, subject, "default").unwrap()));
     let identities = store.rows(Table::Identity);
     let [(a, _), (_, b)] = [
         identities.iter().next().unwrap(),

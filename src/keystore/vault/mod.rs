@@ -2,7 +2,7 @@
 //!
 //! It holds, per ledger: the epoch keys in slots that are overwritten in place, the bucket-hash key, the suppression
 //! key, the erasure journal and the last checkpoint. It belongs on another device than the databases and is never part
-//! of a backup of theirs. Engines: [`file`]. Out of scope: what the keys wrap.
+//! of a backup of theirs. Engines: [`mod@file`]. Out of scope: what the keys wrap.
 
 pub mod file;
 
