@@ -111,7 +111,7 @@ pub enum SubjectState {
 }
 
 /// What one erasure order covers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ErasureOrder {
     /// The request.
     pub request: RequestId,
@@ -150,6 +150,9 @@ pub trait KeyStore: Send + Sync {
     /// [`KeyStoreError`] if store or vault cannot be written.
     fn create_ledger(&self, ledger: LedgerId) -> Result<(), KeyStoreError>;
 
+    /// What [`KeyStore::provision`] would answer, if memory alone can tell for every pair: never waits, never writes.
+    fn known(&self, ledger: LedgerId, wanted: &[Wanted]) -> Option<Vec<Result<KeyRef, Refusal>>>;
+
     /// Finds or mints handle and key for each wanted pair. New keys are durable before this returns (group commit:
     /// concurrent calls share one synced write); one subject asked for by two callers gets one handle.
     ///
@@ -157,11 +160,6 @@ pub trait KeyStore: Send + Sync {
     ///
     /// # Errors
     /// [`KeyStoreError`] if the store or vault fails as a whole.
-    fn known(&self, ledger: LedgerId, wanted: &[Wanted]) -> Option<Vec<Result<KeyRef, Refusal>>> {
-        let _ = (ledger, wanted);
-        None
-    }
-
     fn provision(&self, ledger: LedgerId, wanted: &[Wanted]) -> Result<Vec<Result<KeyRef, Refusal>>, KeyStoreError>;
 
     /// Finds or mints the handle alone, without any key: for actors and for streams named by handle. Durable.

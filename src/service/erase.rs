@@ -162,6 +162,32 @@ impl Service {
         Ok(views)
     }
 
+    /// Applies the vault's journal to the key store, so that an old key store brings nobody back. Before anything is
+    /// served.
+    ///
+    /// # Errors
+    /// If key store or vault fails.
+    pub async fn apply_journal(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        blocking(move || {
+            let id = on.record.id;
+            let fences = service.keystore.fences(id)?;
+            let done: std::collections::HashSet<_> =
+                fences.iter().filter(|fence| fence.destroyed).map(|fence| fence.order.clone()).collect();
+            for entry in service.keystore.vault().journaled(id)? {
+                if done.contains(&entry.order) {
+                    continue;
+                }
+                tracing::warn!(request = %entry.order.request, "an erasure of the vault's journal is missing in the key store; applying it");
+                let order = std::slice::from_ref(&entry.order);
+                service.keystore.fence(id, order)?;
+                service.keystore.destroy(id, order, entry.index)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Finishes what a crash left open: fences first, for all of them, then each saga. Before anything is served.
     ///
     /// # Errors

@@ -197,6 +197,10 @@ impl KeyStore for RocksKeyStore {
         self.load_ledger(ledger, &value)
     }
 
+    fn known(&self, ledger: LedgerId, wanted: &[Wanted]) -> Option<Vec<Result<KeyRef, Refusal>>> {
+        self.known_keys(ledger, wanted)
+    }
+
     fn provision(&self, ledger: LedgerId, wanted: &[Wanted]) -> Result<Vec<Result<KeyRef, Refusal>>, KeyStoreError> {
         self.provision_keys(ledger, wanted)
     }

@@ -31,6 +31,14 @@ pub(super) struct Settled {
     generation: u32,
 }
 
+fn named(answer: Result<Settled, Refusal>, want: &Wanted) -> Result<KeyRef, Refusal> {
+    answer.map(|settled| KeyRef {
+        handle: settled.handle,
+        category: want.category.clone(),
+        generation: settled.generation,
+    })
+}
+
 impl RocksKeyStore {
     pub(super) fn provision_keys(
         &self,
@@ -53,18 +61,20 @@ impl RocksKeyStore {
             let asks = unknown.into_iter().map(|want| (&want.subject, Some(&want.category)));
             self.settle(&self.ledger(ledger)?, asks)?.into_iter()
         };
-        let named = |answer: Result<Settled, Refusal>, want: &Wanted| {
-            answer.map(|s| KeyRef {
-                handle: s.handle,
-                category: want.category.clone(),
-                generation: s.generation,
-            })
-        };
         let answers = answers.into_iter().map(|cached| cached.or_else(|| settled.next()));
         Ok(answers
             .zip(wanted)
-            .map(|(a, want)| named(a.unwrap_or(Err(Refusal::Unavailable)), want))
+            .map(|(answer, want)| named(answer.unwrap_or(Err(Refusal::Unavailable)), want))
             .collect())
+    }
+
+    /// The answers for all pairs if the cache has every one.
+    pub(super) fn known_keys(&self, ledger: LedgerId, wanted: &[Wanted]) -> Option<Vec<Result<KeyRef, Refusal>>> {
+        let _pass = self.gate.enter();
+        wanted
+            .iter()
+            .map(|want| Some(named(self.cached(ledger, &want.subject, Some(&want.category))?, want)))
+            .collect()
     }
 
     pub(super) fn provision_person(
