@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::env::{Clock, Entropy, System};
-use crate::keystore::KeyStore;
 use crate::keystore::rocksdb::RocksKeyStore;
 use crate::keystore::vault::Vault;
 use crate::keystore::vault::file::FileVault;
