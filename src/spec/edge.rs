@@ -1,14 +1,14 @@
 //! The growing right edge of the tree (RFC 6962 §2.1), as its single writer holds it in memory.
 //!
-//! The edge keeps every node, of every binary level, of the still partial tiles and of the tiles that filled since the last
-//! [`Edge::retire`]. The left siblings of the right edge are among them, so for leaves appended since then, proofs at the
-//! current size need no read and, once the right border is folded, no hashing. For older leaves [`Edge::or`] asks the store
-//! for what is missing.
+//! The edge keeps every node, of every binary level, of the still partial tiles and of the tiles that filled since the
+//! last [`Edge::retire`]. The left siblings of the right edge are among them, so for leaves appended since then, proofs
+//! at the current size need no read and, once the right border is folded, no hashing. For older leaves [`Edge::or`] asks
+//! the store for what is missing.
 //!
-//! Invariants: the nodes of a tile stand in the order in which they completed (a leaf, then the parents that it completes),
-//! so that the place of each follows from its level and index; a tile that filled never changes. Tiles are shared, and a
-//! clone is a few reference counts: publish one after each commit. The first append after that copies the partial tile that
-//! it touches, 16 KiB at most.
+//! Invariants: the nodes of a tile stand in the order in which they completed (a leaf, then the parents that it
+//! completes), so that the place of each follows from its level and index; a tile that filled never changes. Tiles are
+//! shared, and a clone of a drained edge is a few reference counts: publish one after each commit. The first append
+//! after that copies the partial tile that it touches, 16 KiB at most.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -68,8 +68,9 @@ impl Edge {
 
     /// The edge of a tree of `size` leaves, from its partial tiles, at most one for each level.
     ///
-    /// `tiles` answers the hashes of a partial tile: leaf hashes at level 0, above it the roots of full tiles of the level
-    /// below ([`subtree_root`](super::tiles::subtree_root)). They are trusted: compare [`Edge::root`] with a checkpoint.
+    /// `tiles` answers the hashes of a partial tile: leaf hashes at level 0, above it the roots of full tiles of the
+    /// level below ([`subtree_root`](super::tiles::subtree_root)). They are trusted: compare [`Edge::root`] with a
+    /// checkpoint.
     ///
     /// # Errors
     /// [`LoadError`] when a tile cannot be read or has another width.
@@ -123,8 +124,8 @@ impl Edge {
         std::mem::take(&mut self.full)
     }
 
-    /// Forgets the tiles that were full at `committed_size`. Proofs for leaves before that size may need the store from now
-    /// on, and the store has what they need.
+    /// Forgets the tiles that were full at `committed_size`. Proofs for leaves before that size may need the store from
+    /// now on, and the store has what they need.
     pub fn retire(&mut self, committed_size: u64) {
         let committed = committed_size.min(self.size);
         for (number, level) in (0..TILE_LEVELS).zip(&mut self.levels) {
@@ -140,7 +141,8 @@ impl Edge {
             .get(place.inner_level, place.inner_index)
     }
 
-    /// The hashes of the tile `id`, cut to its width, if the edge holds them: so every partial tile of the current size.
+    /// The hashes of the tile `id`, cut to its width, if the edge holds them: so every partial tile of the current
+    /// size.
     pub fn tile(&self, id: TileId) -> Option<Vec<Hash>> {
         self.nodes_of(id.level(), id.index())?.leaves(id.width())
     }
@@ -164,7 +166,8 @@ impl Edge {
     /// The range proof of `count` leaves from `first` on at the current size.
     ///
     /// # Errors
-    /// [`BuildError::Bounds`] if that is no range in the tree, [`BuildError::Read`] if it is older than what the edge holds.
+    /// [`BuildError::Bounds`] if that is no range in the tree, [`BuildError::Read`] if it is older than what the edge
+    /// holds.
     pub fn range_proof(&self, first: u64, count: u64) -> Result<Vec<Hash>, BuildError<NotHeld>> {
         self.prove(&range_plan(first, count, self.size)?)
     }
@@ -334,8 +337,8 @@ impl TileNodes {
         (width <= self.width).then(|| (0..width).filter_map(|index| self.get(0, index)).collect())
     }
 
-    /// Leaf `i` comes after `i` leaves and the `i − popcount(i)` parents that they completed; a node comes as many places
-    /// after its last leaf as it is high.
+    /// Leaf `i` comes after `i` leaves and the `i − popcount(i)` parents that they completed; a node comes as many
+    /// places after its last leaf as it is high.
     fn position(level: u8, index: usize) -> usize {
         let last_leaf = ((index + 1) << level) - 1;
         2 * last_leaf - last_leaf.count_ones() as usize + usize::from(level)

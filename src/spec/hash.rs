@@ -4,8 +4,8 @@
 //! - interior node: `SHA-256(0x01 ‖ left ‖ right)`;
 //! - commitment to a body: `SHA-256("oubliette/v1/<kind>\0" ‖ salt ‖ u64be length ‖ bytes)`.
 //!
-//! The first bytes `0x00`, `0x01` and `o` keep the three apart. A hash is written as 64 lower-case hex digits everywhere
-//! but in the C2SP formats, which use base64: both readers refuse every other spelling.
+//! The first bytes `0x00`, `0x01` and `o` keep the three apart. A hash is written as 64 lower-case hex digits
+//! everywhere but in the C2SP formats, which use base64: both readers refuse every other spelling.
 
 use std::fmt;
 use std::str::FromStr;
@@ -142,8 +142,8 @@ pub fn empty_root() -> Hash {
 /// `SHA-256("oubliette/v1/<kind>\0" ‖ salt ‖ u64be length ‖ bytes)`: a commitment that hides `bytes` while `salt` is
 /// secret and binds them once it is shown.
 ///
-/// `kind` names the sort of body and holds no NUL, so that no two kinds share a prefix. The salt is 32 fresh random bytes
-/// for each body; it lives with the body and dies with it.
+/// `kind` names the sort of body and holds no NUL, so that no two kinds share a prefix. The salt is 32 fresh random
+/// bytes for each body; it lives with the body and dies with it.
 pub fn commitment(kind: &str, salt: &[u8; 32], bytes: &[u8]) -> Hash {
     let length = bytes.len() as u64;
     let domain = Sha256::new()

@@ -3,6 +3,7 @@
 //! It mirrors `docs/spec/` chapter by chapter, and everything in it builds without RocksDB, tokio and actix: the offline
 //! verifier is this layer and a command line.
 
+pub mod checkpoint;
 pub mod edge;
 pub mod encoding;
 pub mod event;
@@ -10,8 +11,10 @@ pub mod hash;
 pub mod ids;
 pub mod keys;
 pub mod merkle;
+pub mod note;
 pub mod report;
 pub mod seal;
 pub mod signature;
 pub mod system;
 pub mod tiles;
+pub mod tlog_proof;

@@ -1,10 +1,11 @@
 //! The Merkle tree of RFC 6962 §2.1 and RFC 9162 §2.1: roots, proofs and their verification.
 //!
 //! The tree over leaves `0..n` splits at the largest power of two below `n`. Each hash of a proof is the root of one
-//! subtree of that split ([`Span`]); a complete subtree is a stored node ([`NodeId`]), an incomplete one ends at the tree's
-//! right edge and folds from a few nodes. Building a proof is thus pure arithmetic ([`ProofPlan`]) and one read of nodes
-//! through a [`HashReader`], which may be a database, tiles ([`crate::spec::tiles`]) or the writer's own memory
-//! ([`crate::spec::edge`]). Builders trust the reader; verifiers trust nothing but the roots that they are given.
+//! subtree of that split ([`Span`]); a complete subtree is a stored node ([`NodeId`]), an incomplete one ends at the
+//! tree's right edge and folds from a few nodes. Building a proof is thus pure arithmetic ([`ProofPlan`]) and one read
+//! of nodes through a [`HashReader`], which may be a database, tiles ([`crate::spec::tiles`]) or the writer's own
+//! memory ([`crate::spec::edge`]). Builders trust the reader; verifiers trust nothing but the roots that they are
+//! given.
 //!
 //! Sizes and leaf indexes are `u64`, leaves are counted from 0, and a range is `first` and `count`.
 
@@ -28,8 +29,8 @@ pub trait HashReader {
     /// Why a read failed.
     type Error;
 
-    /// The hashes of `ids`, one for each and in the same order. All of them are complete at the size of the tree that the
-    /// caller asked about.
+    /// The hashes of `ids`, one for each and in the same order. All of them are complete at the size of the tree that
+    /// the caller asked about.
     ///
     /// # Errors
     /// When any of them cannot be answered: there are no partial answers.

@@ -130,7 +130,8 @@ pub fn consistency_plan(from: u64, to: u64) -> Result<ProofPlan, BoundsError> {
     })
 }
 
-/// `PROOF(from, D[0:to])` (RFC 6962 §2.1.2). Empty if the sizes are equal or `from` is 0: every tree extends the empty one.
+/// `PROOF(from, D[0:to])` (RFC 6962 §2.1.2). Empty if the sizes are equal or `from` is 0; the
+/// latter proves nothing, and the verifier says so.
 ///
 /// # Errors
 /// [`BuildError::Bounds`] if `from` exceeds `to`, and those of [`ProofPlan::read`].
@@ -160,8 +161,8 @@ pub fn range_plan(first: u64, count: u64, size: u64) -> Result<ProofPlan, Bounds
 }
 
 /// The roots, from left to right, of the maximal subtrees of the tree that hold none of the leaves
-/// `first .. first+count`: with those leaves they give the root. Of all leaves the proof is empty, of one leaf it is the
-/// inclusion proof in another order.
+/// `first .. first+count`: with those leaves they give the root. Of all leaves the proof is empty, of one leaf it is
+/// the inclusion proof in another order.
 ///
 /// # Errors
 /// [`BuildError::Bounds`] if the range is empty or leaves the tree, and those of [`ProofPlan::read`].

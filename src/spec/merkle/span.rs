@@ -26,8 +26,8 @@ impl NodeId {
 
 /// A subtree that the RFC 6962 split of some tree makes: leaves `start..end`.
 ///
-/// `start` is a multiple of the smallest power of two that is no less than its length, so the subtree is complete if that
-/// length is a power of two; otherwise it ends at the right edge of its tree.
+/// `start` is a multiple of the smallest power of two that is no less than its length, so the subtree is complete if
+/// that length is a power of two; otherwise it ends at the right edge of its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     start: u64,
@@ -102,8 +102,8 @@ impl Span {
     }
 }
 
-/// The root over neighbouring complete subtrees from left to right, such as [`Span::peaks`]: the two rightmost hash to one
-/// until one is left. `None` of nothing.
+/// The root over neighbouring complete subtrees from left to right, such as [`Span::peaks`]: the two rightmost hash to
+/// one until one is left. `None` of nothing.
 pub fn fold(hashes: &[Hash]) -> Option<Hash> {
     let (last, others) = hashes.split_last()?;
     Some(others.iter().rfold(*last, |right, left| node_hash(left, &right)))

@@ -98,20 +98,29 @@ fn every_range_proof_is_made_of_the_maximal_subtrees_around_it() {
 }
 
 #[test]
-fn a_consistency_proof_from_the_empty_tree_is_empty() {
-    let other = leaf_hash(b"x");
-    verify_consistency(0, 5, &empty_root(), &other, &[]).unwrap();
-    verify_consistency(0, 0, &empty_root(), &empty_root(), &[]).unwrap();
+fn a_consistency_proof_from_the_empty_tree_is_empty_and_proves_nothing() {
+    let tree = Naive::new(5);
+    assert_eq!(consistency_proof(0, 5, &tree), Ok(Vec::new()));
+    assert_eq!(
+        verify_consistency(0, 5, &empty_root(), &tree.root(5), &[]),
+        Err(VerifyError::FromEmpty)
+    );
+    assert_eq!(
+        verify_consistency(0, 0, &empty_root(), &empty_root(), &[]),
+        Err(VerifyError::FromEmpty)
+    );
+}
+
+#[test]
+fn of_equal_sizes_the_roots_are_equal_and_the_proof_is_empty() {
+    let (root_hash, other) = (Naive::new(5).root(5), empty_root());
+    assert_eq!(verify_consistency(5, 5, &root_hash, &root_hash, &[]), Ok(()));
     assert!(matches!(
-        verify_consistency(0, 5, &other, &other, &[]),
-        Err(VerifyError::OldRoot { .. })
-    ));
-    assert!(matches!(
-        verify_consistency(0, 0, &empty_root(), &other, &[]),
+        verify_consistency(5, 5, &root_hash, &other, &[]),
         Err(VerifyError::Root { .. })
     ));
     assert!(matches!(
-        verify_consistency(0, 5, &empty_root(), &other, &[other]),
+        verify_consistency(5, 5, &root_hash, &root_hash, &[other]),
         Err(VerifyError::Length { .. })
     ));
 }

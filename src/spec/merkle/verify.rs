@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::{BoundsError, Span, range_plan};
-use crate::spec::hash::{Hash, empty_root, node_hash};
+use crate::spec::hash::{Hash, node_hash};
 
 /// What is wrong with a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -27,6 +27,9 @@ pub enum VerifyError {
         /// The root that the proof leads to.
         found: Hash,
     },
+    /// A consistency proof from the empty tree proves nothing.
+    #[error("every tree extends the empty one: there is nothing to prove")]
+    FromEmpty,
     /// A consistency proof leads to another old root than the one given.
     #[error("the proof leads to old root {found}, not to {expected}")]
     OldRoot {
@@ -51,13 +54,12 @@ pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root
 }
 
 /// Checks that the tree of `to` leaves under `root_to` extends the tree of `from` leaves under `root_from`
-/// (RFC 9162 §2.1.4.2).
-///
-/// Of equal sizes the roots must be equal. Every tree extends the empty one: then the proof is empty and says nothing about
-/// `root_to`.
+/// (RFC 9162 §2.1.4.2). Of equal sizes the proof is empty and the roots must be equal.
 ///
 /// # Errors
-/// [`VerifyError`] says what is wrong.
+/// [`VerifyError`] says what is wrong. IMPORTANT: an empty old tree is an error too. Every tree extends it, so that no
+/// proof would say anything about `root_to`: a caller that begins with the empty tree has to decide on its own to trust
+/// that root.
 pub fn verify_consistency(
     from: u64,
     to: u64,
@@ -68,8 +70,12 @@ pub fn verify_consistency(
     if from > to {
         return Err(BoundsError::Shrinks { from, to }.into());
     }
-    if from == 0 || from == to {
-        return verify_trivial_consistency(from, to, root_from, root_to, proof);
+    if from == 0 {
+        return Err(VerifyError::FromEmpty);
+    }
+    if from == to {
+        expect_length(0, proof.len())?;
+        return expect_root(root_to, *root_from);
     }
     let path = Path::above(from - 1, from.trailing_zeros(), to);
     let (seed, siblings) = if from.is_power_of_two() {
@@ -83,24 +89,6 @@ pub fn verify_consistency(
     };
     expect_old_root(root_from, path.climb_left(seed, siblings))?;
     expect_root(root_to, path.climb(seed, siblings))
-}
-
-fn verify_trivial_consistency(
-    from: u64,
-    to: u64,
-    root_from: &Hash,
-    root_to: &Hash,
-    proof: &[Hash],
-) -> Result<(), VerifyError> {
-    expect_length(0, proof.len())?;
-    if from == 0 {
-        expect_old_root(root_from, empty_root())?;
-    }
-    if from == to {
-        expect_root(root_to, *root_from)
-    } else {
-        Ok(())
-    }
 }
 
 /// Checks that `leaves`, all of them leaf hashes, are at `first` and after in the tree of `size` leaves under `root`.
@@ -129,8 +117,8 @@ struct Rebuild<'a> {
 }
 
 impl Rebuild<'_> {
-    /// Visits the subtrees from left to right, which is the order of the proof. `None` when the proof is used up. No deeper
-    /// than the tree, 64 levels.
+    /// Visits the subtrees from left to right, which is the order of the proof. `None` when the proof is used up. No
+    /// deeper than the tree, 64 levels.
     fn root_of(&mut self, span: Span) -> Option<Hash> {
         let end = self.first + self.leaves.len() as u64;
         if span.end() <= self.first || end <= span.start() {
@@ -151,8 +139,8 @@ impl Rebuild<'_> {
 
 /// The way from a node up to the root: on which side each sibling is.
 ///
-/// Up to the height where the paths of this leaf and of the last leaf meet, the bits of the index tell; above it the node
-/// is on the right edge, where there are left siblings only, one for each set bit left.
+/// Up to the height where the paths of this leaf and of the last leaf meet, the bits of the index tell; above it the
+/// node is on the right edge, where there are left siblings only, one for each set bit left.
 struct Path {
     index: u64,
     level: u32,

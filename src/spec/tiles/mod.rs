@@ -1,8 +1,9 @@
 //! Tiles (c2sp.org/tlog-tiles): the static, cacheable form in which a log shows its tree and its entries.
 //!
-//! A tile of level `l` holds up to 256 neighbouring hashes of complete subtrees of `256^l` leaves: leaf hashes at level 0,
-//! roots of full tiles of the level below above it. A tile never changes but for growing to the right, so a partial tile is
-//! a prefix of the full one: only full tiles are stored, partial ones are sliced on request. Inner nodes are not stored;
+//! A tile of level `l` holds up to 256 neighbouring hashes of complete subtrees of `256^l` leaves: leaf hashes at level
+//! 0, roots of full tiles of the level below above it. A tile never changes but for growing to the right, so a partial
+//! tile is a prefix of the full one: only full tiles are stored, partial ones are sliced on request. Inner nodes are
+//! not stored;
 //! [`TiledHashes`] recomputes them.
 //!
 //! Here: which tiles a tree has, their paths ([`TilePath`]) and their bytes. Out of scope: fetching and caching.
@@ -70,8 +71,8 @@ impl TileId {
         (level <= 63 && (1..=TILE_WIDTH).contains(&width)).then_some(Self { level, index, width })
     }
 
-    /// The tile `index` of `level`, as wide as it is in a tree of `size` leaves: `min(256, ⌊size/256^level⌋ − 256·index)`.
-    /// `None` if that is nothing.
+    /// The tile `index` of `level`, as wide as it is in a tree of `size` leaves: `min(256, ⌊size/256^level⌋ −
+    /// 256·index)`. `None` if that is nothing.
     pub fn at(level: u8, index: u64, size: u64) -> Option<Self> {
         let before = index.checked_mul(TILE_WIDTH.into())?;
         let width = hashes_of_level(level, size).checked_sub(before)?.min(TILE_WIDTH.into());
@@ -142,8 +143,8 @@ pub fn partial_tiles(size: u64) -> impl Iterator<Item = TileId> {
     })
 }
 
-/// The root of the complete subtree over neighbouring hashes, such as those of a full tile: its hash in the level above.
-/// `None` unless there are a power of two of them.
+/// The root of the complete subtree over neighbouring hashes, such as those of a full tile: its hash in the level
+/// above. `None` unless there are a power of two of them.
 pub fn subtree_root(hashes: &[Hash]) -> Option<Hash> {
     match hashes {
         [hash] => Some(*hash),

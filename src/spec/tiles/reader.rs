@@ -14,16 +14,16 @@ pub trait TileReader {
     /// Why a read failed.
     type Error;
 
-    /// The hashes of `tiles`, one list for each and in the same order, each exactly as long as its tile is wide. The tiles
-    /// are distinct.
+    /// The hashes of `tiles`, one list for each and in the same order, each exactly as long as its tile is wide. The
+    /// tiles are distinct.
     ///
     /// # Errors
     /// When any of them cannot be answered: there are no partial answers.
     fn tiles(&self, tiles: &[TileId]) -> Result<Vec<Vec<Hash>>, Self::Error>;
 }
 
-/// A [`HashReader`] over the tiles of a tree of a fixed size. Each call reads each tile that it needs once, as wide as it is
-/// at that size. The tiles are trusted: a proof from false ones does not verify.
+/// A [`HashReader`] over the tiles of a tree of a fixed size. Each call reads each tile that it needs once, as wide as
+/// it is at that size. The tiles are trusted: a proof from false ones does not verify.
 #[derive(Debug, Clone)]
 pub struct TiledHashes<R> {
     tiles: R,

@@ -1,0 +1,27 @@
+# Two commands for users: `make demo` and `make test`. The rest is for contributors: `make help`.
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build demo test check bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## what cargo alone cannot get: libclang, and RocksDB compiled once per machine
+	@scripts/deps.sh
+
+build: deps ## both binaries, in target/debug (optimised)
+	cargo build --bins
+
+demo: build ## a guided tour on a throw-away ledger
+	@echo "==> The demo starts a server on a temporary directory and walks through its features."
+	@cargo run --quiet -- demo
+
+test: deps ## every test, documentation examples included
+	cargo test --workspace
+
+check: deps ## what a change must pass: format, lints, licences, layers, all tests
+	@scripts/check.sh
+
+bench: deps ## micro-benchmarks, then the load benchmark on a real store
+	cargo bench
+	cargo run --release --quiet -- bench

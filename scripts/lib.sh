@@ -1,0 +1,31 @@
+# Shared by the scripts of this folder; to be sourced.
+
+say() { printf '==> %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# "74 s" or "13 min 20 s" for a number of seconds.
+duration() {
+    if (($1 < 120)); then echo "$1 s"; else echo "$(($1 / 60)) min $(($1 % 60)) s"; fi
+}
+
+# Prints the folder for what is built once per machine, or nothing when there is no writable place for it.
+cache_dir() {
+    local dir=${OUBLIETTE_CACHE:-}
+    if [[ -z $dir ]]; then
+        dir=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
+        [[ -n $dir ]] || return 0
+        dir=$dir/oubliette
+    fi
+    [[ $dir == /* ]] || dir=$PWD/$dir
+    mkdir -p "$dir" 2>/dev/null && [[ -w $dir ]] && echo "$dir"
+    return 0
+}
+
+# lock <file>: one clone builds at a time; held until the script ends.
+lock() {
+    command -v flock >/dev/null || return 0
+    exec 9>"$1"
+    flock --nonblock 9 && return 0
+    say "Another build on this machine holds the cache; waiting for it to finish."
+    flock 9
+}

@@ -1,0 +1,210 @@
+//! Append: validate, provision keys, seal, sequence; and tell a repeat from a conflict.
+//!
+//! Keys are durable before an event is queued. A repeat is found by its id in the plan and compared here, outside the
+//! writer: public content as received, personal content by opening the stored blocks. No digest of plaintext is kept, and
+//! where a block is gone the answer is neither equal nor different.
+
+mod answer;
+mod prepare;
+mod repeat;
+
+pub use answer::{AppendAnswer, Proof};
+pub(crate) use prepare::Prepared;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::guard::personal_data_in;
+use super::request::{ActorRequest, AppendRequest, BatchRequest, EventRequest, Expected};
+use super::{Code, Error, FieldError, Ledger, Service};
+use crate::sequencer::{Append, ExpectedVersion, Refusal};
+use crate::spec::ids::StreamName;
+use crate::spec::system;
+
+/// A valid request to append, whatever its form was.
+#[derive(Debug)]
+pub struct AppendCall {
+    /// Checked per stream, at its first event.
+    pub(crate) expected: Vec<(StreamName, ExpectedVersion)>,
+    /// The events with their streams.
+    pub(crate) events: Vec<(StreamName, EventRequest)>,
+    /// W3C trace context.
+    pub(crate) trace_parent: Option<Box<str>>,
+    /// Which proof to answer with.
+    pub(crate) proof: Proof,
+}
+
+impl AppendCall {
+    /// Events for one stream.
+    pub fn to_stream(stream: StreamName, request: AppendRequest, proof: Proof) -> Self {
+        let expected = request.expected_version.map(|Expected(expected)| (stream.clone(), expected));
+        let events = request.events.into_iter().map(|event| (stream.clone(), event)).collect();
+        Self { expected: expected.into_iter().collect(), events, trace_parent: None, proof }
+    }
+
+    /// Events for several streams.
+    pub fn batch(request: BatchRequest, proof: Proof) -> Self {
+        let (mut expected, mut events, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+        for event in request.events {
+            let (stream, version, event) = event.split();
+            if let (true, Some(Expected(version))) = (seen.insert(stream.clone()), version) {
+                expected.push((stream.clone(), version));
+            }
+            events.push((stream, event));
+        }
+        Self { expected, events, trace_parent: None, proof }
+    }
+
+    /// Adds the trace context of the request.
+    pub fn with_trace_parent(self, trace_parent: Option<&str>) -> Self {
+        let fits = |text: &&str| text.len() <= 128 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        Self { trace_parent: trace_parent.filter(fits).map(Into::into), ..self }
+    }
+}
+
+impl Service {
+    /// Appends events, all or none, and answers with signed receipts.
+    ///
+    /// # Errors
+    /// Every code of docs/api.md, Append.
+    pub async fn append(self: &Arc<Self>, ledger: &Arc<Ledger>, call: AppendCall) -> Result<AppendAnswer, Error> {
+        self.check(&call)?;
+        let (call, prepared) = self.prepare(ledger, call).await?;
+        let Prepared { events, sketches } = prepared;
+        let append = Append {
+            ledger: ledger.record.number,
+            expected: call.expected.clone(),
+            events,
+            fences: Vec::new(),
+            records: Vec::new(),
+        };
+        match self.submit(append).await? {
+            Ok(appended) => AppendAnswer::first(&appended, sketches, call.proof, ledger),
+            Err(Refusal::IdsTaken(indexes)) => {
+                let (service, ledger) = (Arc::clone(self), Arc::clone(ledger));
+                blocking(move || service.repeat(&ledger, &call, &indexes)).await
+            }
+            Err(Refusal::Fenced(handle)) => Err(self.fenced(ledger, handle)?),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    fn fenced(&self, ledger: &Ledger, handle: crate::spec::ids::Handle) -> Result<Error, Error> {
+        Ok(match self.keystore.state(ledger.record.id, handle)? {
+            crate::keystore::SubjectState::Erased(_) => subject_erased(""),
+            _ => Refusal::Fenced(handle).into(),
+        })
+    }
+
+    /// The rules that a request can break without looking at the ledger.
+    fn check(&self, call: &AppendCall) -> Result<(), Error> {
+        if call.events.is_empty() {
+            return Err(Error::field("/events", "must hold at least one event"));
+        }
+        if call.events.len() > self.limits.batch_events {
+            return Err(Error::new(
+                Code::TooLarge,
+                format!("a batch holds at most {} events; send several", self.limits.batch_events),
+            ));
+        }
+        let mut wrong = Vec::new();
+        for (at, (stream, event)) in call.events.iter().enumerate() {
+            self.check_event(at, stream, event, &mut wrong)?;
+        }
+        if !wrong.is_empty() {
+            return Err(Error::fields(Code::InvalidField, wrong));
+        }
+        if self.guard { refuse_personal_data(call) } else { Ok(()) }
+    }
+
+    fn check_event(
+        &self,
+        at: usize,
+        stream: &StreamName,
+        event: &EventRequest,
+        wrong: &mut Vec<FieldError>,
+    ) -> Result<(), Error> {
+        let mut field = |name: &str, detail: &str| {
+            wrong.push(FieldError { pointer: format!("/events/{at}/{name}"), detail: detail.into() });
+        };
+        if stream.is_system() {
+            field("stream", "streams that begin with $ are Oubliette's own; choose another name");
+        }
+        if system::is_reserved(&event.event_type) {
+            field("type", "types that begin with ledger., key., epoch., erasure. or bodies. are Oubliette's own");
+        }
+        if event.schema_version == 0 {
+            field("schema_version", "starts at 1");
+        }
+        let texts = [("correlation_id", event.correlation_id.as_deref()), ("causation_id", event.causation_id.as_deref())];
+        for (name, text) in texts {
+            if text.is_some_and(|text| !matches!(text.len(), 1..=256)) {
+                field(name, "must be 1 to 256 bytes");
+            }
+        }
+        if let Some(ActorRequest::Name(name)) = &event.actor
+            && !matches!(name.len(), 1..=256)
+        {
+            field("actor", "must be 1 to 256 bytes");
+        }
+        if event.tags.len() > 32 || event.tags.iter().any(|tag| !matches!(tag.len(), 1..=128)) {
+            field("tags", "must be at most 32 texts of 1 to 128 bytes");
+        }
+        if event.personal.len() > self.limits.personal {
+            field("personal", "holds too many blocks");
+        }
+        for (block, personal) in event.personal.iter().enumerate() {
+            if personal.data.is_none() {
+                field(&format!("personal/{block}/data"), "is missing or null");
+            }
+        }
+        let bodies = event.personal.iter().map(|personal| &personal.data).chain([&event.data]);
+        if bodies.flatten().any(|data| data.get().len() > self.limits.body) {
+            let detail = format!("/events/{at}: data and each personal block hold at most {} bytes", self.limits.body);
+            return Err(Error::new(Code::TooLarge, detail));
+        }
+        Ok(())
+    }
+}
+
+/// Runs blocking work off the server's threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(super::access::internal)?
+}
+
+pub(super) fn subject_erased(pointer: &str) -> Error {
+    let detail = "this person was erased here; a new relationship needs an explicit reopening";
+    if pointer.is_empty() {
+        return Error::new(Code::SubjectErased, detail);
+    }
+    Error::fields(Code::SubjectErased, vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+}
+
+fn refuse_personal_data(call: &AppendCall) -> Result<(), Error> {
+    let mut found = Vec::new();
+    let mut look = |pointer: String, text: &str| {
+        if let Some(pattern) = personal_data_in(text) {
+            let detail = format!("holds what looks like {pattern}; this field stays in clear for ever. Put it into `personal`, or use a handle");
+            found.push(FieldError { pointer, detail });
+        }
+    };
+    for (at, (stream, event)) in call.events.iter().enumerate() {
+        look(format!("/events/{at}/stream"), stream.as_str());
+        look(format!("/events/{at}/type"), event.event_type.as_str());
+        if let Some(ActorRequest::Name(name)) = &event.actor {
+            look(format!("/events/{at}/actor"), name);
+        }
+        for (name, text) in [("correlation_id", &event.correlation_id), ("causation_id", &event.causation_id)] {
+            text.iter().for_each(|text| look(format!("/events/{at}/{name}"), text));
+        }
+        for (tag, text) in event.tags.iter().enumerate() {
+            look(format!("/events/{at}/tags/{tag}"), text);
+        }
+        for (block, personal) in event.personal.iter().enumerate() {
+            look(format!("/events/{at}/personal/{block}/category"), personal.category.as_str());
+        }
+    }
+    if found.is_empty() { Ok(()) } else { Err(Error::fields(Code::PersonalDataRefused, found)) }
+}

@@ -1,0 +1,147 @@
+//! The service: one file per verb, without HTTP. It joins what must not know each other: the ledger's store and
+//! sequencer on one side, the key store on the other. Only `append`, `read` and `erase` ever hold a key and a ciphertext
+//! in one scope.
+
+pub mod access;
+pub mod append;
+pub mod erase;
+pub mod error;
+pub mod guard;
+pub mod ledger;
+pub mod prove;
+pub mod read;
+pub mod request;
+pub mod subject;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+pub use access::{Caller, Role};
+pub use error::{Code, Error, FieldError, Kind};
+pub use ledger::Ledger;
+
+use crate::env::{Clock, Entropy};
+use crate::keystore::KeyStore;
+use crate::sequencer::{Append, Appended, ExpectedVersion, NewEvent, Sequencer, View};
+use crate::spec::ids::{LedgerName, StreamName};
+use crate::store::LedgerStore;
+
+/// Limits on what one request may hold (docs/api.md).
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of `data`, or of one personal block.
+    pub body: usize,
+    /// Events in a batch.
+    pub batch_events: usize,
+    /// Bytes of a request.
+    pub batch_bytes: usize,
+    /// Personal blocks of an event.
+    pub personal: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body: 1 << 20, batch_events: 1_000, batch_bytes: 16 << 20, personal: 256 }
+    }
+}
+
+/// What the service does, whatever carries the requests.
+pub struct Service {
+    pub(crate) store: Arc<dyn LedgerStore>,
+    pub(crate) keystore: Arc<dyn KeyStore>,
+    pub(crate) sequencer: Sequencer,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) limits: Limits,
+    pub(crate) guard: bool,
+    ledgers: RwLock<HashMap<LedgerName, Arc<Ledger>>>,
+    access: access::Keys,
+    erasing: tokio::sync::Mutex<()>,
+}
+
+/// What the service is made of.
+pub struct Components {
+    /// The ledgers' store.
+    pub store: Arc<dyn LedgerStore>,
+    /// The key store.
+    pub keystore: Arc<dyn KeyStore>,
+    /// The writer, running.
+    pub sequencer: Sequencer,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Limits.
+    pub limits: Limits,
+    /// Whether the PII guard is on.
+    pub guard: bool,
+}
+
+impl Service {
+    /// Puts the service together and reads the API keys. Ledgers are opened with [`Service::open_ledger`].
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn new(parts: Components) -> Result<Self, Error> {
+        let access = access::Keys::load(&*parts.store)?;
+        let Components { store, keystore, sequencer, clock, entropy, limits, guard } = parts;
+        let (ledgers, erasing) = (RwLock::default(), tokio::sync::Mutex::new(()));
+        Ok(Self { store, keystore, sequencer, clock, entropy, limits, guard, ledgers, access, erasing })
+    }
+
+    /// The ledger of this name.
+    ///
+    /// # Errors
+    /// `ledger_not_found`.
+    pub fn ledger(&self, name: &LedgerName) -> Result<Arc<Ledger>, Error> {
+        let ledger = self.ledgers.read().get(name).cloned();
+        ledger.ok_or_else(|| Error::new(Code::LedgerNotFound, format!("there is no ledger {name}")))
+    }
+
+    /// All ledgers, by number.
+    pub fn all_ledgers(&self) -> Vec<Arc<Ledger>> {
+        let mut ledgers: Vec<_> = self.ledgers.read().values().cloned().collect();
+        ledgers.sort_by_key(|ledger| ledger.record.number);
+        ledgers
+    }
+
+    /// Whether the writer takes events.
+    pub fn is_ready(&self) -> bool {
+        self.sequencer.is_healthy()
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn view(&self, ledger: &Ledger) -> Result<Arc<View>, Error> {
+        let view = self.sequencer.view(ledger.record.number);
+        view.ok_or_else(|| Error::new(Code::LedgerNotFound, "the ledger is not open"))
+    }
+
+    /// Appends one of Oubliette's own events. Unlike a caller's, it is not compared with anything.
+    pub(crate) async fn append_system(
+        &self,
+        ledger: &Ledger,
+        expected: Vec<(StreamName, ExpectedVersion)>,
+        events: Vec<NewEvent>,
+        fences: Vec<crate::sequencer::Fence>,
+        records: Vec<crate::store::RecordWrite>,
+    ) -> Result<Appended, Error> {
+        let append = Append { ledger: ledger.record.number, expected, events, fences, records };
+        self.submit(append).await?.map_err(Error::from)
+    }
+
+    pub(crate) async fn submit(
+        &self,
+        append: Append,
+    ) -> Result<Result<Appended, crate::sequencer::Refusal>, Error> {
+        match self.sequencer.submit(append) {
+            Err(refusal) => Ok(Err(refusal)),
+            Ok(answer) => Ok(answer.await.unwrap_or(Err(crate::sequencer::Refusal::Unavailable))),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What callers may ask to append, parsed once into valid types (docs/api.md, Append).
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::{Code, Error, FieldError};
+use crate::sequencer::ExpectedVersion;
+use crate::spec::ids::{Category, EventType, StreamName, SubjectId, Timestamp};
+
+/// `POST /streams/{stream}/events`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppendRequest {
+    /// What the caller knows of the stream.
+    pub expected_version: Option<Expected>,
+    /// At least one event.
+    pub events: Vec<EventRequest>,
+}
+
+/// `POST /events`: an atomic batch over several streams.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRequest {
+    /// At least one event.
+    pub events: Vec<StreamEventRequest>,
+}
+
+/// An event of a batch, with its stream.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamEventRequest {
+    /// The stream.
+    pub stream: StreamName,
+    /// Checked at the stream's first event in the batch.
+    pub expected_version: Option<Expected>,
+    // The fields of `EventRequest` once more: serde cannot flatten and refuse unknown fields at once.
+    /// See [`EventRequest`].
+    pub id: Option<Uuid>,
+    /// See [`EventRequest`].
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// See [`EventRequest`].
+    #[serde(default = "one")]
+    pub schema_version: u32,
+    /// See [`EventRequest`].
+    pub occurred_at: Option<Timestamp>,
+    /// See [`EventRequest`].
+    pub actor: Option<ActorRequest>,
+    /// See [`EventRequest`].
+    pub correlation_id: Option<Box<str>>,
+    /// See [`EventRequest`].
+    pub causation_id: Option<Box<str>>,
+    /// See [`EventRequest`].
+    #[serde(default)]
+    pub tags: Vec<Box<str>>,
+    /// See [`EventRequest`].
+    pub data: Option<Box<RawValue>>,
+    /// See [`EventRequest`].
+    #[serde(default)]
+    pub personal: Vec<PersonalRequest>,
+}
+
+impl StreamEventRequest {
+    pub(super) fn split(self) -> (StreamName, Option<Expected>, EventRequest) {
+        let Self { stream, expected_version, id, event_type, schema_version, occurred_at, .. } = self;
+        let Self { actor, correlation_id, causation_id, tags, data, personal, .. } = self;
+        let event = EventRequest {
+            id,
+            event_type,
+            schema_version,
+            occurred_at,
+            actor,
+            correlation_id,
+            causation_id,
+            tags,
+            data,
+            personal,
+        };
+        (stream, expected_version, event)
+    }
+}
+
+/// One event.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventRequest {
+    /// The caller's id; minted if absent.
+    pub id: Option<Uuid>,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// From 1.
+    #[serde(default = "one")]
+    pub schema_version: u32,
+    /// When, as the caller says.
+    pub occurred_at: Option<Timestamp>,
+    /// Who acted.
+    pub actor: Option<ActorRequest>,
+    /// What it belongs to.
+    pub correlation_id: Option<Box<str>>,
+    /// What caused it.
+    pub causation_id: Option<Box<str>>,
+    /// Labels.
+    #[serde(default)]
+    pub tags: Vec<Box<str>>,
+    /// The public payload, kept as the exact bytes received.
+    pub data: Option<Box<RawValue>>,
+    /// Personal data, sealed per subject and category.
+    #[serde(default)]
+    pub personal: Vec<PersonalRequest>,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// `"name"`, or `{"subject": id}` for a person.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "must be a text, or {\"subject\": id} for a person")]
+pub enum ActorRequest {
+    /// A name that stays in clear.
+    Name(Box<str>),
+    /// A person.
+    Subject(SubjectRequest),
+}
+
+/// `{"subject": id}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectRequest {
+    /// The caller's id for the person.
+    pub subject: SubjectId,
+}
+
+/// Personal data of one subject in one category.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersonalRequest {
+    /// The caller's id for the person.
+    pub subject: SubjectId,
+    /// The purpose.
+    #[serde(default)]
+    pub category: Category,
+    /// What to seal.
+    pub data: Option<Box<RawValue>>,
+}
+
+/// An expected version as callers write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected(pub ExpectedVersion);
+
+impl<'de> Deserialize<'de> for Expected {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "must be \"any\", \"no_stream\", \"stream_exists\" or a version from 0")]
+        enum Form {
+            Version(u64),
+            Word(Box<str>),
+        }
+        let expected = match Form::deserialize(deserializer)? {
+            Form::Version(0) => ExpectedVersion::NoStream,
+            Form::Version(version) => ExpectedVersion::Exactly(version),
+            Form::Word(word) => match &*word {
+                "any" => ExpectedVersion::Any,
+                "no_stream" => ExpectedVersion::NoStream,
+                "stream_exists" => ExpectedVersion::StreamExists,
+                _ => {
+                    return Err(serde::de::Error::custom(
+                        "must be \"any\", \"no_stream\", \"stream_exists\" or a version from 0",
+                    ));
+                }
+            },
+        };
+        Ok(Self(expected))
+    }
+}
+
+/// Parses a JSON request and names the field that is wrong.
+///
+/// # Errors
+/// `malformed_json` with the place, or `invalid_field` with the pointer.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Error::new(Code::MalformedJson, format!("the body is not UTF-8 after byte {}", error.valid_up_to())))?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(explain)?;
+    json.end().map_err(|error| Error::new(Code::MalformedJson, format!("after the JSON value: {error}")))?;
+    Ok(value)
+}
+
+fn explain(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in error.path().iter() {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    let inner = error.inner();
+    match inner.classify() {
+        serde_json::error::Category::Data => {
+            Error::fields(Code::InvalidField, vec![FieldError { pointer, detail: inner.to_string() }])
+        }
+        _ => Error::new(Code::MalformedJson, format!("the body is not JSON: {inner}")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn error(body: &str) -> Error {
+        parse::<AppendRequest>(body.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_by_its_pointer() {
+        for (body, pointer) in [
+            (r#"{"events":[{"type":"a","id":"x"}]}"#, "/events/0/id"),
+            (r#"{"events":[{"type":"a b"}]}"#, "/events/0/type"),
+            (r#"{"events":[{"type":"a"},{"type":"a","personal":[{"subject":""}]}]}"#, "/events/1/personal/0/subject"),
+            (r#"{"events":[{"type":"a","occurred_at":"noon"}]}"#, "/events/0/occurred_at"),
+            (r#"{"expected_version":"soon","events":[]}"#, "/expected_version"),
+            (r#"{"expected_version":-1,"events":[]}"#, "/expected_version"),
+        ] {
+            let error = error(body);
+            assert_eq!(error.code, Code::InvalidField, "{body}");
+            assert_eq!(error.errors.first().unwrap().pointer, pointer, "{body}");
+        }
+        assert_eq!(error(r#"{"events":[{"type":"a","extra":1}]}"#).code, Code::InvalidField);
+        assert_eq!(error(r#"{"events":[{"type":"a","type":"b"}]}"#).code, Code::InvalidField);
+    }
+
+    #[test]
+    fn what_is_no_json_is_malformed() {
+        for body in ["", "{", "{\"events\":[]} x", "nonsense"] {
+            assert_eq!(error(body).code, Code::MalformedJson, "{body}");
+        }
+        assert_eq!(parse::<AppendRequest>(b"{\"events\":[{\"type\":\"\xff\"}]}").unwrap_err().code, Code::MalformedJson);
+    }
+
+    #[test]
+    fn expected_version_zero_means_no_stream() {
+        let request: AppendRequest = parse(br#"{"expected_version":0,"events":[]}"#).unwrap();
+        assert_eq!(request.expected_version, Some(Expected(ExpectedVersion::NoStream)));
+    }
+}

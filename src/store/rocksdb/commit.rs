@@ -1,0 +1,168 @@
+//! The one write: compare the heads, gather all rows, write them synced.
+
+use rocksdb::{BoundColumnFamily, WriteBatch};
+use std::sync::Arc;
+
+use super::super::{Batch, Head, LedgerBatch, LedgerNumber, RecordWrite, SequencedEvent, StoreError};
+use super::{RocksStore, classify, schema, synced};
+use crate::spec::event::{Actor, BodyKind};
+use crate::spec::hash::Hash;
+use crate::spec::ids::{EventType, Timestamp};
+
+type Table<'a> = Arc<BoundColumnFamily<'a>>;
+
+/// The column families that events go to.
+struct Tables<'a> {
+    headers: Table<'a>,
+    bodies: Table<'a>,
+    sealed: Table<'a>,
+    ids: Table<'a>,
+    stream_events: Table<'a>,
+    lookup: Table<'a>,
+}
+
+impl RocksStore {
+    /// See `LedgerStore::commit`.
+    pub(super) fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        for ledger in &batch.ledgers {
+            if self.read_head(ledger.ledger.number)? != ledger.expected {
+                return Err(StoreError::HeadMoved);
+            }
+        }
+        let mut rows = WriteBatch::default();
+        for ledger in &batch.ledgers {
+            self.add_ledger(&mut rows, ledger)?;
+        }
+        self.add_records(&mut rows, &batch.records)?;
+        self.db.write_opt(&rows, &synced()).map_err(classify)
+    }
+
+    /// See `LedgerStore::put_records`.
+    pub(super) fn write_records(&self, records: &[RecordWrite]) -> Result<(), StoreError> {
+        let mut rows = WriteBatch::default();
+        self.add_records(&mut rows, records)?;
+        self.db.write_opt(&rows, &synced()).map_err(classify)
+    }
+
+    fn add_ledger(&self, rows: &mut WriteBatch, batch: &LedgerBatch) -> Result<(), StoreError> {
+        let number = batch.ledger.number;
+        let tables = Tables {
+            headers: self.table(schema::HEADERS)?,
+            bodies: self.table(schema::BODIES)?,
+            sealed: self.table(schema::SEALED)?,
+            ids: self.table(schema::IDS)?,
+            stream_events: self.table(schema::STREAM_EVENTS)?,
+            lookup: self.table(schema::LOOKUP)?,
+        };
+        let mut types = Types::default();
+        for event in &batch.events {
+            add_event(rows, &tables, number, event);
+            types.add(rows, &tables.lookup, number, &event.event_type, event.row.index);
+        }
+        let streams = self.table(schema::STREAMS)?;
+        for (name, row) in &batch.streams {
+            let value = [row.stream_ref.as_bytes().as_slice(), &row.version.to_be_bytes()].concat();
+            rows.put_cf(&streams, schema::stream(number, Some(name)), value);
+        }
+        let tiles = self.table(schema::TILES)?;
+        for tile in &batch.tiles {
+            rows.put_cf(&tiles, schema::tile(number, &tile.id()), tile.to_bytes());
+        }
+        rows.put_cf(
+            &self.table(schema::CHECKPOINTS)?,
+            schema::numbered(number, batch.head.size),
+            batch.checkpoint.as_bytes(),
+        );
+        let system = self.table(schema::SYSTEM)?;
+        if batch.expected.is_none() {
+            let record = serde_json::to_vec(&batch.ledger).map_err(|error| StoreError::Io(Box::new(error)))?;
+            rows.put_cf(&system, schema::registry(number), record);
+        }
+        rows.put_cf(&system, schema::head(number), encode_head(&batch.head));
+        Ok(())
+    }
+
+    fn add_records(&self, rows: &mut WriteBatch, records: &[RecordWrite]) -> Result<(), StoreError> {
+        let table = self.table(schema::RECORDS)?;
+        for record in records {
+            let key = schema::record(record.ledger, record.kind, &record.id);
+            match &record.value {
+                Some(value) => rows.put_cf(&table, key, value),
+                None => rows.delete_cf(&table, key),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add_event(rows: &mut WriteBatch, tables: &Tables<'_>, number: LedgerNumber, event: &SequencedEvent) {
+    let index = event.row.index;
+    let at = index.to_be_bytes();
+    rows.put_cf(&tables.headers, schema::numbered(number, index), encode_header_row(event));
+    for (ordinal, (kind, salt, bytes)) in (0_u16..).zip(&event.bodies) {
+        let table = if *kind == BodyKind::Sealed { &tables.sealed } else { &tables.bodies };
+        rows.put_cf(table, schema::body(number, index, ordinal), [salt.as_slice(), bytes].concat());
+    }
+    rows.put_cf(&tables.ids, schema::id(number, &event.meta.id), at);
+    rows.put_cf(&tables.stream_events, schema::stream_event(number, event.stream_ref, event.stream_version), at);
+    for handle in &event.handles {
+        rows.put_cf(&tables.lookup, schema::lookup_key(number, b'h', handle.as_bytes(), index), []);
+    }
+    if let Some(Actor::Subject(handle)) = &event.meta.actor
+        && !event.handles.contains(handle)
+    {
+        rows.put_cf(&tables.lookup, schema::lookup_key(number, b'h', handle.as_bytes(), index), []);
+    }
+    if let Some(text) = &event.meta.correlation_id {
+        rows.put_cf(&tables.lookup, schema::lookup_key(number, b'c', text.as_bytes(), index), []);
+    }
+    for tag in &event.meta.tags {
+        rows.put_cf(&tables.lookup, schema::lookup_key(number, b'g', tag.as_bytes(), index), []);
+    }
+}
+
+/// Writes each type's row once a block of a batch, not once an event.
+#[derive(Default)]
+struct Types<'e> {
+    block: u64,
+    seen: Vec<&'e EventType>,
+}
+
+impl<'e> Types<'e> {
+    fn add(
+        &mut self,
+        rows: &mut WriteBatch,
+        lookup: &Table<'_>,
+        ledger: LedgerNumber,
+        event_type: &'e EventType,
+        index: u64,
+    ) {
+        if index / schema::TYPE_BLOCK != self.block {
+            self.block = index / schema::TYPE_BLOCK;
+            self.seen.clear();
+        }
+        if !self.seen.contains(&event_type) {
+            self.seen.push(event_type);
+            rows.put_cf(lookup, schema::lookup_type(ledger, event_type, index), []);
+        }
+    }
+}
+
+/// `u16 header length ‖ header ‖ signature`.
+fn encode_header_row(event: &SequencedEvent) -> Vec<u8> {
+    let (header, signature) = (&event.row.header, &event.row.signature);
+    let length = u16::try_from(header.len()).unwrap_or(u16::MAX).to_be_bytes();
+    [length.as_slice(), header, signature].concat()
+}
+
+/// `u64 size ‖ last leaf hash ‖ u64 µs`.
+fn encode_head(head: &Head) -> Vec<u8> {
+    [head.size.to_be_bytes().as_slice(), head.last.as_bytes(), &head.recorded_at.0.to_be_bytes()].concat()
+}
+
+pub(super) fn decode_head(row: &[u8]) -> Option<Head> {
+    let size = u64::from_be_bytes(row.get(..8)?.try_into().ok()?);
+    let last = Hash::try_from(row.get(8..40)?).ok()?;
+    let recorded_at = Timestamp(u64::from_be_bytes(row.get(40..)?.try_into().ok()?));
+    Some(Head { size, last, recorded_at })
+}

@@ -1,0 +1,122 @@
+#![doc = include_str!("README.md")]
+
+mod commit;
+mod migrations;
+mod read;
+mod schema;
+
+use std::path::Path;
+
+use rocksdb::{BoundColumnFamily, Cache, DB, DBRecoveryMode, Options, WriteOptions};
+use std::sync::Arc;
+
+use super::StoreError;
+use crate::spec::ids::LedgerId;
+
+/// Memory for cached blocks, indexes and filters.
+const CACHE_BYTES: usize = 96 << 20;
+/// Memory for all write buffers together.
+const WRITE_BUFFER_BYTES: usize = 128 << 20;
+/// Past this much log the oldest write buffer is flushed, so that an idle column family does not pin old logs.
+const MAX_WAL_BYTES: u64 = 512 << 20;
+
+/// A ledger store on RocksDB.
+pub struct RocksStore {
+    db: DB,
+    id: LedgerId,
+}
+
+impl std::fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RocksStore({})", self.db.path().display())
+    }
+}
+
+impl RocksStore {
+    /// Makes an empty store under `path` with the given random id.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if there is one already.
+    pub fn create(path: &Path, id: LedgerId) -> Result<Self, StoreError> {
+        if is_store(path) {
+            return Err(StoreError::Exists(path.to_owned()));
+        }
+        let store = Self::open_at(path, true, id)?;
+        migrations::initialise(&store)?;
+        Ok(store)
+    }
+
+    /// Opens a store, bringing an older format up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::InUse`], [`StoreError::NewerFormat`], [`StoreError::Io`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if !is_store(path) {
+            return Err(StoreError::Missing(path.to_owned()));
+        }
+        let mut store = Self::open_at(path, false, LedgerId([0; 16]))?;
+        migrations::run(&store)?;
+        store.id = migrations::store_id(&store)?;
+        Ok(store)
+    }
+
+    /// Opens a store that nobody else has open, for reading; nothing in the directory is changed.
+    ///
+    /// # Errors
+    /// As [`RocksStore::open`]. Whether a server has it open must be known by other means (a lock file).
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        if !is_store(path) {
+            return Err(StoreError::Missing(path.to_owned()));
+        }
+        let cache = Cache::new_lru_cache(CACHE_BYTES);
+        let db = DB::open_cf_descriptors_read_only(&database_options(false), path, schema::descriptors(&cache), false);
+        let mut store = Self { db: db.map_err(classify)?, id: LedgerId([0; 16]) };
+        migrations::refuse_newer(&store)?;
+        store.id = migrations::store_id(&store)?;
+        Ok(store)
+    }
+
+    fn open_at(path: &Path, create: bool, id: LedgerId) -> Result<Self, StoreError> {
+        let cache = Cache::new_lru_cache(CACHE_BYTES);
+        let db = DB::open_cf_descriptors(&database_options(create), path, schema::descriptors(&cache));
+        Ok(Self { db: db.map_err(classify)?, id })
+    }
+
+    fn table(&self, name: &'static str) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
+        self.db.cf_handle(name).ok_or(StoreError::Damaged { table: name, what: "the column family is missing".into() })
+    }
+}
+
+fn is_store(path: &Path) -> bool {
+    path.join("CURRENT").exists()
+}
+
+fn database_options(create: bool) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(create);
+    options.create_missing_column_families(create);
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_max_total_wal_size(MAX_WAL_BYTES);
+    options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_keep_log_file_num(4);
+    options.set_max_open_files(512);
+    options
+}
+
+fn synced() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    options.set_memtable_insert_hint_per_batch(true);
+    options
+}
+
+fn classify(error: rocksdb::Error) -> StoreError {
+    if error.kind() == rocksdb::ErrorKind::IOError && error.as_ref().contains("lock") {
+        StoreError::InUse
+    } else {
+        StoreError::Io(Box::new(error))
+    }
+}

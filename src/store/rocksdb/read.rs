@@ -1,0 +1,280 @@
+//! Reads. Ranges are bounded by the caller, who never asks past the head it knows.
+
+use std::ops::Range;
+
+use rocksdb::{IteratorMode, ReadOptions};
+use uuid::Uuid;
+
+use super::super::{
+    Batch, BodyRow, Direction, Head, HeaderRow, LedgerNumber, LedgerRecord, LedgerStore, Lookup, RecordWrite,
+    StoreError, StreamRow,
+};
+use super::{RocksStore, classify, commit, schema};
+use crate::spec::event::Header;
+use crate::spec::ids::{EventType, LedgerId, StreamName, StreamRef};
+use crate::spec::tiles::TileId;
+
+type Row = (Box<[u8]>, Box<[u8]>);
+
+fn damaged(table: &'static str, what: impl ToString) -> StoreError {
+    StoreError::Damaged { table, what: what.to_string() }
+}
+
+impl RocksStore {
+    pub(super) fn read_head(&self, ledger: LedgerNumber) -> Result<Option<Head>, StoreError> {
+        let row = self.db.get_pinned_cf(&self.table(schema::SYSTEM)?, schema::head(ledger)).map_err(classify)?;
+        row.map(|row| commit::decode_head(&row).ok_or_else(|| damaged(schema::SYSTEM, "head"))).transpose()
+    }
+
+    /// Rows whose keys lie in the range, in the order asked for, until `take` says stop.
+    fn scan(
+        &self,
+        table: &'static str,
+        keys: Range<Vec<u8>>,
+        direction: Direction,
+        mut take: impl FnMut(Row) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        if keys.start >= keys.end {
+            return Ok(());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(keys.start);
+        options.set_iterate_upper_bound(keys.end);
+        let mode = match direction {
+            Direction::Forward => IteratorMode::Start,
+            Direction::Backward => IteratorMode::End,
+        };
+        for row in self.db.iterator_cf_opt(&self.table(table)?, options, mode) {
+            if !take(row.map_err(classify)?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_bodies(
+        &self,
+        table: &'static str,
+        ledger: LedgerNumber,
+        indexes: Range<u64>,
+        out: &mut Vec<BodyRow>,
+    ) -> Result<(), StoreError> {
+        let keys = schema::numbered(ledger, indexes.start)..schema::numbered(ledger, indexes.end);
+        self.scan(table, keys, Direction::Forward, |(key, value)| {
+            let (index, ordinal) = schema::split_body(&key).ok_or_else(|| damaged(table, "key"))?;
+            let (salt, bytes) = value.split_first_chunk().ok_or_else(|| damaged(table, format!("body of {index}")))?;
+            out.push(BodyRow { index, ordinal, salt: *salt, bytes: bytes.to_vec() });
+            Ok(true)
+        })
+    }
+
+    /// The indexes of one block that are of the type, in order of the direction.
+    fn of_type(
+        &self,
+        ledger: LedgerNumber,
+        event_type: &EventType,
+        indexes: Range<u64>,
+        direction: Direction,
+    ) -> Result<Vec<u64>, StoreError> {
+        let mut found = Vec::new();
+        for row in self.headers(ledger, indexes)? {
+            let header = Header::decode(&row.header).map_err(|error| damaged(schema::HEADERS, error))?;
+            if header.event_type == *event_type {
+                found.push(row.index);
+            }
+        }
+        if direction == Direction::Backward {
+            found.reverse();
+        }
+        Ok(found)
+    }
+}
+
+impl LedgerStore for RocksStore {
+    fn id(&self) -> LedgerId {
+        self.id
+    }
+
+    fn ledgers(&self) -> Result<Vec<LedgerRecord>, StoreError> {
+        let keys = schema::registry(LedgerNumber(0))..schema::registry(LedgerNumber(u32::MAX));
+        let mut ledgers = Vec::new();
+        self.scan(schema::SYSTEM, keys, Direction::Forward, |(_, value)| {
+            ledgers.push(serde_json::from_slice(&value).map_err(|error| damaged(schema::SYSTEM, error))?);
+            Ok(true)
+        })?;
+        Ok(ledgers)
+    }
+
+    fn head(&self, ledger: LedgerNumber) -> Result<Option<Head>, StoreError> {
+        self.read_head(ledger)
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.write(batch)
+    }
+
+    fn headers(&self, ledger: LedgerNumber, indexes: Range<u64>) -> Result<Vec<HeaderRow>, StoreError> {
+        let keys = schema::numbered(ledger, indexes.start)..schema::numbered(ledger, indexes.end);
+        let mut rows = Vec::new();
+        self.scan(schema::HEADERS, keys, Direction::Forward, |(key, value)| {
+            let index = schema::trailing_number(&key).ok_or_else(|| damaged(schema::HEADERS, "key"))?;
+            let (header, signature) = split_header(&value).ok_or_else(|| damaged(schema::HEADERS, index))?;
+            rows.push(HeaderRow { index, header: header.to_vec(), signature: signature.to_vec() });
+            Ok(true)
+        })?;
+        Ok(rows)
+    }
+
+    fn bodies(&self, ledger: LedgerNumber, indexes: Range<u64>) -> Result<Vec<BodyRow>, StoreError> {
+        let mut rows = Vec::new();
+        self.read_bodies(schema::BODIES, ledger, indexes.clone(), &mut rows)?;
+        let public = rows.len();
+        self.read_bodies(schema::SEALED, ledger, indexes, &mut rows)?;
+        if rows.len() > public && public > 0 {
+            rows.sort_by_key(|row| (row.index, row.ordinal));
+        }
+        Ok(rows)
+    }
+
+    fn indexes_of(&self, ledger: LedgerNumber, ids: &[Uuid]) -> Result<Vec<Option<u64>>, StoreError> {
+        let table = self.table(schema::IDS)?;
+        let keys: Vec<_> = ids.iter().map(|id| schema::id(ledger, id)).collect();
+        let rows = self.db.batched_multi_get_cf(&table, &keys, false);
+        rows.into_iter()
+            .map(|row| match row.map_err(classify)? {
+                None => Ok(None),
+                Some(row) => schema::trailing_number(&row).map(Some).ok_or_else(|| damaged(schema::IDS, "row")),
+            })
+            .collect()
+    }
+
+    fn stream_rows(&self, ledger: LedgerNumber, names: &[StreamName]) -> Result<Vec<Option<StreamRow>>, StoreError> {
+        let table = self.table(schema::STREAMS)?;
+        let keys: Vec<_> = names.iter().map(|name| schema::stream(ledger, Some(name))).collect();
+        let rows = self.db.batched_multi_get_cf(&table, &keys, false);
+        rows.into_iter()
+            .map(|row| match row.map_err(classify)? {
+                None => Ok(None),
+                Some(row) => decode_stream(&row).map(Some).ok_or_else(|| damaged(schema::STREAMS, "row")),
+            })
+            .collect()
+    }
+
+    fn streams(
+        &self,
+        ledger: LedgerNumber,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Result<Vec<(StreamName, StreamRow)>, StoreError> {
+        let start = schema::successor(schema::stream(ledger, after));
+        let start = if after.is_none() { schema::stream(ledger, None) } else { start };
+        let keys = start..schema::stream(LedgerNumber(ledger.0.saturating_add(1)), None);
+        let mut streams = Vec::new();
+        self.scan(schema::STREAMS, keys, Direction::Forward, |(key, value)| {
+            let name = key.get(4..).and_then(|name| std::str::from_utf8(name).ok()).and_then(|name| name.parse().ok());
+            let row = name.zip(decode_stream(&value)).ok_or_else(|| damaged(schema::STREAMS, "row"))?;
+            streams.push(row);
+            Ok(streams.len() < limit)
+        })?;
+        Ok(streams)
+    }
+
+    fn stream_events(
+        &self,
+        ledger: LedgerNumber,
+        stream: StreamRef,
+        versions: Range<u64>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        let start = schema::stream_event(ledger, stream, versions.start);
+        let keys = start..schema::stream_event(ledger, stream, versions.end);
+        let mut indexes = Vec::new();
+        self.scan(schema::STREAM_EVENTS, keys, direction, |(_, value)| {
+            indexes.push(schema::trailing_number(&value).ok_or_else(|| damaged(schema::STREAM_EVENTS, "row"))?);
+            Ok(indexes.len() < limit)
+        })?;
+        Ok(indexes)
+    }
+
+    fn find(
+        &self,
+        ledger: LedgerNumber,
+        lookup: &Lookup,
+        indexes: Range<u64>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        if indexes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        let keys = schema::lookup_range(ledger, lookup, &indexes);
+        self.scan(schema::LOOKUP, keys, direction, |(key, _)| {
+            let number = schema::trailing_number(&key).ok_or_else(|| damaged(schema::LOOKUP, "key"))?;
+            if let Lookup::Type(event_type) = lookup {
+                let first = number.saturating_mul(schema::TYPE_BLOCK);
+                let block = first.max(indexes.start)..(first + schema::TYPE_BLOCK).min(indexes.end);
+                found.extend(self.of_type(ledger, event_type, block, direction)?);
+            } else {
+                found.push(number);
+            }
+            Ok(found.len() < limit)
+        })?;
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn tiles(&self, ledger: LedgerNumber, ids: &[TileId]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let table = self.table(schema::TILES)?;
+        let keys: Vec<_> = ids.iter().map(|id| schema::tile(ledger, id)).collect();
+        let rows = self.db.batched_multi_get_cf(&table, &keys, false);
+        rows.into_iter().map(|row| Ok(row.map_err(classify)?.map(|row| row.to_vec()))).collect()
+    }
+
+    fn checkpoint(&self, ledger: LedgerNumber, size: u64) -> Result<Option<(u64, String)>, StoreError> {
+        let keys = schema::numbered(ledger, size)..schema::numbered(LedgerNumber(ledger.0.saturating_add(1)), 0);
+        let mut found = None;
+        self.scan(schema::CHECKPOINTS, keys, Direction::Forward, |(key, value)| {
+            let size = schema::trailing_number(&key).ok_or_else(|| damaged(schema::CHECKPOINTS, "key"))?;
+            let note = String::from_utf8(value.into()).map_err(|error| damaged(schema::CHECKPOINTS, error))?;
+            found = Some((size, note));
+            Ok(false)
+        })?;
+        Ok(found)
+    }
+
+    fn record(&self, ledger: Option<LedgerNumber>, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db.get_cf(&self.table(schema::RECORDS)?, schema::record(ledger, kind, id)).map_err(classify)
+    }
+
+    fn records(&self, ledger: Option<LedgerNumber>, kind: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let start = schema::record(ledger, kind, "");
+        let mut end = start.clone();
+        end.pop();
+        end.push(1);
+        let prefix = start.len();
+        let mut records = Vec::new();
+        self.scan(schema::RECORDS, start..end, Direction::Forward, |(key, value)| {
+            let id = key.get(prefix..).and_then(|id| std::str::from_utf8(id).ok());
+            records.push((id.ok_or_else(|| damaged(schema::RECORDS, "key"))?.to_owned(), value.into()));
+            Ok(true)
+        })?;
+        Ok(records)
+    }
+
+    fn put_records(&self, records: &[RecordWrite]) -> Result<(), StoreError> {
+        self.write_records(records)
+    }
+}
+
+fn split_header(row: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = row.split_first_chunk()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+}
+
+fn decode_stream(row: &[u8]) -> Option<StreamRow> {
+    let stream_ref = StreamRef::try_from(row.get(..16)?).ok()?;
+    let version = u64::from_be_bytes(row.get(16..)?.try_into().ok()?);
+    Some(StreamRow { stream_ref, version })
+}
