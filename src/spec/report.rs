@@ -127,6 +127,8 @@ finding_codes! {
     BodyInvalid = "body_invalid", Tampered;
     /// A body is absent and no event authorises that.
     Missing = "missing", Tampered;
+    /// A body is absent; the event that would excuse it may be in the part that was not read.
+    MissingUnresolved = "missing_unresolved", Incomplete;
     /// A body is present although the ledger records that it was purged.
     PurgedButPresent = "purged_but_present", Tampered;
     /// One of Oubliette's own events is not what it must be, so it authorises nothing.
@@ -274,6 +276,11 @@ impl Findings {
             (false, true) => Verdict::Incomplete,
             (false, false) => Verdict::Valid,
         }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.list.len() as u64 + self.omitted
     }
 
     /// The findings that are listed.
