@@ -1,2 +1,8 @@
 //! The server and command line.
-fn main() {}
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    oubliette::cli::run()
+}

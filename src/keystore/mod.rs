@@ -12,7 +12,11 @@
 //! This layer never sees an event or a ciphertext of the ledger, and the ledger's store never sees a key: one dump,
 //! one backup, one bug must not hold both. An unknown key is an error, never "erased": only a fence says erased.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod error;
+pub mod memory;
+pub mod rocksdb;
 pub mod vault;
 
 use std::ops::Deref;
@@ -107,7 +111,7 @@ pub enum SubjectState {
 }
 
 /// What one erasure order covers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ErasureOrder {
     /// The request.
     pub request: RequestId,
@@ -145,6 +149,9 @@ pub trait KeyStore: Send + Sync {
     /// # Errors
     /// [`KeyStoreError`] if store or vault cannot be written.
     fn create_ledger(&self, ledger: LedgerId) -> Result<(), KeyStoreError>;
+
+    /// What [`KeyStore::provision`] would answer, if memory alone can tell for every pair: never waits, never writes.
+    fn known(&self, ledger: LedgerId, wanted: &[Wanted]) -> Option<Vec<Result<KeyRef, Refusal>>>;
 
     /// Finds or mints handle and key for each wanted pair. New keys are durable before this returns (group commit:
     /// concurrent calls share one synced write); one subject asked for by two callers gets one handle.

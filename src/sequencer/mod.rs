@@ -219,8 +219,13 @@ impl Sequencer {
         let number = ledger.number;
         self.parts.keys.write().insert(number, Arc::new(keys));
         self.parts.views.write().insert(number, Arc::new(ArcSwap::from_pointee(view)));
-        self.pool.open(number, fences);
+        self.pool.fence(number, fences);
         Ok(())
+    }
+
+    /// Refuses subjects from now on, before anything that is submitted later.
+    pub fn fence(&self, ledger: LedgerNumber, fences: Vec<Fence>) {
+        self.pool.fence(ledger, fences);
     }
 
     /// Queues events. The answer comes when they are durable, or refused.

@@ -39,8 +39,8 @@ pub(super) struct Pending {
 
 /// What the writer takes from the pool.
 pub(super) enum Work {
-    /// A ledger was opened.
-    Open(LedgerNumber, Vec<Fence>),
+    /// Fences that no append brings along.
+    Fence(LedgerNumber, Vec<Fence>),
     /// Appends for the next group.
     Group(Vec<Pending>),
     /// Nothing came for a while.
@@ -52,7 +52,7 @@ pub(super) enum Work {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Pending>,
-    opened: VecDeque<(LedgerNumber, Vec<Fence>)>,
+    fences: VecDeque<(LedgerNumber, Vec<Fence>)>,
     events: usize,
     bytes: usize,
     closed: bool,
@@ -70,8 +70,8 @@ impl Pool {
         Self { limits, state: Mutex::default(), arrived: Condvar::new() }
     }
 
-    pub(super) fn open(&self, ledger: LedgerNumber, fences: Vec<Fence>) {
-        self.state.lock().opened.push_back((ledger, fences));
+    pub(super) fn fence(&self, ledger: LedgerNumber, fences: Vec<Fence>) {
+        self.state.lock().fences.push_back((ledger, fences));
         self.arrived.notify_one();
     }
 
@@ -100,8 +100,8 @@ impl Pool {
     pub(super) fn take(&self) -> Work {
         let mut state = self.state.lock();
         loop {
-            if let Some((ledger, fences)) = state.opened.pop_front() {
-                return Work::Open(ledger, fences);
+            if let Some((ledger, fences)) = state.fences.pop_front() {
+                return Work::Fence(ledger, fences);
             }
             if !state.waiting.is_empty() {
                 return Work::Group(self.take_group(&mut state));

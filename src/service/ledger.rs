@@ -1,18 +1,19 @@
 //! Ledgers: what an open one is, and how a new one begins.
 
 use ed25519_dalek::SigningKey;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::{Code, Error, Service};
 use crate::sequencer::{ExpectedVersion, Fence, LedgerKeys, NewEvent};
 use crate::spec::event::{Body, BodyKind, Meta};
 use crate::spec::hash::Hash;
-use crate::spec::ids::{EventRef, LedgerName, Origin, StreamName};
+use crate::spec::ids::{EventRef, InvalidId, LedgerId, LedgerName, Origin, StreamName};
 use crate::spec::keys::{AnnouncedKey, LEDGER_CREATED, LedgerCreated, Role};
-use crate::spec::note::SignerKey;
-use crate::spec::signature::{Kind, PublicKey, Signer, Verifier};
-use crate::store::LedgerRecord;
+use crate::spec::note::{KeyName, SignatureType, SignerKey, VerifierKey};
+use crate::spec::signature::{Kind, PublicKey, Signer};
+use crate::store::{LedgerNumber, LedgerRecord};
 
 /// A ledger's private keys, by role.
 pub struct SigningKeys {
@@ -37,8 +38,6 @@ pub struct Ledger {
     pub(crate) certificates: Signer,
     /// Signs manifests.
     pub(crate) manifests: Signer,
-    /// Verifies headers.
-    pub(crate) headers: Verifier,
 }
 
 /// A public key as `GET /keys` shows it.
@@ -57,6 +56,11 @@ pub struct PublishedKey {
 }
 
 impl Ledger {
+    /// The checkpoint key as a note key.
+    pub fn vkey(&self) -> String {
+        vkey(&self.record.origin, &self.checkpoint_key)
+    }
+
     /// The public keys.
     pub fn keys(&self) -> Vec<PublishedKey> {
         let roles = [
@@ -75,25 +79,180 @@ impl Ledger {
 }
 
 /// A public key as a note key named by the origin.
-pub fn vkey(origin: &Origin, key: &PublicKey) -> String {
-    crate::spec::note::VerifierKey::ed25519(origin.as_str(), key).map(|key| key.to_string()).unwrap_or_default()
+fn vkey(origin: &Origin, key: &PublicKey) -> String {
+    let name = origin.as_str().parse::<KeyName>();
+    let key = name.and_then(|name| VerifierKey::new(name, SignatureType::Ed25519, key.as_bytes()));
+    key.map(|key| key.to_string()).unwrap_or_default()
+}
+
+/// Where signing keys live.
+pub trait SigningKeyStore: Send + Sync {
+    /// The keys of a registered ledger.
+    ///
+    /// # Errors
+    /// `key_unavailable`, naming the file.
+    fn load(&self, ledger: &LedgerName) -> Result<SigningKeys, Error>;
+
+    /// Mints keys for a new ledger; durable when it returns. Keys that are there already are not replaced.
+    ///
+    /// # Errors
+    /// `key_unavailable`, naming the file.
+    fn create(&self, ledger: &LedgerName) -> Result<SigningKeys, Error>;
+}
+
+/// What making a ledger gave.
+#[derive(Debug, Serialize)]
+pub struct CreatedLedger {
+    /// Its name in paths.
+    pub ledger: LedgerName,
+    /// Its global name.
+    pub origin: Origin,
+    /// The checkpoint key as a note key: what auditors pin.
+    pub vkey: String,
+    /// The private recovery key (hex, 32 bytes), shown once and kept nowhere: store it offline. Absent if the caller
+    /// brought its public half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery_key: Option<Zeroizing<String>>,
+}
+
+/// `POST /v1/ledgers`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewLedger {
+    /// Its name in paths.
+    pub ledger: LedgerName,
+    /// Its global name; by default made from the first ledger's.
+    pub origin: Option<Origin>,
+    /// The public half (hex, 32 bytes) of a recovery key that was made offline; absent: one is minted.
+    pub recovery_public_key: Option<Hash>,
 }
 
 impl Service {
-    /// Makes a ledger known, registered or new: key store rows, writer, name.
+    /// Makes a ledger.
     ///
     /// # Errors
-    /// If the store's rows contradict each other, or a key is not valid.
-    pub fn open_ledger(&self, record: LedgerRecord, keys: SigningKeys, fences: Vec<Fence>) -> Result<(), Error> {
-        let bad = |error| Error::new(Code::KeyUnavailable, "a signing key is not valid").caused_by(error);
+    /// `ledger_exists`, `invalid_field`; whatever appending may answer.
+    pub async fn create_ledger(&self, new: NewLedger) -> Result<CreatedLedger, Error> {
+        let origin = match new.origin {
+            Some(origin) => origin,
+            None => self.default_origin(&new.ledger)?,
+        };
+        if self.all_ledgers().iter().any(|ledger| ledger.record.origin == origin) {
+            return Err(Error::field("/origin", "another ledger has this origin; every ledger needs one of its own"));
+        }
+        let recovery = new.recovery_public_key.map(|key| PublicKey::new(key.as_bytes())).transpose();
+        let recovery = recovery.map_err(|error| Error::field("/recovery_public_key", error.to_string()))?;
+        self.found_ledger(new.ledger, origin, recovery).await
+    }
+
+    fn default_origin(&self, name: &LedgerName) -> Result<Origin, Error> {
+        let ledgers = self.all_ledgers();
+        let first = ledgers.first().ok_or_else(|| Error::field("/origin", "is needed for the first ledger"))?;
+        let base = first.record.origin.as_str();
+        let base = base.strip_suffix(&format!("/{}", first.record.name)).unwrap_or(base);
+        format!("{base}/{name}").parse().map_err(|error: InvalidId| Error::field("/origin", error.to_string()))
+    }
+
+    /// Makes a ledger of a valid name and origin: signing keys, key store rows, and the event at index 0.
+    ///
+    /// # Errors
+    /// As [`Service::create_ledger`].
+    pub async fn found_ledger(
+        &self,
+        name: LedgerName,
+        origin: Origin,
+        recovery: Option<PublicKey>,
+    ) -> Result<CreatedLedger, Error> {
+        let _turn = self.founding.lock().await;
+        if self.ledgers.read().contains_key(&name) {
+            return Err(Error::new(Code::LedgerExists, format!("there is a ledger {name} already")));
+        }
+        let (recovery, recovery_key) = match recovery {
+            Some(public) => (public, None),
+            None => {
+                let secret = Zeroizing::new(self.entropy.bytes());
+                let public = PublicKey::new(SigningKey::from_bytes(&secret).verifying_key().as_bytes());
+                (public.map_err(super::access::internal)?, Some(Zeroizing::new(hex::encode(*secret))))
+            }
+        };
+        let number = self.store.ledgers()?.last().map_or(1, |ledger| ledger.number.0 + 1);
+        let record = LedgerRecord {
+            number: LedgerNumber(number),
+            id: LedgerId(self.entropy.bytes()),
+            name: name.clone(),
+            origin: origin.clone(),
+        };
+        let keys = self.signing_keys.create(&name)?;
         self.keystore.create_ledger(record.id)?;
+        self.open(record, keys, Vec::new())?;
+        self.begin_ledger(&name, &recovery).await?;
+        let vkey = self.ledger(&name)?.vkey();
+        Ok(CreatedLedger { ledger: name, origin, vkey, recovery_key })
+    }
+
+    /// The ledgers in the store, open or not.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn registered_ledgers(&self) -> Result<Vec<LedgerRecord>, Error> {
+        Ok(self.store.ledgers()?)
+    }
+
+    /// The key store's fences of a ledger.
+    ///
+    /// # Errors
+    /// If the key store cannot be read.
+    pub fn key_fences(&self, ledger: LedgerId) -> Result<Vec<crate::keystore::Fence>, Error> {
+        Ok(self.keystore.fences(ledger)?)
+    }
+
+    /// The checkpoint that the vault keeps of a ledger.
+    ///
+    /// # Errors
+    /// If the vault cannot be read.
+    pub fn kept_checkpoint(&self, ledger: &Ledger) -> Result<Option<(u64, String)>, Error> {
+        Ok(self.keystore.vault().checkpoint(ledger.record.id)?)
+    }
+
+    /// Opens a registered ledger with its signing keys.
+    ///
+    /// # Errors
+    /// If the store's rows contradict each other, or a key is not the announced one.
+    pub fn open_ledger(&self, record: LedgerRecord, fences: Vec<Fence>) -> Result<(), Error> {
+        let keys = self.signing_keys.load(&record.name)?;
+        let name = record.name.clone();
+        self.open(record, keys, fences)?;
+        let ledger = self.ledger(&name)?;
+        let announced = self.announced_keys(&ledger)?;
+        let own = [
+            (Role::Event, &ledger.event_key),
+            (Role::Checkpoint, &ledger.checkpoint_key),
+            (Role::Certificate, ledger.certificates.public()),
+        ];
+        for (role, key) in own {
+            if announced.key(role).ok().as_ref() != Some(key) {
+                let detail = format!("the {role:?} key of ledger {name} in the keys folder is not the one that the ledger announces");
+                return Err(Error::new(Code::KeyUnavailable, detail));
+            }
+        }
+        Ok(())
+    }
+
+    fn announced_keys(&self, ledger: &Ledger) -> Result<LedgerCreated, Error> {
+        let first = self.stored_event(ledger, 0)?;
+        let damaged = || Error::new(Code::Damaged, "the event at index 0 is damaged");
+        let data = first.data().ok_or_else(damaged)?;
+        serde_json::from_slice(&data.bytes).map_err(|error| damaged().caused_by(error))
+    }
+
+    fn open(&self, record: LedgerRecord, keys: SigningKeys, fences: Vec<Fence>) -> Result<(), Error> {
+        let bad = |error| Error::new(Code::KeyUnavailable, "a signing key is not valid").caused_by(error);
         let event = Signer::new(Kind::Header, keys.event).map_err(bad)?;
         let checkpoint_key = PublicKey::new(keys.checkpoint.verifying_key().as_bytes()).map_err(bad)?;
-        let checkpoint = SignerKey::new(record.origin.as_str(), keys.checkpoint)
-            .map_err(|error| Error::new(Code::KeyUnavailable, "the checkpoint key is not valid").caused_by(error))?;
+        let name = record.origin.as_str().parse().map_err(super::access::internal)?;
+        let checkpoint = SignerKey::new(name, keys.checkpoint);
         let ledger = Ledger {
             event_key: event.public().clone(),
-            headers: Verifier::new(Kind::Header, event.public().clone()),
             checkpoint_key,
             certificates: Signer::new(Kind::Certificate, keys.certificate.clone()).map_err(bad)?,
             manifests: Signer::new(Kind::Manifest, keys.certificate).map_err(bad)?,
@@ -110,7 +269,7 @@ impl Service {
     ///
     /// # Errors
     /// Whatever appending may answer.
-    pub async fn begin_ledger(&self, name: &LedgerName, recovery_key: &PublicKey) -> Result<(), Error> {
+    async fn begin_ledger(&self, name: &LedgerName, recovery_key: &PublicKey) -> Result<(), Error> {
         let ledger = self.ledger(name)?;
         let created = LedgerCreated {
             ledger: name.clone(),

@@ -57,7 +57,9 @@ pub struct Service {
     pub(crate) limits: Limits,
     pub(crate) guard: bool,
     ledgers: RwLock<HashMap<LedgerName, Arc<Ledger>>>,
+    signing_keys: Arc<dyn ledger::SigningKeyStore>,
     access: access::Keys,
+    founding: tokio::sync::Mutex<()>,
     erasing: tokio::sync::Mutex<()>,
 }
 
@@ -69,6 +71,8 @@ pub struct Components {
     pub keystore: Arc<dyn KeyStore>,
     /// The writer, running.
     pub sequencer: Sequencer,
+    /// Where signing keys live.
+    pub signing_keys: Arc<dyn ledger::SigningKeyStore>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -86,9 +90,21 @@ impl Service {
     /// If the store cannot be read.
     pub fn new(parts: Components) -> Result<Self, Error> {
         let access = access::Keys::load(&*parts.store)?;
-        let Components { store, keystore, sequencer, clock, entropy, limits, guard } = parts;
-        let (ledgers, erasing) = (RwLock::default(), tokio::sync::Mutex::new(()));
-        Ok(Self { store, keystore, sequencer, clock, entropy, limits, guard, ledgers, access, erasing })
+        let Components { store, keystore, sequencer, signing_keys, clock, entropy, limits, guard } = parts;
+        Ok(Self {
+            store,
+            keystore,
+            sequencer,
+            clock,
+            entropy,
+            limits,
+            guard,
+            ledgers: RwLock::default(),
+            signing_keys,
+            access,
+            founding: tokio::sync::Mutex::new(()),
+            erasing: tokio::sync::Mutex::new(()),
+        })
     }
 
     /// The ledger of this name.

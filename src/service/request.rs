@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{Code, Error, FieldError};
-use crate::sequencer::ExpectedVersion;
+pub use crate::sequencer::ExpectedVersion;
 use crate::spec::ids::{Category, EventType, StreamName, SubjectId, Timestamp};
 
 /// `POST /streams/{stream}/events`.

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use super::encoding::{self, EncodingError};
 use super::hash::Hash;
+use super::note::strict_public_key;
 
 /// The external AAD of every signature.
 const AAD: &[u8] = b"oubliette/v1";
@@ -80,11 +81,7 @@ impl PublicKey {
     /// # Errors
     /// [`SignatureError::BadKey`] unless they are the canonical encoding of a torsion-free point that is not weak.
     pub fn new(bytes: &[u8; 32]) -> Result<Self, SignatureError> {
-        let key = VerifyingKey::from_bytes(bytes).map_err(|_| SignatureError::BadKey)?;
-        let point = key.to_edwards();
-        if key.is_weak() || !point.is_torsion_free() || point.compress().as_bytes() != bytes {
-            return Err(SignatureError::BadKey);
-        }
+        let key = strict_public_key(bytes).map_err(|_| SignatureError::BadKey)?;
         Ok(Self { key, id: thumbprint(bytes) })
     }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::spec::event::{BodyKind, Meta};
 use crate::spec::hash::Hash;
 use crate::spec::ids::{EventType, Handle, LedgerId, LedgerName, Origin, StreamName, StreamRef, Timestamp};
-use crate::spec::merkle::FullTile;
+use crate::spec::edge::FullTile;
 use crate::spec::tiles::TileId;
 
 /// A ledger's number within one store, from 1, in the order of creation. It leads every row key.

@@ -2,7 +2,7 @@
 //!
 //! It holds, per ledger: the epoch keys in slots that are overwritten in place, the bucket-hash key, the suppression
 //! key, the erasure journal and the last checkpoint. It belongs on another device than the databases and is never part
-//! of a backup of theirs. Engines: [`file`]. Out of scope: what the keys wrap.
+//! of a backup of theirs. Engines: [`mod@file`]. Out of scope: what the keys wrap.
 
 pub mod file;
 
@@ -17,6 +17,10 @@ pub type Secret = Zeroizing<[u8; 32]>;
 /// A number of an epoch, from 1.
 pub type Epoch = u32;
 
+/// A vault's random id. The key store that belongs to it carries the same, so that neither is mistaken for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VaultId(pub [u8; 16]);
+
 /// One erasure, remembered outside both databases so that no restore brings the person back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
@@ -28,6 +32,9 @@ pub struct JournalEntry {
 
 /// Where epoch keys live. Every write is durable and read back before its method returns.
 pub trait Vault: Send + Sync {
+    /// Who this vault is: minted with it, the same on every mirror, never changed.
+    fn owner(&self) -> VaultId;
+
     /// Makes the first epoch key, the bucket-hash key and the suppression key of a ledger. Repeating it changes nothing.
     ///
     /// # Errors

@@ -1,15 +1,15 @@
 //! The one write: compare the heads, gather all rows, write them synced.
 
-use rocksdb::{BoundColumnFamily, WriteBatch};
-use std::sync::Arc;
+use rocksdb::{ColumnFamily, WriteBatch};
 
 use super::super::{Batch, Head, LedgerBatch, LedgerNumber, RecordWrite, SequencedEvent, StoreError};
 use super::{RocksStore, classify, schema, synced};
 use crate::spec::event::{Actor, BodyKind};
 use crate::spec::hash::Hash;
 use crate::spec::ids::{EventType, Timestamp};
+use crate::spec::tiles::encode_tile;
 
-type Table<'a> = Arc<BoundColumnFamily<'a>>;
+type Table<'a> = &'a ColumnFamily;
 
 /// The column families that events go to.
 struct Tables<'a> {
@@ -34,14 +34,14 @@ impl RocksStore {
             self.add_ledger(&mut rows, ledger)?;
         }
         self.add_records(&mut rows, &batch.records)?;
-        self.db.write_opt(&rows, &synced()).map_err(classify)
+        self.db.write_opt(rows, &synced()).map_err(classify)
     }
 
     /// See `LedgerStore::put_records`.
     pub(super) fn write_records(&self, records: &[RecordWrite]) -> Result<(), StoreError> {
         let mut rows = WriteBatch::default();
         self.add_records(&mut rows, records)?;
-        self.db.write_opt(&rows, &synced()).map_err(classify)
+        self.db.write_opt(rows, &synced()).map_err(classify)
     }
 
     fn add_ledger(&self, rows: &mut WriteBatch, batch: &LedgerBatch) -> Result<(), StoreError> {
@@ -57,28 +57,28 @@ impl RocksStore {
         let mut types = Types::default();
         for event in &batch.events {
             add_event(rows, &tables, number, event);
-            types.add(rows, &tables.lookup, number, &event.event_type, event.row.index);
+            types.add(rows, tables.lookup, number, &event.event_type, event.row.index);
         }
         let streams = self.table(schema::STREAMS)?;
         for (name, row) in &batch.streams {
             let value = [row.stream_ref.as_bytes().as_slice(), &row.version.to_be_bytes()].concat();
-            rows.put_cf(&streams, schema::stream(number, Some(name)), value);
+            rows.put_cf(streams, schema::stream(number, Some(name)), value);
         }
         let tiles = self.table(schema::TILES)?;
         for tile in &batch.tiles {
-            rows.put_cf(&tiles, schema::tile(number, &tile.id()), tile.to_bytes());
+            rows.put_cf(tiles, schema::tile(number, &tile.id), encode_tile(&tile.hashes));
         }
         rows.put_cf(
-            &self.table(schema::CHECKPOINTS)?,
+            self.table(schema::CHECKPOINTS)?,
             schema::numbered(number, batch.head.size),
             batch.checkpoint.as_bytes(),
         );
         let system = self.table(schema::SYSTEM)?;
         if batch.expected.is_none() {
             let record = serde_json::to_vec(&batch.ledger).map_err(|error| StoreError::Io(Box::new(error)))?;
-            rows.put_cf(&system, schema::registry(number), record);
+            rows.put_cf(system, schema::registry(number), record);
         }
-        rows.put_cf(&system, schema::head(number), encode_head(&batch.head));
+        rows.put_cf(system, schema::head(number), encode_head(&batch.head));
         Ok(())
     }
 
@@ -87,8 +87,8 @@ impl RocksStore {
         for record in records {
             let key = schema::record(record.ledger, record.kind, &record.id);
             match &record.value {
-                Some(value) => rows.put_cf(&table, key, value),
-                None => rows.delete_cf(&table, key),
+                Some(value) => rows.put_cf(table, key, value),
+                None => rows.delete_cf(table, key),
             }
         }
         Ok(())
@@ -98,26 +98,26 @@ impl RocksStore {
 fn add_event(rows: &mut WriteBatch, tables: &Tables<'_>, number: LedgerNumber, event: &SequencedEvent) {
     let index = event.row.index;
     let at = index.to_be_bytes();
-    rows.put_cf(&tables.headers, schema::numbered(number, index), encode_header_row(event));
+    rows.put_cf(tables.headers, schema::numbered(number, index), encode_header_row(event));
     for (ordinal, (kind, salt, bytes)) in (0_u16..).zip(&event.bodies) {
-        let table = if *kind == BodyKind::Sealed { &tables.sealed } else { &tables.bodies };
+        let table = if *kind == BodyKind::Sealed { tables.sealed } else { tables.bodies };
         rows.put_cf(table, schema::body(number, index, ordinal), [salt.as_slice(), bytes].concat());
     }
-    rows.put_cf(&tables.ids, schema::id(number, &event.meta.id), at);
-    rows.put_cf(&tables.stream_events, schema::stream_event(number, event.stream_ref, event.stream_version), at);
+    rows.put_cf(tables.ids, schema::id(number, &event.meta.id), at);
+    rows.put_cf(tables.stream_events, schema::stream_event(number, event.stream_ref, event.stream_version), at);
     for handle in &event.handles {
-        rows.put_cf(&tables.lookup, schema::lookup_key(number, b'h', handle.as_bytes(), index), []);
+        rows.put_cf(tables.lookup, schema::lookup_key(number, b'h', handle.as_bytes(), index), []);
     }
     if let Some(Actor::Subject(handle)) = &event.meta.actor
         && !event.handles.contains(handle)
     {
-        rows.put_cf(&tables.lookup, schema::lookup_key(number, b'h', handle.as_bytes(), index), []);
+        rows.put_cf(tables.lookup, schema::lookup_key(number, b'h', handle.as_bytes(), index), []);
     }
     if let Some(text) = &event.meta.correlation_id {
-        rows.put_cf(&tables.lookup, schema::lookup_key(number, b'c', text.as_bytes(), index), []);
+        rows.put_cf(tables.lookup, schema::lookup_key(number, b'c', text.as_bytes(), index), []);
     }
     for tag in &event.meta.tags {
-        rows.put_cf(&tables.lookup, schema::lookup_key(number, b'g', tag.as_bytes(), index), []);
+        rows.put_cf(tables.lookup, schema::lookup_key(number, b'g', tag.as_bytes(), index), []);
     }
 }
 
@@ -132,7 +132,7 @@ impl<'e> Types<'e> {
     fn add(
         &mut self,
         rows: &mut WriteBatch,
-        lookup: &Table<'_>,
+        lookup: Table<'_>,
         ledger: LedgerNumber,
         event_type: &'e EventType,
         index: u64,

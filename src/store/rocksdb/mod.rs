@@ -7,8 +7,7 @@ mod schema;
 
 use std::path::Path;
 
-use rocksdb::{BoundColumnFamily, Cache, DB, DBRecoveryMode, Options, WriteOptions};
-use std::sync::Arc;
+use rocksdb::{Cache, ColumnFamily, DB, DBRecoveryMode, Options, WriteOptions};
 
 use super::StoreError;
 use crate::spec::ids::LedgerId;
@@ -82,7 +81,7 @@ impl RocksStore {
         Ok(Self { db: db.map_err(classify)?, id })
     }
 
-    fn table(&self, name: &'static str) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
+    fn table(&self, name: &'static str) -> Result<&ColumnFamily, StoreError> {
         self.db.cf_handle(name).ok_or(StoreError::Damaged { table: name, what: "the column family is missing".into() })
     }
 }

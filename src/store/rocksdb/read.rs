@@ -22,7 +22,7 @@ fn damaged(table: &'static str, what: impl ToString) -> StoreError {
 
 impl RocksStore {
     pub(super) fn read_head(&self, ledger: LedgerNumber) -> Result<Option<Head>, StoreError> {
-        let row = self.db.get_pinned_cf(&self.table(schema::SYSTEM)?, schema::head(ledger)).map_err(classify)?;
+        let row = self.db.get_pinned_cf(self.table(schema::SYSTEM)?, schema::head(ledger)).map_err(classify)?;
         row.map(|row| commit::decode_head(&row).ok_or_else(|| damaged(schema::SYSTEM, "head"))).transpose()
     }
 
@@ -44,7 +44,7 @@ impl RocksStore {
             Direction::Forward => IteratorMode::Start,
             Direction::Backward => IteratorMode::End,
         };
-        for row in self.db.iterator_cf_opt(&self.table(table)?, options, mode) {
+        for row in self.db.iterator_cf_opt(self.table(table)?, options, mode) {
             if !take(row.map_err(classify)?)? {
                 break;
             }
@@ -139,7 +139,7 @@ impl LedgerStore for RocksStore {
     fn indexes_of(&self, ledger: LedgerNumber, ids: &[Uuid]) -> Result<Vec<Option<u64>>, StoreError> {
         let table = self.table(schema::IDS)?;
         let keys: Vec<_> = ids.iter().map(|id| schema::id(ledger, id)).collect();
-        let rows = self.db.batched_multi_get_cf(&table, &keys, false);
+        let rows = self.db.batched_multi_get_cf(table, &keys, false);
         rows.into_iter()
             .map(|row| match row.map_err(classify)? {
                 None => Ok(None),
@@ -151,7 +151,7 @@ impl LedgerStore for RocksStore {
     fn stream_rows(&self, ledger: LedgerNumber, names: &[StreamName]) -> Result<Vec<Option<StreamRow>>, StoreError> {
         let table = self.table(schema::STREAMS)?;
         let keys: Vec<_> = names.iter().map(|name| schema::stream(ledger, Some(name))).collect();
-        let rows = self.db.batched_multi_get_cf(&table, &keys, false);
+        let rows = self.db.batched_multi_get_cf(table, &keys, false);
         rows.into_iter()
             .map(|row| match row.map_err(classify)? {
                 None => Ok(None),
@@ -228,7 +228,7 @@ impl LedgerStore for RocksStore {
     fn tiles(&self, ledger: LedgerNumber, ids: &[TileId]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let table = self.table(schema::TILES)?;
         let keys: Vec<_> = ids.iter().map(|id| schema::tile(ledger, id)).collect();
-        let rows = self.db.batched_multi_get_cf(&table, &keys, false);
+        let rows = self.db.batched_multi_get_cf(table, &keys, false);
         rows.into_iter().map(|row| Ok(row.map_err(classify)?.map(|row| row.to_vec()))).collect()
     }
 
@@ -245,7 +245,7 @@ impl LedgerStore for RocksStore {
     }
 
     fn record(&self, ledger: Option<LedgerNumber>, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db.get_cf(&self.table(schema::RECORDS)?, schema::record(ledger, kind, id)).map_err(classify)
+        self.db.get_cf(self.table(schema::RECORDS)?, schema::record(ledger, kind, id)).map_err(classify)
     }
 
     fn records(&self, ledger: Option<LedgerNumber>, kind: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {

@@ -119,8 +119,8 @@ pub(super) fn trailing_number(key: &[u8]) -> Option<u64> {
 /// Key of a full tile.
 pub(super) fn tile(ledger: LedgerNumber, id: &TileId) -> Vec<u8> {
     let mut key = ledger_key(ledger, 9);
-    key.push(id.level);
-    key.extend_from_slice(&id.index.to_be_bytes());
+    key.push(id.level());
+    key.extend_from_slice(&id.index().to_be_bytes());
     key
 }
 

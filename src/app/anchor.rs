@@ -1,0 +1,110 @@
+//! The anchor outside the ledger's store: the vault keeps the last checkpoint, and start compares.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::AppError;
+use crate::keystore::vault::Vault;
+use crate::sequencer::{Publish, View};
+use crate::service::Service;
+use crate::spec::checkpoint::Checkpoint;
+use crate::spec::ids::{LedgerId, LedgerName};
+use crate::spec::note::Note;
+
+/// How far the vault's checkpoint may lag behind the ledger.
+const CADENCE: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+struct Newest {
+    views: HashMap<LedgerId, Arc<View>>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    newest: Mutex<Newest>,
+    arrived: Condvar,
+}
+
+impl Publish for Mailbox {
+    fn published(&self, view: &Arc<View>) {
+        self.newest.lock().views.insert(view.ledger.id, Arc::clone(view));
+        self.arrived.notify_one();
+    }
+}
+
+/// Hands checkpoints to the vault, at most one a second and ledger, and the last ones when it is dropped.
+pub(super) struct Keeper {
+    mailbox: Arc<Mailbox>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Keeper {
+    pub(super) fn start(vault: Arc<dyn Vault>) -> Self {
+        let mailbox = Arc::<Mailbox>::default();
+        let thread = {
+            let mailbox = Arc::clone(&mailbox);
+            std::thread::Builder::new().name("anchor".into()).spawn(move || keep(&mailbox, &*vault)).ok()
+        };
+        Self { mailbox, thread }
+    }
+
+    pub(super) fn publisher(&self) -> Arc<dyn Publish> {
+        self.mailbox.clone()
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.mailbox.newest.lock().closed = true;
+        self.mailbox.arrived.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn keep(mailbox: &Mailbox, vault: &dyn Vault) {
+    loop {
+        let (views, closed) = {
+            let mut newest = mailbox.newest.lock();
+            while newest.views.is_empty() && !newest.closed {
+                mailbox.arrived.wait(&mut newest);
+            }
+            (std::mem::take(&mut newest.views), newest.closed)
+        };
+        for (ledger, view) in views {
+            if let Err(error) = vault.keep_checkpoint(ledger, view.size(), &view.checkpoint) {
+                tracing::error!(ledger = %view.ledger.name, error = %error, "the vault did not take the last checkpoint");
+            }
+        }
+        if closed {
+            return;
+        }
+        let mut newest = mailbox.newest.lock();
+        if !newest.closed {
+            mailbox.arrived.wait_while_for(&mut newest, |newest| !newest.closed, CADENCE);
+        }
+    }
+}
+
+/// Refuses a ledger that is shorter than the vault's last checkpoint or has another root at its size.
+pub(super) fn check(service: &Service, name: &LedgerName) -> Result<(), AppError> {
+    let ledger = service.ledger(name)?;
+    let Some((size, note)) = service.kept_checkpoint(&ledger)? else { return Ok(()) };
+    let rolled_back = |what: String| AppError::RolledBack { ledger: name.clone(), what };
+    let kept: Option<Checkpoint> = note.parse::<Note>().ok().and_then(|note| note.text().parse().ok());
+    let kept = kept.ok_or_else(|| rolled_back("its checkpoint in the vault is damaged".into()))?;
+    let (now, _) = service.checkpoint(&ledger)?;
+    if now < size {
+        return Err(rolled_back(format!("the vault has seen {size} events, the store holds {now}")));
+    }
+    let root = service.root_of_size(&ledger, size)?;
+    if kept.size != size || kept.root != root || kept.origin.as_str() != ledger.record.origin.as_str() {
+        return Err(rolled_back(format!("at {size} events its root is {root}, not {}", kept.root)));
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! The composition root: settings → stores → service → server. The only place that names engines.
+
+mod anchor;
+mod keyfiles;
+mod lock;
+
+use std::sync::Arc;
+
+use crate::config::Settings;
+use crate::env::{Clock, Entropy, System};
+use crate::keystore::rocksdb::RocksKeyStore;
+use crate::keystore::vault::Vault;
+use crate::keystore::vault::file::FileVault;
+use crate::sequencer::{self, Fence, Sequencer};
+use crate::service::access::{NewApiKey, ShownApiKey};
+use crate::service::ledger::{CreatedLedger, SigningKeyStore};
+use crate::service::{Code, Components, Error, Limits, Role, Service};
+use crate::spec::ids::{LedgerId, LedgerName, Origin};
+use crate::store::rocksdb::RocksStore;
+use crate::store::{LedgerStore, StoreError};
+
+pub use crate::keystore::memory::harden_process;
+pub use lock::{LockError, is_served};
+
+/// An open data directory. Dropping it finishes what is accepted and gives the directory free.
+pub struct App {
+    service: Arc<Service>,
+    _keeper: anchor::Keeper,
+    _lock: lock::Lock,
+}
+
+/// Why a data directory cannot be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Somebody has it open.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The ledgers' store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Key store, vault or signing keys.
+    #[error(transparent)]
+    Keys(#[from] crate::keystore::KeyStoreError),
+    /// A rule of the service.
+    #[error(transparent)]
+    Service(#[from] Error),
+    /// The folder is used already.
+    #[error("{0} is not empty; nothing was changed. Name a new directory")]
+    Used(std::path::PathBuf),
+    /// A ledger that is shorter than, or another than, what stands outside its store.
+    #[error(
+        "the ledger {ledger} is not the one that the vault remembers: {what}. It was truncated or rolled back; nothing was \
+         changed and nothing is served. Put the right ledger store back"
+    )]
+    RolledBack {
+        /// The ledger.
+        ledger: LedgerName,
+        /// What does not fit.
+        what: String,
+    },
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+impl AppError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        use crate::keystore::KeyStoreError;
+        match self {
+            Self::Lock(_) | Self::Store(StoreError::InUse) | Self::Keys(KeyStoreError::InUse) => "data_dir_in_use",
+            Self::Store(StoreError::Missing(_)) => "not_a_data_dir",
+            Self::Store(StoreError::NewerFormat { .. }) | Self::Keys(KeyStoreError::NewerFormat { .. }) => "newer_format",
+            Self::Store(StoreError::Damaged { .. }) => "damaged",
+            Self::Store(_) | Self::Io { .. } => "storage_failed",
+            Self::Keys(_) => "key_unavailable",
+            Self::Service(error) => error.code.as_str(),
+            Self::Used(_) => "data_dir_used",
+            Self::RolledBack { .. } => "ledger_rolled_back",
+        }
+    }
+}
+
+/// What `init` made.
+#[derive(Debug, serde::Serialize)]
+pub struct Initialised {
+    /// The first API key, with every role; shown once.
+    #[serde(flatten)]
+    pub key: ShownApiKey,
+    /// The first ledger.
+    #[serde(flatten)]
+    pub ledger: CreatedLedger,
+    /// Whether vault and key store share a device, so that one volume snapshot copies both.
+    pub vault_shares_device: bool,
+}
+
+struct Opened {
+    store: Arc<RocksStore>,
+    keystore: Arc<RocksKeyStore>,
+    vault: Arc<FileVault>,
+}
+
+impl App {
+    /// Makes a data directory with the ledger `main` and an API key with every role.
+    ///
+    /// # Errors
+    /// [`AppError::Used`] if there is anything in it; nothing is changed then.
+    pub async fn init(settings: &Settings, origin: Option<Origin>) -> Result<(Self, Initialised), AppError> {
+        let used = std::fs::read_dir(&settings.data).is_ok_and(|mut entries| entries.next().is_some());
+        if used || settings.ledger_path().join("CURRENT").exists() {
+            return Err(AppError::Used(settings.data.clone()));
+        }
+        let entropy: Arc<dyn Entropy> = Arc::new(System);
+        let io = |source| AppError::Io { path: settings.data.clone(), source };
+        lock::create_private(&settings.data).map_err(io)?;
+        let lock = lock::Lock::take(&settings.data)?;
+        let vault = Arc::new(FileVault::create(&settings.vault_paths(), Arc::clone(&entropy))?);
+        let keystore = RocksKeyStore::create(&settings.keystore_path(), vault.clone(), Arc::clone(&entropy))?;
+        let store = RocksStore::create(&settings.ledger_path(), LedgerId(vault.owner().0))?;
+        let opened = Opened { store: Arc::new(store), keystore: Arc::new(keystore), vault };
+        let app = Self::assemble(settings, opened, lock, &entropy)?;
+        let origin = match origin {
+            Some(origin) => origin,
+            None => format!("oubliette.local/{}/main", hex::encode(entropy.bytes::<6>()))
+                .parse()
+                .map_err(|_| Error::new(Code::Internal, "the default origin is not valid"))?,
+        };
+        let name: LedgerName = "main".parse().map_err(|_| Error::new(Code::Internal, "the name main is not valid"))?;
+        let ledger = app.service.found_ledger(name, origin, None).await?;
+        let roles = Role::ALL.into_iter().collect();
+        let first = NewApiKey { name: "first key, made by init".into(), roles, ledgers: None };
+        let key = app.service.create_api_key("init", first).await?;
+        let vault_shares_device = lock::same_device(&settings.keystore_path(), &settings.vault_paths());
+        Ok((app, Initialised { key, ledger, vault_shares_device }))
+    }
+
+    /// Opens a data directory: checks that its parts belong together and that no ledger was rolled back, and finishes
+    /// erasures that were interrupted.
+    ///
+    /// # Errors
+    /// [`AppError`]; nothing is served then.
+    pub async fn open(settings: &Settings) -> Result<Self, AppError> {
+        let entropy: Arc<dyn Entropy> = Arc::new(System);
+        if !settings.ledger_path().join("CURRENT").exists() {
+            return Err(StoreError::Missing(settings.ledger_path()).into());
+        }
+        let lock = lock::Lock::take(&settings.data)?;
+        let vault = Arc::new(FileVault::open(&settings.vault_paths(), Arc::clone(&entropy))?);
+        let keystore = RocksKeyStore::open(&settings.keystore_path(), vault.clone(), Arc::clone(&entropy))?;
+        let store = RocksStore::open(&settings.ledger_path())?;
+        if store.id().0 != vault.owner().0 {
+            let detail = "key store and vault belong to another ledger store; put the matching ones back";
+            return Err(crate::keystore::KeyStoreError::Foreign(detail.into()).into());
+        }
+        if !vault.health().is_good() {
+            tracing::warn!(health = ?vault.health(), "the vault is damaged or lacks a mirror");
+        }
+        let opened = Opened { store: Arc::new(store), keystore: Arc::new(keystore), vault };
+        let app = Self::assemble(settings, opened, lock, &entropy)?;
+        app.open_ledgers().await?;
+        Ok(app)
+    }
+
+    fn assemble(
+        settings: &Settings,
+        opened: Opened,
+        lock: lock::Lock,
+        entropy: &Arc<dyn Entropy>,
+    ) -> Result<Self, AppError> {
+        let Opened { store, keystore, vault } = opened;
+        let clock: Arc<dyn Clock> = Arc::new(System);
+        let keeper = anchor::Keeper::start(vault);
+        let limits = sequencer::Limits { waiting_events: settings.queue_events, ..Default::default() };
+        let sequencer =
+            Sequencer::start(store.clone(), clock.clone(), Arc::clone(entropy), keeper.publisher(), limits);
+        let signing_keys: Arc<dyn SigningKeyStore> =
+            Arc::new(keyfiles::KeyFiles::new(settings.keys_path(), Arc::clone(entropy)));
+        let service = Service::new(Components {
+            store,
+            keystore,
+            sequencer,
+            signing_keys,
+            clock,
+            entropy: Arc::clone(entropy),
+            limits: Limits::default(),
+            guard: settings.pii_guard,
+        })?;
+        Ok(Self { service: Arc::new(service), _keeper: keeper, _lock: lock })
+    }
+
+    async fn open_ledgers(&self) -> Result<(), AppError> {
+        let service = &self.service;
+        for record in service.registered_ledgers()? {
+            let fences = service.key_fences(record.id)?;
+            let fence = |fence: crate::keystore::Fence| Fence { handle: fence.order.handle, categories: fence.order.categories };
+            let name = record.name.clone();
+            service.open_ledger(record, fences.into_iter().map(fence).collect())?;
+            anchor::check(service, &name)?;
+        }
+        for ledger in service.all_ledgers() {
+            service.apply_journal(&ledger).await?;
+            service.resume_erasures(&ledger).await?;
+        }
+        Ok(())
+    }
+
+    /// The service.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+}

@@ -1,0 +1,50 @@
+//! `oubliette init`.
+
+use clap::Args;
+
+use super::{Context, DataDir, Exit, Failure, runtime};
+use crate::app::{App, Initialised};
+use crate::spec::ids::Origin;
+
+/// Make a data directory with the ledger `main` and a first API key.
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    #[command(flatten)]
+    data: DataDir,
+    /// The ledger's global name, a URL without scheme; by default a random one.
+    #[arg(long)]
+    origin: Option<Origin>,
+}
+
+impl Init {
+    pub(super) fn run(self, mut context: Context) -> Result<Exit, Failure> {
+        context.with_data(&self.data);
+        let (app, made) = runtime()?.block_on(App::init(&context.settings, self.origin))?;
+        drop(app);
+        let data = context.settings.data.display().to_string();
+        context.print(&made, || words(&made, &data));
+        Ok(Exit::Fine)
+    }
+}
+
+fn words(made: &Initialised, data: &str) -> String {
+    let recovery = made.ledger.recovery_key.as_ref().map(|key| key.as_str()).unwrap_or_default();
+    let warning = if made.vault_shares_device {
+        "\n\nWarning: vault and key store share a device. One snapshot of that volume copies both, and nobody can undo such a\n\
+         copy. For production put the vault on a device of its own (setting vault_dirs)."
+    } else {
+        ""
+    };
+    format!(
+        "Made the ledger `{}` in {data}.\n\n\
+         origin         {}\n\
+         vkey           {}\n               \
+         (the checkpoint key: give it to your auditors to pin)\n\
+         API key        {}\n               \
+         (every role; shown this once)\n\
+         recovery key   {recovery}\n               \
+         (shown this once and kept nowhere: write it down offline; it replaces lost signing keys){warning}\n\n\
+         Next: oubliette serve --data {data}",
+        made.ledger.ledger, made.ledger.origin, made.ledger.vkey, *made.key.api_key,
+    )
+}

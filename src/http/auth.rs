@@ -1,0 +1,172 @@
+//! Who may: permissions as types. A handler's first argument is a [`Permission`], or it cannot be routed.
+
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, Handler, HttpRequest, Responder, Route, web};
+
+use super::problem::Problem;
+use crate::service::{Caller, Code, Error, Ledger, Role, Service};
+use crate::spec::ids::LedgerName;
+
+/// A set of roles, any of which suffices.
+pub(super) trait Roles: 'static {
+    /// The roles.
+    const ANY_OF: &'static [Role];
+}
+
+macro_rules! roles {
+    ($($(#[$doc:meta])* $name:ident = $($role:ident)|+;)*) => {
+        $($(#[$doc])* #[derive(Debug)] pub(super) struct $name;
+        impl Roles for $name { const ANY_OF: &'static [Role] = &[$(Role::$role),+]; })*
+    };
+}
+
+roles! {
+    /// May append.
+    Writer = Writer;
+    /// May read.
+    Reader = Reader;
+    /// May read the log's hashes and proofs.
+    LogReader = Reader | Auditor;
+    /// May verify and export.
+    Auditor = Auditor;
+    /// May erase.
+    Officer = Officer;
+    /// May look erasures up.
+    ErasureReader = Officer | Auditor;
+    /// May make ledgers and keys.
+    Admin = Admin;
+    /// Any valid key.
+    AnyKey = Writer | Reader | Revealer | Auditor | Officer | Admin;
+}
+
+/// Something that a handler must hold before it acts.
+pub(super) trait Permission: FromRequest {}
+
+/// Everybody.
+pub(super) struct Public {
+    pub(super) service: Arc<Service>,
+}
+
+/// A caller with one of the roles, on the store as a whole.
+pub(super) struct OnStore<R> {
+    pub(super) service: Arc<Service>,
+    pub(super) caller: Caller,
+    roles: PhantomData<R>,
+}
+
+/// A caller with one of the roles on the ledger of the path.
+pub(super) struct On<R> {
+    pub(super) service: Arc<Service>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) caller: Caller,
+    roles: PhantomData<R>,
+}
+
+impl<R> On<R> {
+    /// Asks for one more role.
+    pub(super) fn also(&self, role: Role) -> Result<(), Problem> {
+        Ok(self.caller.require(&[role], Some(&self.ledger.record.name))?)
+    }
+}
+
+impl Permission for Public {}
+impl<R: Roles> Permission for OnStore<R> {}
+impl<R: Roles> Permission for On<R> {}
+
+fn service(request: &HttpRequest) -> Result<Arc<Service>, Error> {
+    let service = request.app_data::<web::Data<Service>>();
+    let service = service.ok_or_else(|| Error::new(Code::Internal, "the server is not set up"))?;
+    Ok(Arc::clone(service))
+}
+
+fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Error> {
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let key = header.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let (_, key) = key.ok_or_else(|| {
+        Error::new(Code::Unauthenticated, "this route needs an API key: send `Authorization: Bearer obl_…`")
+    })?;
+    service.authenticate(key.trim())
+}
+
+impl FromRequest for Public {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(service(request).map(|service| Self { service }).map_err(Problem))
+    }
+}
+
+impl<R: Roles> FromRequest for OnStore<R> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready((|| {
+            let service = service(request)?;
+            let caller = caller(&service, request)?;
+            caller.require(R::ANY_OF, None)?;
+            Ok(Self { service, caller, roles: PhantomData })
+        })())
+    }
+}
+
+impl<R: Roles> FromRequest for On<R> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready((|| {
+            let service = service(request)?;
+            let caller = caller(&service, request)?;
+            let name = request.match_info().get("ledger").unwrap_or_default();
+            let unknown = || Error::new(Code::LedgerNotFound, "there is no such ledger");
+            let name: LedgerName = name.parse().map_err(|_| unknown())?;
+            // The role first: who may do nothing learns nothing about which ledgers there are.
+            caller.require(R::ANY_OF, Some(&name))?;
+            let ledger = service.ledger(&name)?;
+            Ok(Self { service, ledger, caller, roles: PhantomData })
+        })())
+    }
+}
+
+/// Arguments that begin with a permission.
+pub(super) trait Guarded {}
+
+impl<P: Permission> Guarded for (P,) {}
+impl<P: Permission, A> Guarded for (P, A) {}
+impl<P: Permission, A, B> Guarded for (P, A, B) {}
+impl<P: Permission, A, B, C> Guarded for (P, A, B, C) {}
+impl<P: Permission, A, B, C, D> Guarded for (P, A, B, C, D) {}
+
+macro_rules! method {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        pub(super) fn $name<F, Args>(handler: F) -> Route
+        where
+            F: Handler<Args>,
+            Args: FromRequest + Guarded + 'static,
+            F::Output: Responder + 'static,
+        {
+            web::$name().to(handler)
+        }
+    };
+}
+
+method!(
+    /// A guarded GET (and HEAD).
+    get
+);
+method!(
+    /// A guarded POST.
+    post
+);
+method!(
+    /// A guarded DELETE.
+    delete
+);

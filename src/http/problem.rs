@@ -1,0 +1,119 @@
+//! Errors as `application/problem+json` (RFC 9457): one exhaustive match from code to status.
+
+use actix_web::dev::ServiceResponse;
+use actix_web::error::QueryPayloadError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::middleware::ErrorHandlerResponse;
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use serde::Serialize;
+
+use crate::service::{Code, Error, FieldError};
+
+/// The body of every error.
+#[derive(Debug, Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_version: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<u64>,
+}
+
+/// A service error on its way out.
+#[derive(Debug)]
+pub struct Problem(pub Error);
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<E: Into<Error>> From<E> for Problem {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+/// The status of a code.
+fn status(code: Code) -> StatusCode {
+    match code {
+        Code::MalformedJson => StatusCode::BAD_REQUEST,
+        Code::InvalidField | Code::PersonalDataRefused => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::LedgerNotFound
+        | Code::EventNotFound
+        | Code::StreamNotFound
+        | Code::SubjectNotFound
+        | Code::NotFound => StatusCode::NOT_FOUND,
+        Code::WrongExpectedVersion
+        | Code::IdempotencyConflict
+        | Code::SubjectErased
+        | Code::SubjectErasing
+        | Code::SubjectRestricted
+        | Code::BodyPurged
+        | Code::LedgerExists => StatusCode::CONFLICT,
+        Code::Erased => StatusCode::GONE,
+        Code::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+        Code::KeyUnavailable | Code::NotReady | Code::ClockJumped | Code::StorageFailed => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        Code::Damaged | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        status(self.0.code)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let Self(error) = self;
+        let status = status(error.code);
+        if status.is_server_error() {
+            tracing::error!(code = error.code.as_str(), detail = %error.detail, cause = ?error.source, "a request failed");
+        }
+        let mut response = HttpResponse::build(status);
+        if error.code == Code::Overloaded {
+            response.insert_header((RETRY_AFTER, "1"));
+        }
+        let body = Body {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("error"),
+            status: status.as_u16(),
+            code: error.code.as_str(),
+            detail: &error.detail,
+            errors: &error.errors,
+            current_version: error.current_version,
+            index: error.index,
+        };
+        response.insert_header((CONTENT_TYPE, "application/problem+json")).body(serde_json::to_vec(&body).unwrap_or_default())
+    }
+}
+
+/// Every path that is no route.
+pub(super) async fn no_such_route() -> Result<HttpResponse, Problem> {
+    Err(Problem(Error::new(Code::NotFound, "there is no such route; see /openapi.json")))
+}
+
+/// A query that does not parse: the pointer is the parameter's name where serde tells it.
+pub(super) fn query(error: QueryPayloadError, _: &HttpRequest) -> actix_web::Error {
+    Problem(Error::field("query", error.to_string().replace("Query deserialize error: ", ""))).into()
+}
+
+/// Gives 405 the body of a problem too.
+pub(super) fn method_not_allowed<B: 'static>(response: ServiceResponse<B>) -> actix_web::Result<ErrorHandlerResponse<B>> {
+    let mut response = response;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    Ok(ErrorHandlerResponse::Response(response.map_into_left_body()))
+}

@@ -1,0 +1,49 @@
+//! Proofs.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Path, Query};
+use serde::Deserialize;
+
+use super::auth::{LogReader, On};
+use super::problem::Problem;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InclusionQuery {
+    index: u64,
+    tree_size: Option<u64>,
+}
+
+pub(super) async fn inclusion(on: On<LogReader>, query: Query<InclusionQuery>) -> Result<HttpResponse, Problem> {
+    let size = match query.tree_size {
+        Some(size) => size,
+        None => on.service.checkpoint(&on.ledger)?.0,
+    };
+    let hashes = on.service.inclusion_hashes(&on.ledger, query.index, size)?;
+    let root = on.service.root_of_size(&on.ledger, size)?;
+    Ok(HttpResponse::Ok().json(
+        serde_json::json!({"leaf_index": query.index, "tree_size": size, "hashes": hashes, "root": root}),
+    ))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConsistencyQuery {
+    from: u64,
+    to: Option<u64>,
+}
+
+pub(super) async fn consistency(on: On<LogReader>, query: Query<ConsistencyQuery>) -> Result<HttpResponse, Problem> {
+    let to = match query.to {
+        Some(size) => size,
+        None => on.service.checkpoint(&on.ledger)?.0,
+    };
+    let hashes = on.service.consistency_hashes(&on.ledger, query.from, to)?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({"from": query.from, "to": to, "hashes": hashes})))
+}
+
+pub(super) async fn tlog_proof(on: On<LogReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+    let index = on.service.index_of(&on.ledger, &path.1)?;
+    let proof = on.service.tlog_proof(&on.ledger, index)?;
+    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(proof.to_string()))
+}

@@ -1,0 +1,192 @@
+//! The keys of one ledger that are always in memory, and what they place, mark and open.
+//!
+//! ```text
+//! bucket   = first 12 bits of HMAC(bucket-hash key, ledger ‖ 1 ‖ subject id)
+//! suppression row = HMAC(suppression key, ledger ‖ 0 ‖ subject id)
+//! row mac  = first 16 bytes of HMAC(row key, row ‖ value),  row key = HMAC(suppression key, "oubliette/keystore/v1/row")
+//! wrap key = HMAC(bucket key, "oubliette/keystore/v1/wrap"),  tag key = HMAC(bucket key, "oubliette/keystore/v1/tag")
+//! tag      = HMAC(tag key, subject id)
+//! ```
+//!
+//! A bucket key is never used itself: one derived key wraps, the other tags. Rows that hold no secret but must not be
+//! altered (handles, fences, the mark) carry a MAC under a key of the vault, which outlives every epoch as they do.
+
+use std::sync::Arc;
+
+use subtle::ConstantTimeEq;
+
+use super::rows::{self, Bucket, Table};
+use super::wrap;
+use crate::env::Entropy;
+use crate::keystore::KeyStoreError;
+use crate::keystore::memory::{Arena, Secret32};
+use crate::keystore::vault::{Epoch, Secret, Vault};
+use crate::spec::ids::{LedgerId, SubjectId};
+
+const MAC: usize = 16;
+
+/// One ledger's keys.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) id: LedgerId,
+    epoch: Epoch,
+    bucket_hash: Secret32,
+    suppression: Secret32,
+    rows: Secret32,
+    master: Secret32,
+}
+
+/// The keys of one bucket, derived.
+#[derive(Debug)]
+pub(super) struct BucketKey {
+    pub(super) number: Bucket,
+    /// The epoch in which the bucket key was made. Bound by everything under it, so that giving a bucket a new key
+    /// leaves nothing of the old one openable, and a new epoch alone re-wraps bucket keys only.
+    pub(super) born: Epoch,
+    pub(super) wrap: Secret32,
+    tag: Secret32,
+}
+
+/// Why a row gives nothing.
+pub(super) fn broken(error: std::io::Error) -> KeyStoreError {
+    KeyStoreError::Store(Box::new(error))
+}
+
+impl Ledger {
+    /// Wraps a new epoch master for a ledger that has none; gives row key and value.
+    pub(super) fn mint_master(
+        id: LedgerId,
+        vault: &dyn Vault,
+        entropy: &dyn Entropy,
+    ) -> Result<(Vec<u8>, Vec<u8>), KeyStoreError> {
+        let (epoch, epoch_key) = vault.epoch_key(id)?;
+        let row = rows::row(Table::Master, id, &[]);
+        let mut master = Secret::default();
+        entropy.fill(master.as_mut_slice());
+        let clear = epoch.to_be_bytes();
+        let wrapped = wrap::wrap(&epoch_key, (&row, &clear), master.as_slice(), entropy)
+            .ok_or(KeyStoreError::Damaged("epoch master"))?;
+        Ok((row, [clear.as_slice(), &wrapped].concat()))
+    }
+
+    /// Unwraps a ledger's master with the vault's keys.
+    pub(super) fn load(
+        id: LedgerId,
+        master_row: &[u8],
+        vault: &dyn Vault,
+        arena: &Arc<Arena>,
+    ) -> Result<Self, KeyStoreError> {
+        let (epoch, epoch_key) = vault.epoch_key(id)?;
+        let (found, wrapped) = rows::split_epoch(master_row).ok_or(KeyStoreError::Damaged("epoch master"))?;
+        if found != epoch {
+            let text = format!("ledger {id} is at epoch {found} in the key store and at {epoch} in the vault");
+            return Err(KeyStoreError::Foreign(text));
+        }
+        let keep = |key: &[u8; 32]| arena.keep(key).map_err(broken);
+        let mut master = arena.take().map_err(broken)?;
+        let row = rows::row(Table::Master, id, &[]);
+        wrap::unwrap_into(&epoch_key, (&row, &epoch.to_be_bytes()), wrapped, master.as_mut_slice())
+            .ok_or(KeyStoreError::Damaged("epoch master"))?;
+        let suppression = keep(&*vault.suppression_key(id)?)?;
+        let rows = keep(&wrap::mac(&suppression, &[b"oubliette/keystore/v1/row"]))?;
+        Ok(Self {
+            id,
+            epoch,
+            bucket_hash: keep(&*vault.bucket_hash_key(id)?)?,
+            suppression,
+            rows,
+            master,
+        })
+    }
+
+    pub(super) fn bucket_of(&self, subject: &SubjectId) -> Bucket {
+        let [a, b, ..] = wrap::mac(
+            &self.bucket_hash,
+            &[self.id.as_bytes(), &[1], subject.expose().as_bytes()],
+        );
+        Bucket::from_be_bytes([a, b]) >> 4
+    }
+
+    pub(super) fn suppression_row(&self, subject: &SubjectId) -> Vec<u8> {
+        let mark = wrap::mac(
+            &self.suppression,
+            &[self.id.as_bytes(), &[0], subject.expose().as_bytes()],
+        );
+        rows::row(Table::Suppression, self.id, &[&mark])
+    }
+
+    /// The value to store for a row that is open to read but not to change.
+    pub(super) fn mark(&self, row: &[u8], clear: &[u8]) -> Vec<u8> {
+        let mac = wrap::mac(&self.rows, &[row, clear]);
+        clear.iter().chain(mac.iter().take(MAC)).copied().collect()
+    }
+
+    /// The clear value of a marked row; `None` if it was altered.
+    pub(super) fn unmark<'a>(&self, row: &[u8], stored: &'a [u8]) -> Option<&'a [u8]> {
+        let (clear, mac) = stored.split_last_chunk::<MAC>()?;
+        let expected = wrap::mac(&self.rows, &[row, clear]);
+        bool::from(expected.get(..MAC)?.ct_eq(mac)).then_some(clear)
+    }
+
+    /// A new bucket key, and the value of its row.
+    pub(super) fn mint_bucket(
+        &self,
+        number: Bucket,
+        entropy: &dyn Entropy,
+        arena: &Arc<Arena>,
+    ) -> Result<(BucketKey, Vec<u8>), KeyStoreError> {
+        let mut key = arena.take().map_err(broken)?;
+        entropy.fill(key.as_mut_slice());
+        let epoch = self.epoch.to_be_bytes();
+        let (row, clear) = (rows::bucket(self.id, number), [epoch, epoch].concat());
+        let wrapped = wrap::wrap(&self.master, (&row, &clear), key.as_slice(), entropy)
+            .ok_or(KeyStoreError::Damaged("bucket key"))?;
+        Ok((
+            BucketKey::derive(number, self.epoch, &key, arena)?,
+            [epoch.as_slice(), &wrapped].concat(),
+        ))
+    }
+
+    /// Unwraps a bucket key; `None` if the row does not open here.
+    pub(super) fn open_bucket(
+        &self,
+        number: Bucket,
+        stored: &[u8],
+        arena: &Arc<Arena>,
+    ) -> Result<Option<BucketKey>, KeyStoreError> {
+        let Some((born, wrapped)) = rows::split_epoch(stored) else {
+            return Ok(None);
+        };
+        let clear = [born.to_be_bytes(), self.epoch.to_be_bytes()].concat();
+        let mut key = arena.take().map_err(broken)?;
+        match wrap::unwrap_into(
+            &self.master,
+            (&rows::bucket(self.id, number), &clear),
+            wrapped,
+            key.as_mut_slice(),
+        ) {
+            Some(()) => BucketKey::derive(number, born, &key, arena).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+impl BucketKey {
+    fn derive(number: Bucket, born: Epoch, key: &Secret32, arena: &Arc<Arena>) -> Result<Self, KeyStoreError> {
+        let derived = |label: &[u8]| arena.keep(&wrap::mac(key, &[label])).map_err(broken);
+        let (wrap, tag) = (
+            derived(b"oubliette/keystore/v1/wrap")?,
+            derived(b"oubliette/keystore/v1/tag")?,
+        );
+        Ok(Self {
+            number,
+            born,
+            wrap,
+            tag,
+        })
+    }
+
+    pub(super) fn tag(&self, subject: &SubjectId) -> [u8; 32] {
+        wrap::mac(&self.tag, &[subject.expose().as_bytes()])
+    }
+}

@@ -1,0 +1,258 @@
+//! The key store in a RocksDB of its own. Layouts: `rows`; keys: `ledger`; formats: `migrations`; all of it in prose:
+//! `src/keystore/README.md`.
+//!
+//! | path | what happens |
+//! | --- | --- |
+//! | `provision`, known | pass → cache → fences; no lock, no disk |
+//! | `provision`, new | pass → look up → group commit: look up again, mint, one synced write → caches |
+//! | `key` | pass → fences → cache, or unwrap row by row; the pass goes with the lease |
+//! | `fence` | durable rows → fences in memory → drain the passes → purge the caches |
+//! | `destroy` | collect the rows → one synced write → fences in memory |
+//!
+//! Invariants: a store opens only with the vault it was made with; nobody reads a fence before having a pass; what does
+//! not unwrap is unavailable, never erased. Out of scope: epochs beyond the first, compaction after an erasure.
+
+mod caches;
+mod database;
+mod erase;
+mod fences;
+mod gate;
+mod group;
+mod ledger;
+mod lend;
+mod migrations;
+mod people;
+mod provision;
+mod rows;
+mod wrap;
+
+use std::collections::HashMap;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use rocksdb::WriteBatch;
+
+use self::caches::Caches;
+use self::database::Database;
+use self::fences::Fences;
+use self::gate::Gate;
+use self::group::Group;
+use self::ledger::{Ledger, broken};
+use self::provision::{Ask, Settled};
+use self::rows::Table;
+use super::memory::Arena;
+use super::vault::{Vault, VaultId};
+use super::{
+    Destroyed, ErasureOrder, Fence, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal, Resolution, SubjectState,
+    Wanted,
+};
+use crate::env::Entropy;
+use crate::spec::ids::{Handle, LedgerId, SubjectId};
+
+/// The key store of all ledgers of one data directory.
+pub struct RocksKeyStore {
+    db: Database,
+    vault: Arc<dyn Vault>,
+    entropy: Arc<dyn Entropy>,
+    arena: Arc<Arena>,
+    ledgers: RwLock<HashMap<LedgerId, Arc<Ledger>>>,
+    fences: Fences,
+    gate: Arc<Gate>,
+    caches: Caches,
+    minting: Group<Vec<Ask>, Vec<Result<Settled, Refusal>>, KeyStoreError>,
+    /// Held by what creates ledgers, fences and destroys: one at a time.
+    admin: Mutex<()>,
+}
+
+impl RocksKeyStore {
+    /// Makes a new, empty key store in `path` that belongs to `vault`. A store that exists is refused.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Foreign`] if there is a store already, [`KeyStoreError::Store`] if it cannot be written.
+    pub fn create(path: &Path, vault: Arc<dyn Vault>, entropy: Arc<dyn Entropy>) -> Result<Self, KeyStoreError> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(broken)?;
+        let db = Database::open(path, true)?;
+        // A store without a format row was never finished: it holds nothing yet.
+        if migrations::format(&db)?.is_some() {
+            return Err(KeyStoreError::Foreign(format!(
+                "a key store exists already in {}",
+                path.display()
+            )));
+        }
+        let mut first = WriteBatch::default();
+        first.put(rows::store_row("owner"), vault.owner().0);
+        migrations::migrate(&db, 0, first)?;
+        // The folder's own name must outlive a crash, too.
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        std::fs::File::open(parent)
+            .and_then(|folder| folder.sync_all())
+            .map_err(broken)?;
+        Self::load(db, vault, entropy)
+    }
+
+    /// Opens a key store with the vault it was made with; brings an older format up to date.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Foreign`] if the store is missing or of another vault, [`KeyStoreError::InUse`],
+    /// [`KeyStoreError::NewerFormat`], [`KeyStoreError::Damaged`] if a master or fence does not open (what is fenced
+    /// must be known before anything is lent), [`KeyStoreError::Vault`], [`KeyStoreError::Store`].
+    pub fn open(path: &Path, vault: Arc<dyn Vault>, entropy: Arc<dyn Entropy>) -> Result<Self, KeyStoreError> {
+        let missing = || KeyStoreError::Foreign(format!("the key store is missing in {}", path.display()));
+        if !Database::exists(path) {
+            return Err(missing());
+        }
+        let db = Database::open(path, false)?;
+        let format = migrations::format(&db)?.ok_or_else(missing)?;
+        // IMPORTANT: before anything else is read: a newer format may mean all of it differently.
+        migrations::check(format)?;
+        let owner = db
+            .get(&rows::store_row("owner"))?
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(VaultId);
+        if owner != Some(vault.owner()) {
+            return Err(KeyStoreError::Foreign(
+                "the vault is not the one that the key store was made with".into(),
+            ));
+        }
+        migrations::migrate(&db, format, WriteBatch::default())?;
+        Self::load(db, vault, entropy)
+    }
+
+    /// Bytes of secret memory that could not be locked and might reach swap.
+    pub fn unlocked_bytes(&self) -> usize {
+        self.arena.unlocked_bytes()
+    }
+
+    fn load(db: Database, vault: Arc<dyn Vault>, entropy: Arc<dyn Entropy>) -> Result<Self, KeyStoreError> {
+        let store = Self {
+            db,
+            vault,
+            entropy,
+            arena: Arena::new(),
+            ledgers: RwLock::default(),
+            fences: Fences::default(),
+            gate: Arc::default(),
+            caches: Caches::default(),
+            minting: Group::default(),
+            admin: Mutex::new(()),
+        };
+        store.db.scan(&[Table::Master as u8], |row, value| {
+            let id = rows::ledger_of(row).ok_or(KeyStoreError::Damaged("epoch master"))?;
+            store.load_ledger(id, value)
+        })?;
+        store
+            .db
+            .scan(&[Table::Fence as u8], |row, value| store.load_fence(row, value))?;
+        Ok(store)
+    }
+
+    fn load_ledger(&self, id: LedgerId, master_row: &[u8]) -> Result<(), KeyStoreError> {
+        let ledger = Ledger::load(id, master_row, self.vault.as_ref(), &self.arena)?;
+        self.ledgers.write().insert(id, Arc::new(ledger));
+        Ok(())
+    }
+
+    fn load_fence(&self, row: &[u8], value: &[u8]) -> Result<(), KeyStoreError> {
+        const DAMAGED: KeyStoreError = KeyStoreError::Damaged("fence");
+        let ledger = self.ledger(rows::ledger_of(row).ok_or(DAMAGED)?)?;
+        let clear = ledger.unmark(row, value).ok_or(DAMAGED)?;
+        self.fences
+            .set(ledger.id, rows::parse_fence(row, clear).ok_or(DAMAGED)?);
+        Ok(())
+    }
+
+    fn ledger(&self, id: LedgerId) -> Result<Arc<Ledger>, KeyStoreError> {
+        let known = self.ledgers.read().get(&id).cloned();
+        known.ok_or_else(|| KeyStoreError::Foreign(format!("it does not know ledger {id}")))
+    }
+}
+
+impl KeyStore for RocksKeyStore {
+    fn create_ledger(&self, ledger: LedgerId) -> Result<(), KeyStoreError> {
+        let _one_at_a_time = self.admin.lock();
+        if self.ledgers.read().contains_key(&ledger) {
+            return Ok(());
+        }
+        // Rows of a ledger without its master are what is left of a lost one: a new master would bury them.
+        for table in [Table::Bucket, Table::Key, Table::Handle, Table::Identity, Table::Fence] {
+            if self.db.last(&rows::row(table, ledger, &[]))?.is_some() {
+                return Err(KeyStoreError::Damaged("epoch master"));
+            }
+        }
+        self.vault.create_ledger(ledger)?;
+        // A crash here leaves vault keys without a master; the next call uses them.
+        let (row, value) = Ledger::mint_master(ledger, self.vault.as_ref(), self.entropy.as_ref())?;
+        let mut batch = WriteBatch::default();
+        batch.put(row, &value);
+        self.db.write(batch)?;
+        self.load_ledger(ledger, &value)
+    }
+
+    fn known(&self, ledger: LedgerId, wanted: &[Wanted]) -> Option<Vec<Result<KeyRef, Refusal>>> {
+        self.known_keys(ledger, wanted)
+    }
+
+    fn provision(&self, ledger: LedgerId, wanted: &[Wanted]) -> Result<Vec<Result<KeyRef, Refusal>>, KeyStoreError> {
+        self.provision_keys(ledger, wanted)
+    }
+
+    fn provision_handle(
+        &self,
+        ledger: LedgerId,
+        subject: &SubjectId,
+    ) -> Result<Result<Handle, Refusal>, KeyStoreError> {
+        self.provision_person(ledger, subject)
+    }
+
+    fn key(&self, ledger: LedgerId, key: &KeyRef) -> Result<Result<KeyLease, Refusal>, KeyStoreError> {
+        self.lend(ledger, key)
+    }
+
+    fn resolve(&self, ledger: LedgerId, subject: &SubjectId) -> Result<Resolution, KeyStoreError> {
+        self.resolve_person(ledger, subject)
+    }
+
+    fn state(&self, ledger: LedgerId, handle: Handle) -> Result<SubjectState, KeyStoreError> {
+        match self.fences.state(ledger, handle) {
+            Some(state) => Ok(state),
+            None if self.db.get(&rows::handle(ledger, handle))?.is_some() => Ok(SubjectState::Active),
+            None => Ok(SubjectState::Unknown),
+        }
+    }
+
+    fn keys_of(&self, ledger: LedgerId, handle: Handle) -> Result<Vec<KeyRef>, KeyStoreError> {
+        self.live_keys(ledger, handle)
+    }
+
+    fn fence(&self, ledger: LedgerId, orders: &[ErasureOrder]) -> Result<(), KeyStoreError> {
+        self.set_fences(ledger, orders)
+    }
+
+    fn destroy(&self, ledger: LedgerId, orders: &[ErasureOrder], mark: u64) -> Result<Destroyed, KeyStoreError> {
+        self.destroy_keys(ledger, orders, mark)
+    }
+
+    fn fences(&self, ledger: LedgerId) -> Result<Vec<Fence>, KeyStoreError> {
+        Ok(self.fences.all(ledger))
+    }
+
+    fn applied(&self, ledger: LedgerId) -> Result<Option<u64>, KeyStoreError> {
+        self.applied_mark(&*self.ledger(ledger)?)
+    }
+
+    fn vault(&self) -> &Arc<dyn Vault> {
+        &self.vault
+    }
+}
+
+#[cfg(test)]
+mod tests;

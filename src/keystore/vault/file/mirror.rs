@@ -1,0 +1,194 @@
+//! One mirror: a directory with its owner file, its lock and durable file operations.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::VaultId;
+use crate::keystore::KeyStoreError;
+
+const OWNER_MAGIC: &[u8; 8] = b"OUBVAULT";
+
+/// The newest layout of the files; grows when a reader of an older version would misread them.
+const FORMAT: u32 = 1;
+
+/// A mirror in use. Holds the lock as long as it lives.
+#[derive(Debug)]
+pub(super) struct Mirror {
+    pub(super) path: PathBuf,
+    pub(super) repaired: u64,
+    _lock: File,
+}
+
+/// What a directory turned out to be.
+pub(super) enum Found {
+    Usable(Mirror, VaultId),
+    Unusable(String),
+}
+
+pub(super) fn vault_error(reason: impl Into<String>, source: io::Error) -> KeyStoreError {
+    KeyStoreError::Vault {
+        reason: reason.into(),
+        source: Some(source),
+    }
+}
+
+pub(super) fn vault_refusal(reason: impl Into<String>) -> KeyStoreError {
+    KeyStoreError::Vault {
+        reason: reason.into(),
+        source: None,
+    }
+}
+
+impl Mirror {
+    /// Makes the directories and takes the lock. The owner file comes last, with [`Mirror::claim`].
+    pub(super) fn create(path: &Path) -> Result<Self, KeyStoreError> {
+        if path.join("vault").exists() {
+            return Err(KeyStoreError::Foreign(format!(
+                "a vault exists already in {}",
+                path.display()
+            )));
+        }
+        for folder in [path.to_path_buf(), path.join("journal"), path.join("checkpoint")] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
+                .map_err(|e| vault_error(format!("cannot create {}", folder.display()), e))?;
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            repaired: 0,
+            _lock: lock(path)?,
+        })
+    }
+
+    /// Writes the owner file: from here on the directory is a mirror of this vault.
+    pub(super) fn claim(&self, owner: VaultId) -> Result<(), KeyStoreError> {
+        let mut bytes = [OWNER_MAGIC.as_slice(), &FORMAT.to_be_bytes(), &owner.0].concat();
+        bytes.extend_from_slice(&Sha256::digest(&bytes));
+        self.replace(Path::new("vault"), &bytes)?;
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_folder(parent.unwrap_or(Path::new(".")))
+    }
+
+    /// Opens a mirror. What is missing or unreadable is `Unusable`; a lock held elsewhere or a newer format refuses.
+    pub(super) fn open(path: &Path) -> Result<Found, KeyStoreError> {
+        let bytes = match std::fs::read(path.join("vault")) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Unusable("there is no vault".into())),
+            Err(e) => return Ok(Found::Unusable(format!("the owner file cannot be read: {e}"))),
+        };
+        let Some(owner) = parse_owner(&bytes)? else {
+            return Ok(Found::Unusable("the owner file is damaged".into()));
+        };
+        Ok(Found::Usable(
+            Self {
+                path: path.to_path_buf(),
+                repaired: 0,
+                _lock: lock(path)?,
+            },
+            owner,
+        ))
+    }
+
+    pub(super) fn context(&self, file: &Path) -> String {
+        self.path.join(file).display().to_string()
+    }
+
+    /// Replaces a small file as a whole: temporary file, sync, rename, sync of the folder.
+    pub(super) fn replace(&self, file: &Path, bytes: &[u8]) -> Result<(), KeyStoreError> {
+        let target = self.path.join(file);
+        let temporary = target.with_extension("new");
+        let failed = |e| vault_error(format!("cannot write {}", self.context(file)), e);
+        let mut options = private();
+        let mut written = options.create(true).truncate(true).open(&temporary).map_err(failed)?;
+        written
+            .write_all(bytes)
+            .and_then(|()| written.sync_all())
+            .map_err(failed)?;
+        // A crash before the rename leaves the old file, one after it the new file; both are whole.
+        std::fs::rename(&temporary, &target).map_err(failed)?;
+        sync_folder(target.parent().unwrap_or(&self.path))?;
+        match self.read(file)? {
+            Some(back) if back == bytes => Ok(()),
+            _ => Err(vault_refusal(format!(
+                "{} does not read back as written",
+                self.context(file)
+            ))),
+        }
+    }
+
+    /// A file as a whole; `None` if there is none.
+    pub(super) fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, KeyStoreError> {
+        let failed = |e| vault_error(format!("cannot read {}", self.context(file)), e);
+        let mut bytes = Vec::new();
+        match File::open(self.path.join(file)) {
+            Ok(mut opened) => opened.read_to_end(&mut bytes).map(|_| Some(bytes)).map_err(failed),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(failed(e)),
+        }
+    }
+
+    /// Opens a file for reading and writing in place, creating it if it is missing.
+    pub(super) fn edit(&self, file: &Path) -> Result<File, KeyStoreError> {
+        let path = self.path.join(file);
+        let failed = |e| vault_error(format!("cannot open {}", self.context(file)), e);
+        match private().open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let created = private().create_new(true).open(&path).map_err(failed)?;
+                sync_folder(path.parent().unwrap_or(&self.path))?;
+                Ok(created)
+            }
+            other => other.map_err(failed),
+        }
+    }
+}
+
+fn parse_owner(bytes: &[u8]) -> Result<Option<VaultId>, KeyStoreError> {
+    let Some((content, checksum)) = bytes.split_last_chunk::<32>() else {
+        return Ok(None);
+    };
+    let Some((magic, rest)) = content.split_first_chunk::<8>() else {
+        return Ok(None);
+    };
+    let Some((format, owner)) = rest.split_first_chunk::<4>() else {
+        return Ok(None);
+    };
+    if magic != OWNER_MAGIC || Sha256::digest(content)[..] != checksum[..] {
+        return Ok(None);
+    }
+    match u32::from_be_bytes(*format) {
+        FORMAT => Ok(owner.try_into().ok().map(VaultId)),
+        found => Err(KeyStoreError::NewerFormat { found, known: FORMAT }),
+    }
+}
+
+fn lock(path: &Path) -> Result<File, KeyStoreError> {
+    let failed = |e| vault_error(format!("cannot lock {}", path.display()), e);
+    let file = private()
+        .create(true)
+        .truncate(false)
+        .open(path.join("lock"))
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(KeyStoreError::InUse),
+        Err(TryLockError::Error(e)) => Err(failed(e)),
+    }
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
+}
+
+fn sync_folder(path: &Path) -> Result<(), KeyStoreError> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|e| vault_error(format!("cannot sync the folder {}", path.display()), e))
+}

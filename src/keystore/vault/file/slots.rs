@@ -1,0 +1,399 @@
+//! Key slots: 512 bytes each, preallocated, overwritten in place on every mirror.
+//!
+//! ```text
+//! magic "OUBSLOT1" | vault id 16 | ledger id 16 | sequence u64 | kind u8 | 0 0 0 | epoch u32 | key 32 | zeros | SHA-256
+//! checksum = SHA-256(slot number u64 ‖ bytes 0..480)          integers big-endian
+//! kind: 0 destroyed, 1 epoch key, 2 bucket-hash key, 3 suppression key
+//! ```
+//!
+//! A slot lies in one sector of the disk and is never moved, so destroying a key is one overwrite of its only place.
+//! The sequence grows with every write of a slot: where mirrors differ, the higher one is newer, so a mirror put back
+//! from an old copy loses against the tombstone and is overwritten. A slot that no mirror can give back is *lost*, and
+//! while one is, no ledger is created: the lost key may have been its own.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::VaultId;
+use super::mirror::{Mirror, vault_error, vault_refusal};
+use crate::keystore::KeyStoreError;
+use crate::keystore::vault::{Epoch, Secret};
+use crate::spec::ids::LedgerId;
+
+const MAGIC: &[u8; 8] = b"OUBSLOT1";
+const SIZE: usize = 512;
+const CONTENT: usize = SIZE - 32;
+
+/// Slots written at once when there is no free one.
+const CHUNK: u64 = 1024;
+
+const FILE: &str = "slots";
+
+type Bytes = Zeroizing<[u8; SIZE]>;
+
+/// What a key is for. The order is the one of the byte on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Destroyed = 0,
+    Epoch = 1,
+    BucketHash = 2,
+    Suppression = 3,
+}
+
+impl Kind {
+    fn parse(byte: u8) -> Option<Self> {
+        [Self::Destroyed, Self::Epoch, Self::BucketHash, Self::Suppression]
+            .into_iter()
+            .find(|k| *k as u8 == byte)
+    }
+}
+
+/// The names of a key in the vault; `epoch` is 0 for kinds that have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub(super) ledger: LedgerId,
+    pub(super) kind: Kind,
+    pub(super) epoch: Epoch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    slot: u64,
+    sequence: u64,
+}
+
+enum Content {
+    Empty,
+    Damaged,
+    Valid(Name, u64, Secret),
+}
+
+/// Where each key stands. Keys themselves are read from disk when asked for.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    owner: VaultId,
+    files: Vec<File>,
+    places: BTreeMap<Name, Place>,
+    /// Slot → its last sequence.
+    free: BTreeMap<u64, u64>,
+    lost: Vec<u64>,
+    count: u64,
+}
+
+impl Slots {
+    /// Preallocates the slots of a new vault.
+    pub(super) fn create(owner: VaultId, mirrors: &[Mirror]) -> Result<Self, KeyStoreError> {
+        let files = mirrors
+            .iter()
+            .map(|mirror| mirror.edit(Path::new(FILE)))
+            .collect::<Result<_, _>>()?;
+        let mut slots = Self {
+            owner,
+            files,
+            ..Self::default()
+        };
+        slots.grow(mirrors, CHUNK)?;
+        slots.free.extend((0..CHUNK).map(|slot| (slot, 0)));
+        Ok(slots)
+    }
+
+    /// Surveys all mirrors and repairs what another mirror can give back.
+    pub(super) fn open(owner: VaultId, mirrors: &mut [Mirror]) -> Result<Self, KeyStoreError> {
+        if !mirrors.iter().any(|mirror| mirror.path.join(FILE).exists()) {
+            return Err(vault_refusal(
+                "the slots file is missing on every mirror; put the vault's copy back",
+            ));
+        }
+        let files = mirrors
+            .iter()
+            .map(|mirror| mirror.edit(Path::new(FILE)))
+            .collect::<Result<_, _>>()?;
+        let mut slots = Self {
+            owner,
+            files,
+            ..Self::default()
+        };
+        let longest = slots
+            .files
+            .iter()
+            .filter_map(|file| file.metadata().ok())
+            .map(|m| m.len())
+            .max()
+            .unwrap_or(0);
+        slots.grow(mirrors, longest / SIZE as u64)?;
+        for slot in 0..slots.count {
+            slots.survey(mirrors, slot)?;
+        }
+        Ok(slots)
+    }
+
+    /// Keys that no mirror can give back.
+    pub(super) fn lost(&self) -> usize {
+        self.lost.len()
+    }
+
+    /// The newest epoch of a ledger.
+    pub(super) fn newest(&self, ledger: LedgerId) -> Option<Epoch> {
+        let name = |epoch| Name {
+            ledger,
+            kind: Kind::Epoch,
+            epoch,
+        };
+        self.places
+            .range(name(0)..=name(Epoch::MAX))
+            .next_back()
+            .map(|(name, _)| name.epoch)
+    }
+
+    pub(super) fn holds(&self, name: Name) -> bool {
+        self.places.contains_key(&name)
+    }
+
+    /// Reads a key from the first mirror that has it, and repairs the others.
+    pub(super) fn read(&self, mirrors: &mut [Mirror], name: Name) -> Result<Secret, KeyStoreError> {
+        let place = *self.places.get(&name).ok_or_else(|| self.absent())?;
+        let current = |file| match self.load(file, place.slot) {
+            Content::Valid(n, sequence, key) if n == name && sequence == place.sequence => Some(key),
+            _ => None,
+        };
+        let key = self.files.iter().find_map(current).ok_or_else(|| {
+            vault_refusal(format!(
+                "slot {} is damaged on every mirror; put the vault's copy back",
+                place.slot
+            ))
+        })?;
+        self.mend(mirrors, place.slot, &encode(self.owner, place, name, &key))?;
+        Ok(key)
+    }
+
+    /// Writes a new key into a free slot, on every mirror.
+    pub(super) fn add(&mut self, mirrors: &[Mirror], name: Name, key: &Secret) -> Result<(), KeyStoreError> {
+        if !self.lost.is_empty() {
+            return Err(vault_refusal(format!(
+                "{} slots are damaged on every mirror, so no key is made that might replace a lost one",
+                self.lost.len()
+            )));
+        }
+        if self.free.is_empty() {
+            let fresh = self.count..self.count + CHUNK;
+            self.grow(mirrors, fresh.end)?;
+            self.free.extend(fresh.map(|slot| (slot, 0)));
+        }
+        let mut free = self
+            .free
+            .first_entry()
+            .ok_or_else(|| vault_refusal("there is no free slot"))?;
+        // The sequence is used up even if the write fails on some mirror: no two writes may ever share one.
+        *free.get_mut() += 1;
+        let place = Place {
+            slot: *free.key(),
+            sequence: *free.get(),
+        };
+        self.write(mirrors, place.slot, &encode(self.owner, place, name, key))?;
+        self.free.remove(&place.slot);
+        self.places.insert(name, place);
+        Ok(())
+    }
+
+    /// Overwrites a key's only place with a tombstone, on every mirror. Repeating it changes nothing.
+    pub(super) fn destroy(&mut self, mirrors: &[Mirror], name: Name) -> Result<(), KeyStoreError> {
+        let Some(place) = self.places.get_mut(&name) else {
+            return Ok(());
+        };
+        place.sequence += 1;
+        let place = *place;
+        let tombstone = Name {
+            kind: Kind::Destroyed,
+            ..name
+        };
+        // On failure the key stays listed, and destroying it again overwrites it again.
+        self.write(
+            mirrors,
+            place.slot,
+            &encode(self.owner, place, tombstone, &Secret::default()),
+        )?;
+        self.places.remove(&name);
+        self.free.insert(place.slot, place.sequence);
+        Ok(())
+    }
+
+    fn absent(&self) -> KeyStoreError {
+        match self.lost.len() {
+            0 => vault_refusal("it holds no such key of this ledger"),
+            n => vault_refusal(format!(
+                "{n} slots are damaged on every mirror; put the vault's copy back"
+            )),
+        }
+    }
+
+    /// Decides what a slot holds: the valid copy with the highest sequence, which then goes to every mirror.
+    fn survey(&mut self, mirrors: &mut [Mirror], slot: u64) -> Result<(), KeyStoreError> {
+        let mut best: Option<(Name, u64, Secret)> = None;
+        let (mut damaged, mut contested) = (false, false);
+        for file in &self.files {
+            match self.load(file, slot) {
+                Content::Empty => {}
+                Content::Damaged => damaged = true,
+                Content::Valid(name, sequence, key) => match &best {
+                    Some((_, known, _)) if *known > sequence => {}
+                    Some((n, known, k)) if *known == sequence => contested |= *n != name || *k != key,
+                    _ => (best, contested) = (Some((name, sequence, key)), false),
+                },
+            }
+        }
+        let Some((name, sequence, key)) = best.filter(|_| !contested) else {
+            if damaged || contested {
+                self.lost.push(slot);
+            } else {
+                self.free.insert(slot, 0);
+            }
+            return Ok(());
+        };
+        let place = Place { slot, sequence };
+        self.mend(mirrors, slot, &encode(self.owner, place, name, &key))?;
+        if name.kind == Kind::Destroyed {
+            self.free.insert(slot, sequence);
+        } else {
+            self.places.insert(name, place);
+        }
+        Ok(())
+    }
+
+    fn load(&self, file: &File, slot: u64) -> Content {
+        let mut bytes = Bytes::new([0; SIZE]);
+        match file.read_exact_at(bytes.as_mut_slice(), slot * SIZE as u64) {
+            Ok(()) => decode(self.owner, slot, &bytes),
+            Err(_) => Content::Damaged,
+        }
+    }
+
+    /// Rewrites the slot on the mirrors whose copy differs.
+    fn mend(&self, mirrors: &mut [Mirror], slot: u64, bytes: &Bytes) -> Result<(), KeyStoreError> {
+        for (file, mirror) in self.files.iter().zip(mirrors) {
+            let mut there = Bytes::new([0; SIZE]);
+            let read = file.read_exact_at(there.as_mut_slice(), slot * SIZE as u64);
+            if read.is_err() || there != *bytes {
+                put(file, mirror, slot, bytes.as_slice())?;
+                mirror.repaired += 1;
+                tracing::warn!(
+                    slot,
+                    "a damaged or old slot of the vault was repaired from another mirror"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, mirrors: &[Mirror], slot: u64, bytes: &Bytes) -> Result<(), KeyStoreError> {
+        self.files
+            .iter()
+            .zip(mirrors)
+            .try_for_each(|(file, mirror)| put(file, mirror, slot, bytes.as_slice()))
+    }
+
+    /// Makes every mirror's file `count` slots long; real zeros, so that later writes allocate nothing.
+    fn grow(&mut self, mirrors: &[Mirror], count: u64) -> Result<(), KeyStoreError> {
+        for (file, mirror) in self.files.iter().zip(mirrors) {
+            let failed = |e| vault_error(format!("cannot grow {}", mirror.context(Path::new(FILE))), e);
+            let length = file.metadata().map_err(failed)?.len() / SIZE as u64;
+            for slot in length..count {
+                file.write_all_at(&[0; SIZE], slot * SIZE as u64).map_err(failed)?;
+            }
+            file.sync_all().map_err(failed)?;
+        }
+        self.count = count;
+        Ok(())
+    }
+}
+
+/// Writes in place, syncs and reads back.
+fn put(file: &File, mirror: &Mirror, slot: u64, bytes: &[u8]) -> Result<(), KeyStoreError> {
+    let failed = |e| {
+        vault_error(
+            format!("cannot write slot {slot} of {}", mirror.context(Path::new(FILE))),
+            e,
+        )
+    };
+    let mut back = Bytes::new([0; SIZE]);
+    let offset = slot * SIZE as u64;
+    file.write_all_at(bytes, offset).map_err(failed)?;
+    file.sync_data().map_err(failed)?;
+    file.read_exact_at(back.as_mut_slice(), offset).map_err(failed)?;
+    if back.as_slice() == bytes {
+        Ok(())
+    } else {
+        Err(vault_refusal(format!(
+            "slot {slot} of {} does not read back as written",
+            mirror.path.display()
+        )))
+    }
+}
+
+fn encode(owner: VaultId, place: Place, name: Name, key: &Secret) -> Bytes {
+    let mut bytes = Bytes::new([0; SIZE]);
+    let parts: [&[u8]; 8] = [
+        MAGIC,
+        &owner.0,
+        name.ledger.as_bytes(),
+        &place.sequence.to_be_bytes(),
+        &[name.kind as u8, 0, 0, 0],
+        &name.epoch.to_be_bytes(),
+        key.as_slice(),
+        &[0; CONTENT - 84],
+    ];
+    let mut at = bytes.iter_mut();
+    parts
+        .into_iter()
+        .flatten()
+        .zip(&mut at)
+        .for_each(|(byte, place)| *place = *byte);
+    let sum = checksum(place.slot, &bytes);
+    bytes
+        .iter_mut()
+        .rev()
+        .zip(sum.iter().rev())
+        .for_each(|(place, byte)| *place = *byte);
+    bytes
+}
+
+fn checksum(slot: u64, bytes: &Bytes) -> [u8; 32] {
+    let content = bytes.first_chunk::<CONTENT>().map_or(&[] as &[u8], |content| content);
+    Sha256::new()
+        .chain_update(slot.to_be_bytes())
+        .chain_update(content)
+        .finalize()
+        .into()
+}
+
+fn decode(owner: VaultId, slot: u64, bytes: &Bytes) -> Content {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Content::Empty;
+    }
+    parse(owner, slot, bytes).map_or(Content::Damaged, |(name, sequence, key)| {
+        Content::Valid(name, sequence, key)
+    })
+}
+
+fn parse(owner: VaultId, slot: u64, bytes: &Bytes) -> Option<(Name, u64, Secret)> {
+    if bytes.last_chunk::<32>()? != &checksum(slot, bytes) {
+        return None;
+    }
+    let (magic, rest) = bytes.split_first_chunk::<8>()?;
+    let (vault, rest) = rest.split_first_chunk::<16>()?;
+    let (ledger, rest) = rest.split_first_chunk::<16>()?;
+    let (sequence, rest) = rest.split_first_chunk::<8>()?;
+    let ([kind, ..], rest) = rest.split_first_chunk::<4>()?;
+    let (epoch, rest) = rest.split_first_chunk::<4>()?;
+    let (key, _) = rest.split_first_chunk::<32>()?;
+    let name = Name {
+        ledger: LedgerId(*ledger),
+        kind: Kind::parse(*kind)?,
+        epoch: Epoch::from_be_bytes(*epoch),
+    };
+    (magic == MAGIC && *vault == owner.0).then(|| (name, u64::from_be_bytes(*sequence), Secret::new(*key)))
+}

@@ -1,0 +1,189 @@
+//! The answer to an append: signed receipts with inclusion proofs, so that a caller can check its own content offline.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::super::access::internal;
+use super::super::{Error, Ledger};
+use super::prepare::Sketch;
+use crate::keystore::KeyRef;
+use crate::sequencer::{Appended, Placed, View};
+use crate::spec::hash::Hash;
+use crate::spec::ids::{Category, Handle, StreamName, Timestamp};
+
+/// Which proof comes with the receipts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proof {
+    /// An inclusion proof for each event.
+    #[default]
+    Each,
+    /// One proof for the whole range of the batch.
+    Range,
+    /// None.
+    None,
+}
+
+/// The answer to an append, and to its exact repeat.
+#[derive(Debug, Serialize)]
+pub struct AppendAnswer {
+    /// One receipt an event, in the order of the request.
+    pub events: Vec<ReceiptEvent>,
+    /// With `proof=range`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<RangeProof>,
+    /// The signed note that every proof leads to.
+    pub checkpoint: String,
+    /// Whether the events were there already.
+    #[serde(skip)]
+    pub repeated: bool,
+}
+
+/// An event's receipt.
+#[derive(Debug, Serialize)]
+pub struct ReceiptEvent {
+    /// Event id.
+    pub id: Uuid,
+    /// Leaf index.
+    pub index: u64,
+    /// Stream.
+    pub stream: StreamName,
+    /// Version in the stream.
+    pub stream_version: u64,
+    /// When it was sequenced.
+    pub recorded_at: Timestamp,
+    /// Leaf hash.
+    pub leaf_hash: Hash,
+    /// The event key.
+    pub key_id: Hash,
+    /// Base64.
+    pub header: String,
+    /// Base64, COSE_Sign1 with detached payload.
+    pub signature: String,
+    /// Base64.
+    pub meta: String,
+    /// Base64: what the commitments to meta and data were made with.
+    pub salts: Salts,
+    /// The sealed blocks.
+    pub personal: Vec<SealedRef>,
+    /// With `proof=each`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inclusion: Option<Inclusion>,
+}
+
+/// Salts of the public bodies.
+#[derive(Debug, Serialize)]
+pub struct Salts {
+    /// Of `meta`.
+    pub meta: String,
+    /// Of `data`, if the event has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+}
+
+/// A sealed block, by place and key name.
+#[derive(Debug, Serialize)]
+pub struct SealedRef {
+    /// Position in the header's list of bodies.
+    pub ordinal: u16,
+    /// Data subject.
+    pub handle: Handle,
+    /// Category.
+    pub category: Category,
+    /// Generation of the key.
+    pub generation: u32,
+}
+
+/// An inclusion proof (RFC 9162 §2.1.3).
+#[derive(Debug, Serialize)]
+pub struct Inclusion {
+    /// Leaf index.
+    pub leaf_index: u64,
+    /// Size of the tree that it is proved in.
+    pub tree_size: u64,
+    /// From the leaf's sibling to the root's child.
+    pub hashes: Vec<Hash>,
+}
+
+/// A proof for a run of leaves (docs/spec/04-tree.md).
+#[derive(Debug, Serialize)]
+pub struct RangeProof {
+    /// First leaf.
+    pub first: u64,
+    /// Number of leaves.
+    pub count: u64,
+    /// Size of the tree.
+    pub tree_size: u64,
+    /// The subtrees beside the range, left to right.
+    pub hashes: Vec<Hash>,
+}
+
+impl AppendAnswer {
+    /// The answer to a first append: the proofs come from the writer's own edge of the tree.
+    pub(super) fn first(
+        appended: &Appended,
+        sketches: Vec<Sketch>,
+        proof: Proof,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Self, Error> {
+        let view = &appended.view;
+        let key_id = ledger.event_key.id();
+        let event = |(placed, sketch): (&Placed, Sketch)| -> Result<ReceiptEvent, Error> {
+            let inclusion = match proof {
+                Proof::Each => Some(Inclusion {
+                    leaf_index: placed.index,
+                    tree_size: view.size(),
+                    hashes: view.edge.inclusion_proof(placed.index).map_err(internal)?,
+                }),
+                _ => None,
+            };
+            Ok(ReceiptEvent::new(placed, sketch, key_id, inclusion))
+        };
+        let events = appended.events.iter().zip(sketches).map(event).collect::<Result<Vec<_>, _>>()?;
+        let range = match proof {
+            Proof::Range => Some(range(view, &events)?),
+            _ => None,
+        };
+        Ok(Self { events, range, checkpoint: view.checkpoint.clone(), repeated: false })
+    }
+}
+
+fn range(view: &View, events: &[ReceiptEvent]) -> Result<RangeProof, Error> {
+    let first = events.first().map_or(0, |event| event.index);
+    let count = events.len() as u64;
+    let hashes = view.edge.range_proof(first, count).map_err(internal)?;
+    Ok(RangeProof { first, count, tree_size: view.size(), hashes })
+}
+
+impl ReceiptEvent {
+    pub(super) fn new(placed: &Placed, sketch: Sketch, key_id: Hash, inclusion: Option<Inclusion>) -> Self {
+        let block = |(ordinal, key): (u16, KeyRef)| SealedRef {
+            ordinal,
+            handle: key.handle,
+            category: key.category,
+            generation: key.generation,
+        };
+        Self {
+            id: placed.id,
+            index: placed.index,
+            stream: sketch.stream,
+            stream_version: placed.stream_version,
+            recorded_at: placed.recorded_at,
+            leaf_hash: placed.leaf_hash,
+            key_id,
+            header: STANDARD.encode(&placed.header),
+            signature: STANDARD.encode(&placed.signature),
+            meta: STANDARD.encode(&sketch.meta),
+            salts: Salts {
+                meta: STANDARD.encode(sketch.meta_salt),
+                data: sketch.data_salt.map(|salt| STANDARD.encode(salt)),
+            },
+            personal: sketch.personal.into_iter().map(block).collect(),
+            inclusion,
+        }
+    }
+}

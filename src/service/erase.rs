@@ -1,0 +1,233 @@
+//! Erase: the saga (docs/spec/08-erasure.md). Crash-safe, idempotent, and resumed at start by the same function.
+//!
+//! | step | what | who can still open the person's data |
+//! | --- | --- | --- |
+//! | 1 | append `erasure.requested`; from that event on the sequencer refuses blocks about the person | key holders |
+//! | 2 | durable fence in the key store; leases drain, caches drop (T1) | root on the machine |
+//! | 3 | vault: the erasure stands in the journal | the same |
+//! | 4 | one atomic key-store write: keys, identity and handle rows gone, suppression row and applied mark written (T2) | forensics on the key store's files together with the epoch key |
+//! | 5 | verify: no key is lent, sampled blocks do not open, the identity does not resolve | |
+//! | 6 | append `erasure.completed`, which names what is still pending | |
+//!
+//! Not yet part of it: the change of epoch, the removal of residue from the files, of ciphertext and of backups. The
+//! certificate says so.
+
+mod certificate;
+mod saga;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::append::blocking;
+use super::{Caller, Code, Error, FieldError, Ledger, Service};
+use crate::keystore::{ErasureOrder, Resolution, SubjectState};
+use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
+use crate::spec::system::{Basis, Reason};
+pub(crate) use saga::Erasure;
+
+/// The most subjects of one request.
+const MAX_SUBJECTS: usize = 1_000;
+
+/// `POST /erasures`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErasureRequest {
+    /// By the caller's ids; this or `handles`.
+    pub subjects: Option<Vec<SubjectId>>,
+    /// By handles; this or `subjects`.
+    pub handles: Option<Vec<Handle>>,
+    /// Only these; absent: the whole person.
+    pub categories: Option<Vec<Category>>,
+    /// The legal ground.
+    pub basis: Basis,
+    /// Why.
+    pub reason: Reason,
+    /// Free text; sealed under the person's key, and dies with it.
+    pub note: Option<String>,
+    /// Whether to wait under a legal hold.
+    #[serde(default)]
+    pub wait: bool,
+}
+
+/// An erasure as officers see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ErasureView {
+    /// The request.
+    pub id: Uuid,
+    /// `erasing` or `completed`.
+    pub state: &'static str,
+    /// Whom it is about.
+    pub subjects: Vec<ErasedSubjectView>,
+    /// Only these categories.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<Category>>,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// One month later: the legal limit (GDPR Art. 12(3)).
+    pub due_at: Timestamp,
+    /// When the keys were found destroyed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    /// Where the certificate is.
+    pub certificate: String,
+}
+
+/// A subject of an erasure.
+#[derive(Debug, Clone, Serialize)]
+pub struct ErasedSubjectView {
+    /// Absent for a person who was erased before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handle: Option<Handle>,
+    /// `erasing`, `erased` or `already_erased`.
+    pub state: &'static str,
+}
+
+/// Whom a request turned out to be about.
+struct Targets {
+    handles: Vec<Handle>,
+    already_erased: u64,
+}
+
+impl Service {
+    /// Erases people. Returns once the keys are destroyed and that is recorded.
+    ///
+    /// # Errors
+    /// `subject_not_found` (nothing is recorded), `subject_erasing`, `invalid_field`; whatever appending may answer.
+    pub async fn erase(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        caller: &Caller,
+        request: ErasureRequest,
+    ) -> Result<ErasureView, Error> {
+        check(&request)?;
+        // One erasure at a time: two requests for one person must not both find it living.
+        let _turn = self.erasing.lock().await;
+        let (service, on, request) = (Arc::clone(self), Arc::clone(ledger), Arc::new(request));
+        let asked = Arc::clone(&request);
+        let targets = blocking(move || service.targets(&on, &asked)).await?;
+        let erasure = self.request_erasure(ledger, caller, &request, targets).await?;
+        let erasure = self.run_saga(ledger, erasure).await?;
+        Ok(erasure.view(ledger))
+    }
+
+    /// Finds the handles. Every id must be known, or nothing happens.
+    fn targets(&self, ledger: &Ledger, request: &ErasureRequest) -> Result<Targets, Error> {
+        let mut targets = Targets { handles: Vec::new(), already_erased: 0 };
+        for (at, subject) in request.subjects.iter().flatten().enumerate() {
+            match self.keystore.resolve(ledger.record.id, subject)? {
+                Resolution::Known(handle) => self.target(ledger, handle, &format!("/subjects/{at}"), &mut targets)?,
+                Resolution::Erased => targets.already_erased += 1,
+                Resolution::Unknown => return Err(not_found(&format!("/subjects/{at}"))),
+            }
+        }
+        for (at, handle) in request.handles.iter().flatten().enumerate() {
+            self.target(ledger, *handle, &format!("/handles/{at}"), &mut targets)?;
+        }
+        Ok(targets)
+    }
+
+    fn target(&self, ledger: &Ledger, handle: Handle, pointer: &str, targets: &mut Targets) -> Result<(), Error> {
+        match self.keystore.state(ledger.record.id, handle)? {
+            SubjectState::Active if targets.handles.contains(&handle) => {}
+            SubjectState::Active => targets.handles.push(handle),
+            SubjectState::Erased(_) => targets.already_erased += 1,
+            SubjectState::Erasing(_) => {
+                let detail = format!("{pointer}: this person is being erased by another request");
+                return Err(Error::new(Code::SubjectErasing, detail));
+            }
+            SubjectState::Unknown => return Err(not_found(pointer)),
+        }
+        Ok(())
+    }
+
+    /// One erasure.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn erasure(&self, ledger: &Ledger, id: Uuid) -> Result<ErasureView, Error> {
+        let erasure = self.find_erasure(ledger, id)?;
+        let erasure = erasure.ok_or_else(|| Error::new(Code::NotFound, "there is no erasure of this id"))?;
+        Ok(erasure.view(ledger))
+    }
+
+    /// All erasures, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn erasures(&self, ledger: &Ledger) -> Result<Vec<ErasureView>, Error> {
+        let mut views: Vec<_> = self.all_erasures(ledger)?.iter().map(|erasure| erasure.view(ledger)).collect();
+        views.reverse();
+        Ok(views)
+    }
+
+    /// Applies the vault's journal to the key store, so that an old key store brings nobody back. Before anything is
+    /// served.
+    ///
+    /// # Errors
+    /// If key store or vault fails.
+    pub async fn apply_journal(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        blocking(move || {
+            let id = on.record.id;
+            let fences = service.keystore.fences(id)?;
+            let done: std::collections::HashSet<_> =
+                fences.iter().filter(|fence| fence.destroyed).map(|fence| fence.order.clone()).collect();
+            for entry in service.keystore.vault().journaled(id)? {
+                if done.contains(&entry.order) {
+                    continue;
+                }
+                tracing::warn!(request = %entry.order.request, "an erasure of the vault's journal is missing in the key store; applying it");
+                let order = std::slice::from_ref(&entry.order);
+                service.keystore.fence(id, order)?;
+                service.keystore.destroy(id, order, entry.index)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Finishes what a crash left open: fences first, for all of them, then each saga. Before anything is served.
+    ///
+    /// # Errors
+    /// If an erasure cannot be finished.
+    pub async fn resume_erasures(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<usize, Error> {
+        let open: Vec<_> = self.all_erasures(ledger)?.into_iter().filter(|erasure| erasure.completed.is_none()).collect();
+        let fences = open.iter().flat_map(Erasure::fences).collect();
+        self.sequencer.fence(ledger.record.number, fences);
+        let count = open.len();
+        for erasure in open {
+            tracing::info!(request = %erasure.requested.payload.request, "finishing an erasure that was interrupted");
+            self.run_saga(ledger, erasure).await?;
+        }
+        Ok(count)
+    }
+}
+
+fn check(request: &ErasureRequest) -> Result<(), Error> {
+    let given = [request.subjects.as_ref().map(Vec::len), request.handles.as_ref().map(Vec::len)];
+    let count = match given {
+        [Some(count), None] | [None, Some(count)] => count,
+        _ => return Err(Error::field("/subjects", "give either `subjects` or `handles`")),
+    };
+    if !(1..=MAX_SUBJECTS).contains(&count) {
+        return Err(Error::field("/subjects", format!("must name 1 to {MAX_SUBJECTS} people")));
+    }
+    if request.categories.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Error::field("/categories", "must name at least one category, or be absent for the whole person"));
+    }
+    if request.note.as_ref().is_some_and(|note| note.len() > 4_096) {
+        return Err(Error::field("/note", "must be at most 4,096 bytes"));
+    }
+    Ok(())
+}
+
+fn not_found(pointer: &str) -> Error {
+    let detail = "this ledger has never seen this person; nothing was recorded".to_owned();
+    Error::fields(Code::SubjectNotFound, vec![FieldError { pointer: pointer.into(), detail }])
+}
+
+fn order(request: Uuid, handle: Handle, categories: Option<&Vec<Category>>) -> ErasureOrder {
+    ErasureOrder { request, handle, categories: categories.cloned() }
+}

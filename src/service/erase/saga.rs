@@ -1,0 +1,376 @@
+//! The steps, and what the ledger tells of an erasure.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::super::access::internal;
+use super::super::append::blocking;
+use super::super::ledger::system_name;
+use super::super::read::StoredEvent;
+use super::super::{Caller, Code, Error, Ledger, Service};
+use super::{ErasedSubjectView, ErasureRequest, ErasureView, Targets, order};
+use crate::keystore::vault::JournalEntry;
+use crate::keystore::{ErasureOrder, SubjectState, Wanted};
+use crate::sequencer::{Fence, NewEvent};
+use crate::spec::event::{Body, BodyKind};
+use crate::spec::ids::{Category, Handle, Timestamp};
+use crate::spec::seal::{self, BlockContext, SealedBlock};
+use crate::spec::system::{Basis, Reason};
+use crate::store::{Direction, Lookup};
+
+const STREAM: &str = "$erasures";
+const REQUESTED: &str = "erasure.requested";
+const COMPLETED: &str = "erasure.completed";
+/// Blocks that are tried after the destruction.
+const SAMPLE: usize = 32;
+
+/// The payload of `erasure.requested`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Requested {
+    pub(crate) request: Uuid,
+    pub(crate) subjects: Vec<Named>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) categories: Option<Vec<Category>>,
+    pub(crate) basis: Basis,
+    pub(crate) reason: Reason,
+    pub(crate) due_at: Timestamp,
+    /// People of the request who were erased before.
+    pub(crate) already_erased: u64,
+    /// The API key that asked, and its roles.
+    pub(crate) by: String,
+    pub(crate) roles: Vec<String>,
+}
+
+/// `{"handle": ...}`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) handle: Handle,
+}
+
+/// The payload of `erasure.completed`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Completed {
+    pub(crate) request: Uuid,
+    pub(crate) subjects: Vec<Outcome>,
+    /// T1: access was fenced.
+    pub(crate) fenced_at: Timestamp,
+    /// T2: the keys were destroyed and that was verified.
+    pub(crate) destroyed_at: Timestamp,
+    pub(crate) verification: Verified,
+    /// What this erasure has not reached yet.
+    pub(crate) pending: Vec<String>,
+}
+
+/// What was destroyed of one subject.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) handle: Handle,
+    /// Subject keys destroyed; absent if a crash between destruction and record lost the count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keys_destroyed: Option<u64>,
+    pub(crate) identity_destroyed: bool,
+    /// Events of the ledger that concern the subject.
+    pub(crate) events: u64,
+}
+
+/// How the destruction was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Verified {
+    /// Blocks that were tried.
+    pub(crate) sampled: u64,
+    /// Blocks that opened: 0, or the erasure does not complete.
+    pub(crate) opened: u64,
+    /// Whether an identity still resolves: false, or the erasure does not complete.
+    pub(crate) identity_resolves: bool,
+}
+
+/// What is still possible after this stage.
+pub(crate) const PENDING: [&str; 4] = ["key_store_files", "epoch_key", "ciphertext", "backups"];
+
+/// One of the two events of an erasure.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded<T> {
+    pub(crate) index: u64,
+    pub(crate) recorded_at: Timestamp,
+    pub(crate) payload: T,
+}
+
+/// An erasure as the ledger tells it.
+#[derive(Debug, Clone)]
+pub(crate) struct Erasure {
+    pub(crate) requested: Recorded<Requested>,
+    pub(crate) completed: Option<Recorded<Completed>>,
+}
+
+impl Erasure {
+    pub(super) fn orders(&self) -> Vec<ErasureOrder> {
+        let requested = &self.requested.payload;
+        let order = |named: &Named| order(requested.request, named.handle, requested.categories.as_ref());
+        requested.subjects.iter().map(order).collect()
+    }
+
+    pub(super) fn fences(&self) -> impl Iterator<Item = Fence> {
+        self.orders().into_iter().map(|order| Fence { handle: order.handle, categories: order.categories })
+    }
+
+    pub(super) fn view(&self, ledger: &Ledger) -> ErasureView {
+        let requested = &self.requested.payload;
+        let (state, subject_state) =
+            if self.completed.is_some() { ("completed", "erased") } else { ("erasing", "erasing") };
+        let named = requested.subjects.iter().map(|named| (Some(named.handle), subject_state));
+        let before = (0..requested.already_erased).map(|_| (None, "already_erased"));
+        let subjects = named.chain(before).map(|(handle, state)| ErasedSubjectView { handle, state });
+        ErasureView {
+            id: requested.request,
+            state,
+            subjects: subjects.collect(),
+            categories: requested.categories.clone(),
+            requested_at: self.requested.recorded_at,
+            due_at: requested.due_at,
+            completed_at: self.completed.as_ref().map(|completed| completed.recorded_at),
+            certificate: format!("/v1/ledgers/{}/erasures/{}/certificate", ledger.record.name, requested.request),
+        }
+    }
+}
+
+impl Service {
+    /// Step 1. From this event on the sequencer refuses what names the subjects.
+    pub(super) async fn request_erasure(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        caller: &Caller,
+        request: &Arc<ErasureRequest>,
+        targets: Targets,
+    ) -> Result<Erasure, Error> {
+        let payload = Requested {
+            request: self.fresh_id(),
+            subjects: targets.handles.iter().map(|handle| Named { handle: *handle }).collect(),
+            categories: request.categories.clone(),
+            basis: request.basis,
+            reason: request.reason,
+            due_at: one_month_after(self.clock.now())?,
+            already_erased: targets.already_erased,
+            by: caller.key.id.clone(),
+            roles: caller.key.roles.iter().map(|role| role.as_str().to_owned()).collect(),
+        };
+        let mut event = self.system_event(STREAM, REQUESTED, &payload, Some(payload.request.to_string()))?;
+        event.subjects = targets.handles.iter().map(|handle| (*handle, None)).collect();
+        let (service, on, asked) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(request));
+        let first = targets.handles.first().copied();
+        let event = blocking(move || service.seal_note(&on, &asked, first, event)).await?;
+        let requested = Recorded { index: 0, recorded_at: Timestamp(0), payload };
+        let mut erasure = Erasure { requested, completed: None };
+        let fences = erasure.fences().collect();
+        let appended = self.append_system(ledger, Vec::new(), vec![event], fences, Vec::new()).await?;
+        if let Some(placed) = appended.events.first() {
+            (erasure.requested.index, erasure.requested.recorded_at) = (placed.index, placed.recorded_at);
+        }
+        Ok(erasure)
+    }
+
+    /// The note is sealed under the first subject's key, in a category that this erasure destroys.
+    fn seal_note(
+        &self,
+        ledger: &Ledger,
+        request: &ErasureRequest,
+        handle: Option<Handle>,
+        mut event: NewEvent,
+    ) -> Result<NewEvent, Error> {
+        let subject = request.subjects.as_ref().and_then(|subjects| {
+            subjects.iter().find(|subject| {
+                let resolved = self.keystore.resolve(ledger.record.id, subject).ok();
+                handle.is_some_and(|handle| resolved == Some(crate::keystore::Resolution::Known(handle)))
+            })
+        });
+        let Some(note) = &request.note else { return Ok(event) };
+        let Some(subject) = subject else {
+            return Err(Error::field("/note", "is sealed under the person's key, so it needs `subjects` with a living person"));
+        };
+        let category = request.categories.as_ref().and_then(|categories| categories.first()).cloned().unwrap_or_default();
+        let wanted = Wanted { subject: subject.clone(), category };
+        let key = self.keystore.provision(ledger.record.id, &[wanted])?.pop();
+        let unavailable = || Error::new(Code::KeyUnavailable, "the note cannot be sealed: the person's key cannot be had");
+        let key = key.and_then(Result::ok).ok_or_else(unavailable)?;
+        let lease = self.keystore.key(ledger.record.id, &key)?.map_err(|_| unavailable())?;
+        let ordinal = u16::try_from(event.bodies.len()).unwrap_or(u16::MAX);
+        let context = BlockContext {
+            origin: &ledger.record.origin,
+            event_ref: event.event_ref,
+            ordinal,
+            handle: key.handle,
+            category: &key.category,
+            generation: key.generation,
+        };
+        let text = serde_json::to_vec(note).map_err(internal)?;
+        let sealed = seal::seal(&lease, &context, self.entropy.bytes(), &text).encode();
+        let body = Body { kind: BodyKind::Sealed, salt: self.entropy.bytes(), bytes: sealed };
+        let hash = body.commitment().hash;
+        event.bodies.push((body, hash));
+        Ok(event)
+    }
+
+    /// Steps 2 to 6, from wherever an erasure stands.
+    pub(super) async fn run_saga(self: &Arc<Self>, ledger: &Arc<Ledger>, erasure: Erasure) -> Result<Erasure, Error> {
+        if erasure.completed.is_some() {
+            return Ok(erasure);
+        }
+        let (service, on, from) = (Arc::clone(self), Arc::clone(ledger), erasure.clone());
+        let payload = blocking(move || service.destroy(&on, &from)).await?;
+        let event = self.system_event(STREAM, COMPLETED, &payload, Some(payload.request.to_string()))?;
+        let appended = self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new()).await?;
+        let placed = appended.events.first();
+        let completed = placed.map(|placed| Recorded { index: placed.index, recorded_at: placed.recorded_at, payload });
+        Ok(Erasure { completed, ..erasure })
+    }
+
+    /// Steps 2 to 5. Every one may be repeated.
+    fn destroy(&self, ledger: &Ledger, erasure: &Erasure) -> Result<Completed, Error> {
+        let orders = erasure.orders();
+        self.keystore.fence(ledger.record.id, &orders)?;
+        let fenced_at = self.clock.now();
+        let entry = |order: &ErasureOrder| JournalEntry { order: order.clone(), index: erasure.requested.index };
+        let entries: Vec<_> = orders.iter().map(entry).collect();
+        self.keystore.vault().journal(ledger.record.id, &entries)?;
+        let mut subjects = Vec::with_capacity(orders.len());
+        for order in &orders {
+            let destroyed = self.keystore.destroy(ledger.record.id, std::slice::from_ref(order), erasure.requested.index)?;
+            subjects.push(Outcome {
+                handle: order.handle,
+                keys_destroyed: Some(destroyed.keys).filter(|keys| *keys > 0 || destroyed.identities > 0),
+                identity_destroyed: order.categories.is_none(),
+                events: 0,
+            });
+        }
+        let destroyed_at = self.clock.now();
+        let mut verification = Verified { sampled: 0, opened: 0, identity_resolves: false };
+        for (order, outcome) in orders.iter().zip(&mut subjects) {
+            outcome.events = self.verify_destroyed(ledger, order, &mut verification)?;
+        }
+        if verification.opened > 0 || verification.identity_resolves {
+            let detail = "an erased person's data can still be opened; the erasure stays open and is tried again at start";
+            return Err(Error::new(Code::Damaged, detail));
+        }
+        let pending = PENDING.map(str::to_owned).to_vec();
+        Ok(Completed {
+            request: erasure.requested.payload.request,
+            subjects,
+            fenced_at,
+            destroyed_at,
+            verification,
+            pending,
+        })
+    }
+
+    /// Step 5: tries the newest blocks and the identity. Gives the number of events that concern the subject.
+    fn verify_destroyed(&self, ledger: &Ledger, order: &ErasureOrder, seen: &mut Verified) -> Result<u64, Error> {
+        let size = self.view(ledger)?.size();
+        let lookup = Lookup::Handle(order.handle);
+        let number = ledger.record.number;
+        let indexes = self.store.find(number, &lookup, 0..size, Direction::Backward, usize::MAX)?;
+        let concerned = indexes.len() as u64;
+        let mut sampled = 0;
+        for index in indexes {
+            if sampled >= SAMPLE {
+                break;
+            }
+            let event = self.stored_event(ledger, index)?;
+            for (ordinal, block) in sealed_blocks(&event) {
+                let covered = order.categories.as_ref().is_none_or(|categories| categories.contains(&block.category));
+                if block.handle != order.handle || !covered {
+                    continue;
+                }
+                sampled += 1;
+                seen.sampled += 1;
+                seen.opened += u64::from(self.open_block(ledger, &event, ordinal, &block)?.is_ok());
+            }
+        }
+        if order.categories.is_none() {
+            let state = self.keystore.state(ledger.record.id, order.handle)?;
+            seen.identity_resolves |= !matches!(state, SubjectState::Erased(_));
+        }
+        Ok(concerned)
+    }
+
+    /// The erasure of a request id.
+    pub(super) fn find_erasure(&self, ledger: &Ledger, id: Uuid) -> Result<Option<Erasure>, Error> {
+        let size = self.view(ledger)?.size();
+        let lookup = Lookup::Correlation(id.to_string().into());
+        let indexes = self.store.find(ledger.record.number, &lookup, 0..size, Direction::Forward, 16)?;
+        let events = indexes.into_iter().map(|index| self.stored_event(ledger, index)).collect::<Result<Vec<_>, _>>()?;
+        Ok(gather(&events)?.into_iter().find(|erasure| erasure.requested.payload.request == id))
+    }
+
+    /// Every erasure, in the order of the requests.
+    pub(super) fn all_erasures(&self, ledger: &Ledger) -> Result<Vec<Erasure>, Error> {
+        let number = ledger.record.number;
+        let Some(row) = self.store.stream_rows(number, &[system_name(STREAM)?])?.pop().flatten() else {
+            return Ok(Vec::new());
+        };
+        let size = self.view(ledger)?.size();
+        let indexes = self.store.stream_events(number, row.stream_ref, 1..row.version + 1, Direction::Forward, usize::MAX)?;
+        let events = indexes.into_iter().filter(|index| *index < size).map(|index| self.stored_event(ledger, index));
+        gather(&events.collect::<Result<Vec<_>, _>>()?)
+    }
+}
+
+pub(super) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<Item = (u16, SealedBlock)> {
+    event.bodies.iter().filter_map(|body| {
+        let kind = event.header.bodies.get(usize::from(body.ordinal))?.kind;
+        let block = (kind == BodyKind::Sealed).then(|| SealedBlock::decode(&body.bytes).ok()).flatten()?;
+        Some((body.ordinal, block))
+    })
+}
+
+fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
+    let mut erasures: Vec<Erasure> = Vec::new();
+    for event in events {
+        // Only Oubliette writes to streams that begin with $; a caller's event of the same correlation id is none.
+        if !event.meta.as_ref().is_some_and(|meta| meta.stream.as_str() == STREAM) {
+            continue;
+        }
+        match event.header.event_type.as_str() {
+            REQUESTED => erasures.push(Erasure { requested: recorded(event)?, completed: None }),
+            COMPLETED => {
+                let completed: Recorded<Completed> = recorded(event)?;
+                let request = completed.payload.request;
+                if let Some(erasure) = erasures.iter_mut().find(|erasure| erasure.requested.payload.request == request) {
+                    erasure.completed = Some(completed);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(erasures)
+}
+
+fn recorded<T: serde::de::DeserializeOwned>(event: &StoredEvent) -> Result<Recorded<T>, Error> {
+    let damaged = || Error::new(Code::Damaged, format!("the erasure event at index {} cannot be read", event.index));
+    let data = event.data().ok_or_else(damaged)?;
+    let payload = serde_json::from_slice(&data.bytes).map_err(|error| damaged().caused_by(error))?;
+    Ok(Recorded { index: event.index, recorded_at: event.header.recorded_at, payload })
+}
+
+/// The legal limit: one calendar month (GDPR Art. 12(3)).
+fn one_month_after(time: Timestamp) -> Result<Timestamp, Error> {
+    use jiff::ToSpan;
+    let micros = i64::try_from(time.0).map_err(internal)?;
+    let start = jiff::Timestamp::from_microsecond(micros).map_err(internal)?.to_zoned(jiff::tz::TimeZone::UTC);
+    let due = start.checked_add(1.month()).map_err(internal)?.timestamp();
+    u64::try_from(due.as_microsecond()).map(Timestamp).map_err(internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_legal_month_is_a_calendar_month() {
+        let due = |text: &str| {
+            text.parse().ok().and_then(|time| one_month_after(time).ok()).map(|due| due.to_string()).unwrap_or_default()
+        };
+        assert_eq!(due("2026-01-31T10:00:00Z"), "2026-02-28T10:00:00.000000Z");
+        assert_eq!(due("2026-11-21T10:00:00Z"), "2026-12-21T10:00:00.000000Z");
+    }
+}

@@ -1,0 +1,390 @@
+//! Reads: single events and pages of them, with the state of every body, personal data opened only on request.
+//!
+//! Erased data is a state, not an error and not null. A reveal is itself recorded before anything leaves.
+
+mod find;
+
+use std::collections::BTreeSet;
+
+pub use find::{Filter, Page};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::access::internal;
+use super::{Caller, Code, Error, Ledger, Service};
+use crate::keystore::{KeyRef, Refusal};
+use crate::spec::event::{Actor, BodyKind, Header, Meta};
+use crate::spec::hash::{Hash, leaf_hash};
+use crate::spec::ids::{Category, EventType, Handle, StreamName, StreamRef, Timestamp};
+use crate::spec::seal::{self, BlockContext, SealedBlock};
+pub use crate::store::Direction;
+use crate::store::{BodyRow, HeaderRow};
+
+/// An event as it is stored, decoded.
+#[derive(Debug)]
+pub(crate) struct StoredEvent {
+    pub(crate) index: u64,
+    pub(crate) header: Header,
+    pub(crate) header_bytes: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
+    pub(crate) meta: Option<Meta>,
+    pub(crate) bodies: Vec<BodyRow>,
+}
+
+impl StoredEvent {
+    fn decode(row: HeaderRow, bodies: Vec<BodyRow>) -> Result<Self, Error> {
+        let damaged = |error| Error::new(Code::Damaged, format!("the event at index {} is damaged", row.index)).caused_by(error);
+        let header = Header::decode(&row.header).map_err(damaged)?;
+        let meta = bodies.first().filter(|body| body.ordinal == 0);
+        let meta = meta.map(|body| Meta::decode(&body.bytes)).transpose().map_err(damaged)?;
+        Ok(Self { index: row.index, header, header_bytes: row.header, signature: row.signature, meta, bodies })
+    }
+
+    pub(crate) fn body(&self, ordinal: u16) -> Option<&BodyRow> {
+        self.bodies.iter().find(|body| body.ordinal == ordinal)
+    }
+
+    pub(crate) fn data(&self) -> Option<&BodyRow> {
+        let committed = self.header.bodies.get(1).filter(|body| body.kind == BodyKind::Data);
+        committed.and_then(|_| self.body(1))
+    }
+}
+
+/// An event as readers see it (docs/api.md, Read).
+#[derive(Debug, Serialize)]
+pub struct EventView {
+    /// Leaf index.
+    pub index: u64,
+    /// The caller's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
+    /// Stream name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamName>,
+    /// Version in the stream.
+    pub stream_version: u64,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// Version of the payload's schema.
+    pub schema_version: u32,
+    /// When it was sequenced.
+    pub recorded_at: Timestamp,
+    /// When it happened, as the caller said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<Timestamp>,
+    /// Who acted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<ActorView>,
+    /// What it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<Box<str>>,
+    /// What caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<Box<str>>,
+    /// Labels.
+    pub tags: Vec<Box<str>>,
+    /// The stream's random reference.
+    pub stream_ref: StreamRef,
+    /// Whether the envelope is there.
+    pub meta_state: BodyState,
+    /// The public payload, the exact bytes received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// Whether the payload is there; absent if the event never had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_state: Option<BodyState>,
+    /// The sealed blocks.
+    pub personal: Vec<PersonalView>,
+    /// What a verifier needs.
+    pub verification: Verification,
+}
+
+/// Who acted.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum ActorView {
+    /// A name.
+    Name(Box<str>),
+    /// A data subject.
+    Subject {
+        /// By handle.
+        handle: Handle,
+    },
+}
+
+/// Whether a public body is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyState {
+    /// It is.
+    Present,
+    /// It is not, and nothing says why: run a verification.
+    Missing,
+}
+
+/// A sealed block as readers see it.
+#[derive(Debug, Serialize)]
+pub struct PersonalView {
+    /// Position in the header's list of bodies.
+    pub ordinal: u16,
+    /// Data subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handle: Option<Handle>,
+    /// Category.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
+    /// Generation of the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
+    /// Its state.
+    pub state: PersonalState,
+    /// The data in clear, if revealed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// Where the certificate of its erasure is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+}
+
+/// The state of a sealed block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PersonalState {
+    /// It could be opened, and was not.
+    Sealed,
+    /// Opened.
+    Clear,
+    /// Kept, not to be opened.
+    Restricted,
+    /// An erasure is under way.
+    Erasing,
+    /// Its key is destroyed.
+    Erased,
+    /// Its key cannot be had: never to be read as erased.
+    KeyUnavailable,
+    /// The block itself is not there, and nothing says why.
+    Missing,
+}
+
+/// What a verifier needs of an event.
+#[derive(Debug, Serialize)]
+pub struct Verification {
+    /// Base64.
+    pub header: String,
+    /// Base64, COSE_Sign1.
+    pub signature: String,
+    /// Leaf hash.
+    pub leaf_hash: Hash,
+    /// Leaf hash of the event before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Hash>,
+    /// The key that the signature names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<Hash>,
+}
+
+/// What of the personal data leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reveal {
+    /// Nothing.
+    Sealed,
+    /// What can be opened.
+    Open,
+}
+
+impl Service {
+    pub(crate) fn stored_event(&self, ledger: &Ledger, index: u64) -> Result<StoredEvent, Error> {
+        let event = self.stored_events(ledger, index..index.saturating_add(1))?.pop();
+        event.ok_or_else(|| Error::new(Code::EventNotFound, format!("there is no event at index {index}")))
+    }
+
+    pub(crate) fn stored_events(&self, ledger: &Ledger, indexes: std::ops::Range<u64>) -> Result<Vec<StoredEvent>, Error> {
+        let end = indexes.end.min(self.view(ledger)?.size());
+        let indexes = indexes.start..end;
+        if indexes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let headers = self.store.headers(ledger.record.number, indexes.clone())?;
+        let mut bodies = self.store.bodies(ledger.record.number, indexes)?.into_iter().peekable();
+        let of = |row: HeaderRow| {
+            let mut own = Vec::new();
+            while let Some(body) = bodies.next_if(|body| body.index <= row.index) {
+                own.push(body);
+            }
+            StoredEvent::decode(row, own)
+        };
+        headers.into_iter().map(of).collect()
+    }
+
+    /// The index of an event named by index or by id.
+    ///
+    /// # Errors
+    /// `event_not_found`.
+    pub fn index_of(&self, ledger: &Ledger, name: &str) -> Result<u64, Error> {
+        let unknown = || Error::new(Code::EventNotFound, "there is no event of this index or id");
+        let size = self.view(ledger)?.size();
+        let index = match (name.parse::<u64>(), name.parse::<Uuid>()) {
+            (Ok(index), _) => Some(index),
+            (_, Ok(id)) => self.store.indexes_of(ledger.record.number, &[id])?.pop().flatten(),
+            _ => None,
+        };
+        index.filter(|index| *index < size).ok_or_else(unknown)
+    }
+
+    /// Opens a block under its subject's key.
+    pub(crate) fn open_block(
+        &self,
+        ledger: &Ledger,
+        event: &StoredEvent,
+        ordinal: u16,
+        block: &SealedBlock,
+    ) -> Result<Result<Zeroizing<Vec<u8>>, Refusal>, Error> {
+        let key = KeyRef { handle: block.handle, category: block.category.clone(), generation: block.generation };
+        let lease = match self.keystore.key(ledger.record.id, &key)? {
+            Ok(lease) => lease,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let context = BlockContext {
+            origin: &event.header.origin,
+            event_ref: event.header.event_ref,
+            ordinal,
+            handle: block.handle,
+            category: &block.category,
+            generation: block.generation,
+        };
+        Ok(seal::open(&lease, &context, block).map_err(|error| {
+            tracing::warn!(index = event.index, ordinal, error = %error, "a sealed block does not open under its key");
+            Refusal::Unavailable
+        }))
+    }
+
+    /// One event.
+    ///
+    /// # Errors
+    /// `event_not_found`.
+    pub fn event(&self, ledger: &Ledger, index: u64, reveal: Reveal) -> Result<EventView, Error> {
+        let event = self.stored_event(ledger, index)?;
+        self.event_view(ledger, event, reveal)
+    }
+
+    pub(crate) fn event_view(&self, ledger: &Ledger, event: StoredEvent, reveal: Reveal) -> Result<EventView, Error> {
+        let mut personal = Vec::new();
+        for (ordinal, _) in (0_u16..).zip(&event.header.bodies).filter(|(_, body)| body.kind == BodyKind::Sealed) {
+            personal.push(self.personal_view(ledger, &event, ordinal, reveal)?);
+        }
+        let data = event.data().map(|body| String::from_utf8(body.bytes.clone())).transpose().map_err(internal)?;
+        let data = data.map(RawValue::from_string).transpose().map_err(internal)?;
+        let has_data = event.header.bodies.iter().any(|body| body.kind == BodyKind::Data);
+        let state = |present: bool| if present { BodyState::Present } else { BodyState::Missing };
+        let verification = verification(&event);
+        let StoredEvent { index, header, meta, .. } = event;
+        let meta_state = state(meta.is_some());
+        let meta = meta.map(|meta| (meta.id, meta));
+        let (id, meta) = meta.map_or((None, None), |(id, meta)| (Some(id), Some(meta)));
+        let mut view = EventView {
+            index,
+            id,
+            stream: None,
+            stream_version: header.stream_version,
+            event_type: header.event_type,
+            schema_version: header.schema_version,
+            recorded_at: header.recorded_at,
+            occurred_at: None,
+            actor: None,
+            correlation_id: None,
+            causation_id: None,
+            tags: Vec::new(),
+            stream_ref: header.stream_ref,
+            meta_state,
+            data_state: has_data.then(|| state(data.is_some())),
+            data,
+            personal,
+            verification,
+        };
+        if let Some(meta) = meta {
+            view.stream = Some(meta.stream);
+            view.occurred_at = meta.occurred_at;
+            view.actor = meta.actor.map(|actor| match actor {
+                Actor::Name(name) => ActorView::Name(name),
+                Actor::Subject(handle) => ActorView::Subject { handle },
+            });
+            view.correlation_id = meta.correlation_id;
+            view.causation_id = meta.causation_id;
+            view.tags = meta.tags;
+        }
+        Ok(view)
+    }
+
+    fn personal_view(
+        &self,
+        ledger: &Ledger,
+        event: &StoredEvent,
+        ordinal: u16,
+        reveal: Reveal,
+    ) -> Result<PersonalView, Error> {
+        let state = PersonalState::Missing;
+        let mut view =
+            PersonalView { ordinal, handle: None, category: None, generation: None, state, data: None, certificate: None };
+        let Some(body) = event.body(ordinal) else { return Ok(view) };
+        let block = SealedBlock::decode(&body.bytes)
+            .map_err(|error| Error::new(Code::Damaged, format!("the block {ordinal} of index {}", event.index)).caused_by(error))?;
+        let opened = match reveal {
+            Reveal::Open => self.open_block(ledger, event, ordinal, &block)?.map(Some),
+            Reveal::Sealed => {
+                let key = KeyRef { handle: block.handle, category: block.category.clone(), generation: block.generation };
+                self.keystore.key(ledger.record.id, &key)?.map(|_| None)
+            }
+        };
+        view.state = match &opened {
+            Ok(None) => PersonalState::Sealed,
+            Ok(Some(_)) => PersonalState::Clear,
+            Err(Refusal::Restricted) => PersonalState::Restricted,
+            Err(Refusal::Erasing(_)) => PersonalState::Erasing,
+            Err(Refusal::Erased(_)) => PersonalState::Erased,
+            Err(Refusal::Unavailable) => PersonalState::KeyUnavailable,
+        };
+        if let Err(Refusal::Erased(Some(request)) | Refusal::Erasing(request)) = &opened {
+            view.certificate = Some(format!("/v1/ledgers/{}/erasures/{request}/certificate", ledger.record.name));
+        }
+        if let Ok(Some(plaintext)) = opened {
+            let text = std::str::from_utf8(&plaintext).map_err(internal)?;
+            view.data = Some(RawValue::from_string(text.to_owned()).map_err(internal)?);
+        }
+        (view.handle, view.category, view.generation) = (Some(block.handle), Some(block.category), Some(block.generation));
+        Ok(view)
+    }
+
+    /// Records that personal data was opened, before it leaves: by which key, which events, how many blocks, about whom.
+    /// Nothing is recorded where nothing was opened.
+    ///
+    /// # Errors
+    /// Whatever appending may answer; then nothing may leave.
+    pub async fn record_reveal(&self, ledger: &Ledger, caller: &Caller, events: &[EventView]) -> Result<(), Error> {
+        let opened: Vec<_> = events.iter().flat_map(|event| event.personal.iter().map(move |block| (event.index, block))).filter(|(_, block)| block.state == PersonalState::Clear).collect();
+        if opened.is_empty() {
+            return Ok(());
+        }
+        let indexes: BTreeSet<u64> = opened.iter().map(|(index, _)| *index).collect();
+        let handles: BTreeSet<Handle> = opened.iter().filter_map(|(_, block)| block.handle).collect();
+        let data = serde_json::json!({
+            "key": caller.key.id, "roles": caller.key.roles, "blocks": opened.len(), "events": indexes, "handles": handles,
+        });
+        let event = self.system_event("$reveals", "personal_data.revealed", &data, None)?;
+        self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new()).await.map(drop)
+    }
+}
+
+fn verification(event: &StoredEvent) -> Verification {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    Verification {
+        header: STANDARD.encode(&event.header_bytes),
+        signature: STANDARD.encode(&event.signature),
+        leaf_hash: leaf_hash(&event.header_bytes),
+        previous: event.header.previous,
+        key_id: crate::spec::signature::key_id(&event.signature).ok(),
+    }
+}

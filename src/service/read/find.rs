@@ -1,0 +1,259 @@
+//! Which events a read is about: one index leads, everything else is filtered.
+
+use std::ops::Range;
+
+use super::super::{Code, Error, Ledger, Service};
+use super::{EventView, Reveal, StoredEvent};
+use crate::spec::event::Actor;
+use crate::spec::ids::{EventType, Handle, StreamName, StreamRef, Timestamp};
+use crate::spec::seal::SealedBlock;
+use crate::store::{Direction, Lookup};
+
+/// Events that one page looks at before it hands back a cursor, found or not.
+const MAX_LOOKED_AT: usize = 20_000;
+/// Events that are read from the store at once.
+const CHUNK: usize = 512;
+
+/// What to read. Absent fields do not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Events of a stream.
+    pub stream: Option<StreamName>,
+    /// Events of a stream by its random reference.
+    pub stream_ref: Option<StreamRef>,
+    /// Events of a type.
+    pub event_type: Option<EventType>,
+    /// Events with a tag.
+    pub tag: Option<Box<str>>,
+    /// Events that concern a data subject.
+    pub handle: Option<Handle>,
+    /// Events with a correlation id.
+    pub correlation_id: Option<Box<str>>,
+    /// Recorded at or after.
+    pub from: Option<Timestamp>,
+    /// Recorded before.
+    pub to: Option<Timestamp>,
+    /// Only indexes beyond this one, in the direction of the read.
+    pub after: Option<u64>,
+    /// Whether Oubliette's own events are wanted.
+    pub system: bool,
+    /// Oldest or newest first.
+    pub direction: Direction,
+}
+
+/// A page of events.
+#[derive(Debug, serde::Serialize)]
+pub struct Page {
+    /// The events.
+    pub events: Vec<EventView>,
+    /// Where the next page begins; absent at the end.
+    pub next: Option<String>,
+}
+
+impl Service {
+    /// One page. Nothing beyond the head of now is in it.
+    ///
+    /// # Errors
+    /// `stream_not_found` for a stream that never was.
+    pub fn page(&self, ledger: &Ledger, filter: &Filter, limit: usize, reveal: Reveal) -> Result<Page, Error> {
+        let (events, next) = self.find(ledger, filter, limit)?;
+        let view = |event| self.event_view(ledger, event, reveal);
+        let events = events.into_iter().map(view).collect::<Result<_, _>>()?;
+        Ok(Page { events, next: next.map(|index| index.to_string()) })
+    }
+
+    /// Streams in the order of their names, after `after`, and where to go on.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn streams(
+        &self,
+        ledger: &Ledger,
+        after: Option<&StreamName>,
+        limit: usize,
+        system: bool,
+    ) -> Result<(Vec<(StreamName, StreamRef, u64)>, Option<StreamName>), Error> {
+        let rows = self.store.streams(ledger.record.number, after, limit)?;
+        let next = rows.last().filter(|_| rows.len() == limit).map(|(name, _)| name.clone());
+        let wanted = rows.into_iter().filter(|(name, _)| system || !name.is_system());
+        Ok((wanted.map(|(name, row)| (name, row.stream_ref, row.version)).collect(), next))
+    }
+
+    fn find(&self, ledger: &Ledger, filter: &Filter, limit: usize) -> Result<(Vec<StoredEvent>, Option<u64>), Error> {
+        let mut range = self.bounds(ledger, filter)?;
+        let stream = self.stream_ref(ledger, filter)?;
+        let (mut found, mut looked_at) = (Vec::new(), 0);
+        loop {
+            let indexes = self.candidates(ledger, filter, stream, &range)?;
+            let Some(last) = indexes.last().copied() else { return Ok((found, None)) };
+            for event in self.load(ledger, &indexes)? {
+                let index = event.index;
+                if matches(filter, stream, &event) {
+                    found.push(event);
+                }
+                if found.len() == limit {
+                    let more = advance(&range, index, filter.direction);
+                    let more = !more.is_empty() && !self.candidates(ledger, filter, stream, &more)?.is_empty();
+                    return Ok((found, more.then_some(index)));
+                }
+            }
+            looked_at += indexes.len();
+            range = advance(&range, last, filter.direction);
+            if looked_at >= MAX_LOOKED_AT && !range.is_empty() {
+                return Ok((found, Some(last)));
+            }
+        }
+    }
+
+    /// The indexes that times and cursor leave.
+    fn bounds(&self, ledger: &Ledger, filter: &Filter) -> Result<Range<u64>, Error> {
+        let size = self.view(ledger)?.size();
+        let start = filter.from.map_or(Ok(0), |from| self.first_at_or_after(ledger, from))?;
+        let end = filter.to.map_or(Ok(size), |to| self.first_at_or_after(ledger, to))?;
+        let range = start..end.min(size);
+        Ok(filter.after.map_or(range.clone(), |after| advance(&range, after, filter.direction)))
+    }
+
+    /// The first index recorded at or after a time, or the size: binary search, since times never decrease.
+    pub(crate) fn first_at_or_after(&self, ledger: &Ledger, time: Timestamp) -> Result<u64, Error> {
+        let (mut low, mut high) = (0, self.view(ledger)?.size());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let row = self.store.headers(ledger.record.number, middle..middle + 1)?.pop();
+            let row = row.ok_or_else(|| Error::new(Code::Damaged, format!("the header of index {middle} is missing")))?;
+            let header = crate::spec::event::Header::decode(&row.header)
+                .map_err(|error| Error::new(Code::Damaged, format!("the header of index {middle}")).caused_by(error))?;
+            if header.recorded_at < time {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    fn stream_ref(&self, ledger: &Ledger, filter: &Filter) -> Result<Option<StreamRef>, Error> {
+        let Some(name) = &filter.stream else { return Ok(filter.stream_ref) };
+        let row = self.store.stream_rows(ledger.record.number, std::slice::from_ref(name))?.pop().flatten();
+        let row = row.ok_or_else(|| Error::new(Code::StreamNotFound, "there is no stream of this name"))?;
+        Ok(Some(row.stream_ref))
+    }
+
+    fn candidates(
+        &self,
+        ledger: &Ledger,
+        filter: &Filter,
+        stream: Option<StreamRef>,
+        range: &Range<u64>,
+    ) -> Result<Vec<u64>, Error> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(stream) = stream {
+            return self.stream_candidates(ledger, stream, range, filter.direction);
+        }
+        let lookup = if let Some(handle) = filter.handle {
+            Lookup::Handle(handle)
+        } else if let Some(id) = &filter.correlation_id {
+            Lookup::Correlation(id.clone())
+        } else if let Some(tag) = &filter.tag {
+            Lookup::Tag(tag.clone())
+        } else if let Some(event_type) = &filter.event_type {
+            Lookup::Type(event_type.clone())
+        } else {
+            let chunk = CHUNK as u64;
+            return Ok(match filter.direction {
+                Direction::Forward => (range.start..range.end.min(range.start + chunk)).collect(),
+                Direction::Backward => (range.start.max(range.end.saturating_sub(chunk))..range.end).rev().collect(),
+            });
+        };
+        Ok(self.store.find(ledger.record.number, &lookup, range.clone(), filter.direction, CHUNK)?)
+    }
+
+    /// Versions and indexes of a stream grow together, so the range of indexes becomes one of versions by binary search.
+    fn stream_candidates(
+        &self,
+        ledger: &Ledger,
+        stream: StreamRef,
+        range: &Range<u64>,
+        direction: Direction,
+    ) -> Result<Vec<u64>, Error> {
+        let number = ledger.record.number;
+        let last = self.store.stream_events(number, stream, 1..u64::MAX, Direction::Backward, 1)?;
+        let Some(last) = last.first() else { return Ok(Vec::new()) };
+        let last_version = self.stored_version(ledger, *last)?;
+        let version_at = |index: u64| -> Result<u64, Error> {
+            let (mut low, mut high) = (1, last_version + 1);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                let found = self.store.stream_events(number, stream, middle..middle + 1, Direction::Forward, 1)?;
+                if found.first().is_some_and(|found| *found < index) {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            Ok(low)
+        };
+        let versions = version_at(range.start)?..version_at(range.end)?;
+        Ok(self.store.stream_events(number, stream, versions, direction, CHUNK)?)
+    }
+
+    fn stored_version(&self, ledger: &Ledger, index: u64) -> Result<u64, Error> {
+        let row = self.store.headers(ledger.record.number, index..index + 1)?.pop();
+        let header = row.and_then(|row| crate::spec::event::Header::decode(&row.header).ok());
+        header.map(|header| header.stream_version).ok_or_else(|| Error::new(Code::Damaged, format!("the header of index {index}")))
+    }
+
+    /// Loads events, neighbours in one read, in the order of the indexes.
+    fn load(&self, ledger: &Ledger, indexes: &[u64]) -> Result<Vec<StoredEvent>, Error> {
+        let mut events = Vec::with_capacity(indexes.len());
+        for run in indexes.chunk_by(|a, b| a.abs_diff(*b) == 1) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let mut loaded = self.stored_events(ledger, *first.min(last)..first.max(last) + 1)?;
+            if first > last {
+                loaded.reverse();
+            }
+            events.extend(loaded);
+        }
+        Ok(events)
+    }
+}
+
+/// What of a range remains once the read is past `index`.
+fn advance(range: &Range<u64>, index: u64, direction: Direction) -> Range<u64> {
+    match direction {
+        Direction::Forward => range.start.max(index.saturating_add(1))..range.end,
+        Direction::Backward => range.start..range.end.min(index),
+    }
+}
+
+fn matches(filter: &Filter, stream: Option<StreamRef>, event: &StoredEvent) -> bool {
+    let meta = event.meta.as_ref();
+    let is_system = meta.is_some_and(|meta| meta.stream.is_system());
+    (filter.system || !is_system)
+        && stream.is_none_or(|stream| event.header.stream_ref == stream)
+        && filter.event_type.as_ref().is_none_or(|wanted| event.header.event_type == *wanted)
+        && filter.tag.as_ref().is_none_or(|tag| meta.is_some_and(|meta| meta.tags.contains(tag)))
+        && filter.correlation_id.is_none_or_equal(meta.and_then(|meta| meta.correlation_id.as_ref()))
+        && filter.handle.is_none_or(|handle| concerns(event, handle))
+}
+
+trait NoneOrEqual<T> {
+    /// Whether nothing is wanted, or exactly this.
+    fn is_none_or_equal(&self, found: Option<&T>) -> bool;
+}
+
+impl<T: PartialEq> NoneOrEqual<T> for Option<T> {
+    fn is_none_or_equal(&self, found: Option<&T>) -> bool {
+        self.is_none() || self.as_ref() == found
+    }
+}
+
+fn concerns(event: &StoredEvent, handle: Handle) -> bool {
+    let is_actor = event.meta.as_ref().is_some_and(|meta| meta.actor == Some(Actor::Subject(handle)));
+    let sealed = event.bodies.iter().filter(|body| {
+        event.header.bodies.get(usize::from(body.ordinal)).is_some_and(|body| body.kind == crate::spec::event::BodyKind::Sealed)
+    });
+    is_actor || sealed.filter_map(|body| SealedBlock::decode(&body.bytes).ok()).any(|block| block.handle == handle)
+}
