@@ -5,6 +5,7 @@ mod api_keys;
 mod auth;
 mod erasures;
 mod events;
+mod exports;
 
 mod health;
 mod ledgers;
@@ -12,6 +13,7 @@ mod log;
 mod problem;
 mod proofs;
 mod subjects;
+mod verifications;
 
 
 use std::sync::Arc;
@@ -56,7 +58,15 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/subjects/{handle}", get(subjects::one))
                         .route("/erasures", post(erasures::create))
                         .route("/erasures", get(erasures::list))
-                        .route("/erasures/{id}", get(erasures::one)),
+                        .route("/erasures/{id}", get(erasures::one))
+                        .route("/erasures/{id}/certificate", get(erasures::certificate))
+                        .route("/verifications", post(verifications::start))
+                        .route("/verifications", get(verifications::list))
+                        .route("/verifications/{id}", get(verifications::one))
+                        .route("/exports", post(exports::create))
+                        .route("/exports", get(exports::list))
+                        .route("/exports/{id}", get(exports::one))
+                        .route("/exports/{id}/content", get(exports::content)),
                 ),
         )
         .default_service(web::to(problem::no_such_route));

@@ -5,7 +5,7 @@
 //! | 1 | append `erasure.requested`; from that event on the sequencer refuses blocks about the person | key holders |
 //! | 2 | durable fence in the key store; leases drain, caches drop (T1) | root on the machine |
 //! | 3 | vault: the erasure stands in the journal | the same |
-//! | 4 | one atomic key-store write: keys, identity and handle rows gone, suppression row and applied mark written (T2) | forensics on the key store's files together with the epoch key |
+//! | 4 | one atomic key-store write: keys, identity and handle rows gone, suppression row and applied mark written | forensics on the key store's files together with the epoch key |
 //! | 5 | verify: no key is lent, sampled blocks do not open, the identity does not resolve | |
 //! | 6 | append `erasure.completed`, which names what is still pending | |
 //!

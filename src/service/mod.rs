@@ -6,12 +6,15 @@ pub mod access;
 pub mod append;
 pub mod erase;
 pub mod error;
+pub mod export;
 pub mod guard;
 pub mod ledger;
 pub mod prove;
 pub mod read;
+mod records;
 pub mod request;
 pub mod subject;
+pub mod verify;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -61,6 +64,7 @@ pub struct Service {
     access: access::Keys,
     founding: tokio::sync::Mutex<()>,
     erasing: tokio::sync::Mutex<()>,
+    verifying: verify::Running,
 }
 
 /// What the service is made of.
@@ -104,6 +108,7 @@ impl Service {
             access,
             founding: tokio::sync::Mutex::new(()),
             erasing: tokio::sync::Mutex::new(()),
+            verifying: verify::Running::default(),
         })
     }
 

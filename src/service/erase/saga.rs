@@ -24,7 +24,7 @@ const STREAM: &str = "$erasures";
 const REQUESTED: &str = "erasure.requested";
 const COMPLETED: &str = "erasure.completed";
 /// Blocks that are tried after the destruction.
-const SAMPLE: usize = 32;
+const SAMPLE: u64 = 32;
 
 /// The payload of `erasure.requested`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,8 +56,8 @@ pub(crate) struct Completed {
     pub(crate) subjects: Vec<Outcome>,
     /// T1: access was fenced.
     pub(crate) fenced_at: Timestamp,
-    /// T2: the keys were destroyed and that was verified.
-    pub(crate) destroyed_at: Timestamp,
+    /// The live keys were deleted. Not T2 yet: the epoch key has not changed.
+    pub(crate) keys_deleted_at: Timestamp,
     pub(crate) verification: Verified,
     /// What this erasure has not reached yet.
     pub(crate) pending: Vec<String>,
@@ -73,6 +73,8 @@ pub(crate) struct Outcome {
     pub(crate) identity_destroyed: bool,
     /// Events of the ledger that concern the subject.
     pub(crate) events: u64,
+    /// Blocks that were sealed under those keys.
+    pub(crate) blocks: u64,
 }
 
 /// How the destruction was verified.
@@ -241,12 +243,13 @@ impl Service {
                 keys_destroyed: Some(destroyed.keys).filter(|keys| *keys > 0 || destroyed.identities > 0),
                 identity_destroyed: order.categories.is_none(),
                 events: 0,
+                blocks: 0,
             });
         }
-        let destroyed_at = self.clock.now();
+        let keys_deleted_at = self.clock.now();
         let mut verification = Verified { sampled: 0, opened: 0, identity_resolves: false };
         for (order, outcome) in orders.iter().zip(&mut subjects) {
-            outcome.events = self.verify_destroyed(ledger, order, &mut verification)?;
+            (outcome.events, outcome.blocks) = self.verify_destroyed(ledger, order, &mut verification)?;
         }
         if verification.opened > 0 || verification.identity_resolves {
             let detail = "an erased person's data can still be opened; the erasure stays open and is tried again at start";
@@ -257,40 +260,38 @@ impl Service {
             request: erasure.requested.payload.request,
             subjects,
             fenced_at,
-            destroyed_at,
+            keys_deleted_at,
             verification,
             pending,
         })
     }
 
-    /// Step 5: tries the newest blocks and the identity. Gives the number of events that concern the subject.
-    fn verify_destroyed(&self, ledger: &Ledger, order: &ErasureOrder, seen: &mut Verified) -> Result<u64, Error> {
+    /// Step 5: tries the newest blocks and the identity. Gives the events that concern the subject and the blocks that
+    /// the order covers.
+    fn verify_destroyed(&self, ledger: &Ledger, order: &ErasureOrder, seen: &mut Verified) -> Result<(u64, u64), Error> {
         let size = self.view(ledger)?.size();
         let lookup = Lookup::Handle(order.handle);
-        let number = ledger.record.number;
-        let indexes = self.store.find(number, &lookup, 0..size, Direction::Backward, usize::MAX)?;
-        let concerned = indexes.len() as u64;
-        let mut sampled = 0;
+        let indexes = self.store.find(ledger.record.number, &lookup, 0..size, Direction::Backward, usize::MAX)?;
+        let (concerned, mut blocks) = (indexes.len() as u64, 0);
         for index in indexes {
-            if sampled >= SAMPLE {
-                break;
-            }
             let event = self.stored_event(ledger, index)?;
             for (ordinal, block) in sealed_blocks(&event) {
                 let covered = order.categories.as_ref().is_none_or(|categories| categories.contains(&block.category));
                 if block.handle != order.handle || !covered {
                     continue;
                 }
-                sampled += 1;
-                seen.sampled += 1;
-                seen.opened += u64::from(self.open_block(ledger, &event, ordinal, &block)?.is_ok());
+                blocks += 1;
+                if blocks <= SAMPLE {
+                    seen.sampled += 1;
+                    seen.opened += u64::from(self.open_block(ledger, &event, ordinal, &block)?.is_ok());
+                }
             }
         }
         if order.categories.is_none() {
             let state = self.keystore.state(ledger.record.id, order.handle)?;
             seen.identity_resolves |= !matches!(state, SubjectState::Erased(_));
         }
-        Ok(concerned)
+        Ok((concerned, blocks))
     }
 
     /// The erasure of a request id.
