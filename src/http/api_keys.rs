@@ -12,7 +12,10 @@ pub(super) async fn list(on: OnStore<Admin>) -> HttpResponse {
 }
 
 pub(super) async fn create(on: OnStore<Admin>, body: Bytes) -> Result<HttpResponse, Problem> {
-    let shown = on.service.create_api_key(&on.caller.key.id, request::parse(&body)?).await?;
+    let shown = on
+        .service
+        .create_api_key(&on.caller.key.id, request::parse(&body)?)
+        .await?;
     Ok(HttpResponse::Created().json(shown))
 }
 

@@ -24,9 +24,12 @@ pub(super) async fn one(on: On<ErasureReader>, path: Path<(String, String)>) -> 
 
 pub(super) async fn certificate(on: On<ErasureReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let signed = on.service.certificate(&on.ledger, id(&path.1)?)?;
-    Ok(HttpResponse::Ok().content_type("application/cose; cose-type=\"cose-sign1\"").body(signed))
+    Ok(HttpResponse::Ok()
+        .content_type("application/cose; cose-type=\"cose-sign1\"")
+        .body(signed))
 }
 
 fn id(text: &str) -> Result<Uuid, Problem> {
-    text.parse().map_err(|_| Problem(Error::new(Code::NotFound, "there is no erasure of this id")))
+    text.parse()
+        .map_err(|_| Problem(Error::new(Code::NotFound, "there is no erasure of this id")))
 }

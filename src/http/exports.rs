@@ -18,7 +18,10 @@ const PIECE: usize = 256 * 1024;
 const WAITING: usize = 4;
 
 pub(super) async fn create(on: On<Auditor>, body: Bytes) -> Result<HttpResponse, Problem> {
-    let view = on.service.create_export(&on.ledger, &on.caller, request::parse(&body)?).await?;
+    let view = on
+        .service
+        .create_export(&on.ledger, &on.caller, request::parse(&body)?)
+        .await?;
     Ok(HttpResponse::Created().json(view))
 }
 
@@ -40,18 +43,28 @@ pub(super) async fn content(on: On<Auditor>, path: Path<(String, String)>) -> Re
         Format::Bundle => ("application/vnd.oubliette.bundle", "oubliette"),
         Format::Ndjson => ("application/x-ndjson", "ndjson"),
     };
-    let disposition = format!("attachment; filename=\"{}-{}.{ending}\"", on.ledger.record.name, export.tree_size);
+    let disposition = format!(
+        "attachment; filename=\"{}-{}.{ending}\"",
+        on.ledger.record.name, export.tree_size
+    );
     let (sender, receiver) = mpsc::channel(WAITING);
     let (service, ledger) = (Arc::clone(&on.service), Arc::clone(&on.ledger));
     web::block(move || {
         // The writer thread is on its own: the answer begins before the content is complete.
         std::thread::Builder::new().name("export".into()).spawn(move || {
-            let mut pieces = Pieces { sender, piece: Vec::with_capacity(PIECE) };
-            let written = service.write_export(&ledger, &export, &mut pieces).map_err(io::Error::other);
+            let mut pieces = Pieces {
+                sender,
+                piece: Vec::with_capacity(PIECE),
+            };
+            let written = service
+                .write_export(&ledger, &export, &mut pieces)
+                .map_err(io::Error::other);
             if let Err(error) = written.and_then(|()| pieces.flush()) {
                 tracing::error!(error = %error, "an export could not be written to its end");
                 // The reader sees a broken answer, never a short one that looks whole.
-                let _ = pieces.sender.blocking_send(Err(io::Error::other("the export broke off")));
+                let _ = pieces
+                    .sender
+                    .blocking_send(Err(io::Error::other("the export broke off")));
             }
         })
     })

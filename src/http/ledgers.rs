@@ -26,7 +26,12 @@ pub(super) async fn list(on: OnStore<Admin>) -> Result<HttpResponse, Problem> {
             vkey: ledger.vkey(),
         })
     };
-    let ledgers = on.service.all_ledgers().iter().map(view).collect::<Result<Vec<_>, _>>()?;
+    let ledgers = on
+        .service
+        .all_ledgers()
+        .iter()
+        .map(view)
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(HttpResponse::Ok().json(serde_json::json!({"ledgers": ledgers, "next": null})))
 }
 

@@ -15,7 +15,6 @@ mod proofs;
 mod subjects;
 mod verifications;
 
-
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -45,6 +44,7 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/events", get(events::list))
                         .route("/events/{event}", get(events::one))
                         .route("/events/{event}/proof", get(proofs::tlog_proof))
+                        .route("/events/{event}/receipt", get(proofs::receipt))
                         .route("/streams", get(events::streams))
                         .route("/streams/{stream}/events", post(events::append))
                         .route("/streams/{stream}/events", get(events::of_stream))

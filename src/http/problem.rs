@@ -51,11 +51,9 @@ fn status(code: Code) -> StatusCode {
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,
-        Code::LedgerNotFound
-        | Code::EventNotFound
-        | Code::StreamNotFound
-        | Code::SubjectNotFound
-        | Code::NotFound => StatusCode::NOT_FOUND,
+        Code::LedgerNotFound | Code::EventNotFound | Code::StreamNotFound | Code::SubjectNotFound | Code::NotFound => {
+            StatusCode::NOT_FOUND
+        }
         Code::WrongExpectedVersion
         | Code::IdempotencyConflict
         | Code::SubjectErased
@@ -97,23 +95,36 @@ impl ResponseError for Problem {
             current_version: error.current_version,
             index: error.index,
         };
-        response.insert_header((CONTENT_TYPE, "application/problem+json")).body(serde_json::to_vec(&body).unwrap_or_default())
+        response
+            .insert_header((CONTENT_TYPE, "application/problem+json"))
+            .body(serde_json::to_vec(&body).unwrap_or_default())
     }
 }
 
 /// Every path that is no route.
 pub(super) async fn no_such_route() -> Result<HttpResponse, Problem> {
-    Err(Problem(Error::new(Code::NotFound, "there is no such route; see /openapi.json")))
+    Err(Problem(Error::new(
+        Code::NotFound,
+        "there is no such route; see /openapi.json",
+    )))
 }
 
 /// A query that does not parse: the pointer is the parameter's name where serde tells it.
 pub(super) fn query(error: QueryPayloadError, _: &HttpRequest) -> actix_web::Error {
-    Problem(Error::field("query", error.to_string().replace("Query deserialize error: ", ""))).into()
+    Problem(Error::field(
+        "query",
+        error.to_string().replace("Query deserialize error: ", ""),
+    ))
+    .into()
 }
 
 /// Gives 405 the body of a problem too.
-pub(super) fn method_not_allowed<B: 'static>(response: ServiceResponse<B>) -> actix_web::Result<ErrorHandlerResponse<B>> {
+pub(super) fn method_not_allowed<B: 'static>(
+    response: ServiceResponse<B>,
+) -> actix_web::Result<ErrorHandlerResponse<B>> {
     let mut response = response;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     Ok(ErrorHandlerResponse::Response(response.map_into_left_body()))
 }

@@ -20,13 +20,16 @@ pub(super) async fn look_up(on: On<Officer>, body: Bytes) -> Result<HttpResponse
 }
 
 pub(super) async fn one(on: On<Officer>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
-    let handle = path.1.parse().map_err(|_| Error::new(Code::SubjectNotFound, "there is no such handle"))?;
+    let handle = path
+        .1
+        .parse()
+        .map_err(|_| Error::new(Code::SubjectNotFound, "there is no such handle"))?;
     let subject = on.service.subject(&on.ledger, handle)?;
     if subject.state == "erased" {
-        return Ok(HttpResponse::Gone()
-            .content_type("application/problem+json")
-            .json(serde_json::json!({"type": "about:blank", "title": "Gone", "status": 410, "code": "erased",
-                "detail": "this person was erased", "certificate": subject.certificate})));
+        return Ok(HttpResponse::Gone().content_type("application/problem+json").json(
+            serde_json::json!({"type": "about:blank", "title": "Gone", "status": 410, "code": "erased",
+                "detail": "this person was erased", "certificate": subject.certificate}),
+        ));
     }
     Ok(HttpResponse::Ok().json(subject))
 }

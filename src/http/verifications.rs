@@ -9,7 +9,11 @@ use crate::service::verify::VerificationRequest;
 use crate::service::{Code, Error, request};
 
 pub(super) async fn start(on: On<Auditor>, body: Bytes) -> Result<HttpResponse, Problem> {
-    let asked = if body.is_empty() { VerificationRequest::default() } else { request::parse(&body)? };
+    let asked = if body.is_empty() {
+        VerificationRequest::default()
+    } else {
+        request::parse(&body)?
+    };
     let view = on.service.start_verification(&on.ledger, &on.caller, &asked)?;
     Ok(HttpResponse::Accepted().json(view))
 }

@@ -64,7 +64,9 @@ impl ExportRequest {
     fn filter_words(&self) -> Option<String> {
         let words: Vec<_> = [
             self.stream.as_ref().map(|stream| format!("stream = {stream}")),
-            self.event_type.as_ref().map(|event_type| format!("type = {event_type}")),
+            self.event_type
+                .as_ref()
+                .map(|event_type| format!("type = {event_type}")),
             self.tag.as_ref().map(|tag| format!("tag = {tag}")),
         ]
         .into_iter()
@@ -76,16 +78,26 @@ impl ExportRequest {
     fn wants(&self, index: u64, event_type: &EventType, meta: Option<&Meta>) -> bool {
         index >= self.from_index
             && self.to_index.is_none_or(|end| index < end)
-            && self.stream.as_ref().is_none_or(|stream| meta.is_some_and(|meta| meta.stream == *stream))
+            && self
+                .stream
+                .as_ref()
+                .is_none_or(|stream| meta.is_some_and(|meta| meta.stream == *stream))
             && self.event_type.as_ref().is_none_or(|wanted| wanted == event_type)
-            && self.tag.as_ref().is_none_or(|tag| meta.is_some_and(|meta| meta.tags.contains(tag)))
+            && self
+                .tag
+                .as_ref()
+                .is_none_or(|tag| meta.is_some_and(|meta| meta.tags.contains(tag)))
     }
 
     fn selection(&self, size: u64) -> Option<Selection> {
         let filter = self.filter_words();
         let end = self.to_index.map_or(size, |end| end.min(size));
         let whole = self.from_index == 0 && end == size && filter.is_none();
-        (!whole).then(|| Selection { first: self.from_index.min(end), end, filter })
+        (!whole).then(|| Selection {
+            first: self.from_index.min(end),
+            end,
+            filter,
+        })
     }
 }
 
@@ -129,13 +141,19 @@ impl Service {
         if request.reveal {
             caller.require(&[Role::Revealer], Some(&ledger.record.name))?;
             if request.format == Format::Bundle {
-                return Err(Error::field("/reveal", "a bundle carries sealed blocks as they are; open data with ndjson"));
+                return Err(Error::field(
+                    "/reveal",
+                    "a bundle carries sealed blocks as they are; open data with ndjson",
+                ));
             }
         }
         let id = self.fresh_id();
-        let data = serde_json::json!({"export": id, "by": caller.key.id, "roles": caller.key.roles, "request": request});
+        let data =
+            serde_json::json!({"export": id, "by": caller.key.id, "roles": caller.key.roles, "request": request});
         let event = self.system_event("$exports", "export.created", &data, Some(id.to_string()))?;
-        let appended = self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new()).await?;
+        let appended = self
+            .append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
+            .await?;
         let view = ExportView {
             id,
             request,
@@ -201,7 +219,9 @@ impl Service {
         for (request, certificate) in self.certificates_until(ledger, size)? {
             bundle.certificate(request, &certificate).map_err(internal)?;
         }
-        bundle.finish(|manifest| ledger.manifests.sign_document(manifest)).map_err(internal)?;
+        bundle
+            .finish(|manifest| ledger.manifests.sign_document(manifest))
+            .map_err(internal)?;
         Ok(())
     }
 
@@ -215,10 +235,14 @@ impl Service {
         while first < size {
             let end = size.min(first + CHUNK);
             for record in read_records(&*self.store, ledger.record.number, first..end)? {
-                let damaged = |error| Error::new(Code::Damaged, format!("the event at index {}", record.index)).caused_by(error);
+                let damaged =
+                    |error| Error::new(Code::Damaged, format!("the event at index {}", record.index)).caused_by(error);
                 let header = Header::decode(&record.header).map_err(damaged)?;
                 let meta = record.bodies.first().filter(|body| body.ordinal == 0);
-                let meta = meta.map(|body| Meta::decode(&body.bytes)).transpose().map_err(damaged)?;
+                let meta = meta
+                    .map(|body| Meta::decode(&body.bytes))
+                    .transpose()
+                    .map_err(damaged)?;
                 each(record, header, meta)?;
             }
             first = end;
@@ -227,13 +251,23 @@ impl Service {
     }
 
     fn write_ndjson(&self, ledger: &Ledger, export: &ExportView, mut out: impl Write) -> Result<(), Error> {
-        let reveal = if export.request.reveal { Reveal::Open } else { Reveal::Sealed };
-        let end = export.request.to_index.map_or(export.tree_size, |end| end.min(export.tree_size));
+        let reveal = if export.request.reveal {
+            Reveal::Open
+        } else {
+            Reveal::Sealed
+        };
+        let end = export
+            .request
+            .to_index
+            .map_or(export.tree_size, |end| end.min(export.tree_size));
         let mut first = export.request.from_index;
         while first < end {
             let next = end.min(first + CHUNK);
             for event in self.stored_events(ledger, first..next)? {
-                if export.request.wants(event.index, &event.header.event_type, event.meta.as_ref()) {
+                if export
+                    .request
+                    .wants(event.index, &event.header.event_type, event.meta.as_ref())
+                {
                     self.write_line(ledger, event, reveal, &mut out)?;
                 }
             }
@@ -242,10 +276,15 @@ impl Service {
         out.flush().map_err(internal)
     }
 
-    fn write_line(&self, ledger: &Ledger, event: StoredEvent, reveal: Reveal, out: &mut impl Write) -> Result<(), Error> {
+    fn write_line(
+        &self,
+        ledger: &Ledger,
+        event: StoredEvent,
+        reveal: Reveal,
+        out: &mut impl Write,
+    ) -> Result<(), Error> {
         let view = self.event_view(ledger, event, reveal)?;
         serde_json::to_writer(&mut *out, &view).map_err(internal)?;
         out.write_all(b"\n").map_err(internal)
     }
 }
-

@@ -46,7 +46,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 1 << 20, batch_events: 1_000, batch_bytes: 16 << 20, personal: 256 }
+        Self {
+            body: 1 << 20,
+            batch_events: 1_000,
+            batch_bytes: 16 << 20,
+            personal: 256,
+        }
     }
 }
 
@@ -94,7 +99,16 @@ impl Service {
     /// If the store cannot be read.
     pub fn new(parts: Components) -> Result<Self, Error> {
         let access = access::Keys::load(&*parts.store)?;
-        let Components { store, keystore, sequencer, signing_keys, clock, entropy, limits, guard } = parts;
+        let Components {
+            store,
+            keystore,
+            sequencer,
+            signing_keys,
+            clock,
+            entropy,
+            limits,
+            guard,
+        } = parts;
         Ok(Self {
             store,
             keystore,
@@ -152,14 +166,17 @@ impl Service {
         fences: Vec<crate::sequencer::Fence>,
         records: Vec<crate::store::RecordWrite>,
     ) -> Result<Appended, Error> {
-        let append = Append { ledger: ledger.record.number, expected, events, fences, records };
+        let append = Append {
+            ledger: ledger.record.number,
+            expected,
+            events,
+            fences,
+            records,
+        };
         self.submit(append).await?.map_err(Error::from)
     }
 
-    pub(crate) async fn submit(
-        &self,
-        append: Append,
-    ) -> Result<Result<Appended, crate::sequencer::Refusal>, Error> {
+    pub(crate) async fn submit(&self, append: Append) -> Result<Result<Appended, crate::sequencer::Refusal>, Error> {
         match self.sequencer.submit(append) {
             Err(refusal) => Ok(Err(refusal)),
             Ok(answer) => Ok(answer.await.unwrap_or(Err(crate::sequencer::Refusal::Unavailable))),

@@ -9,9 +9,20 @@ use super::{Code, Error, Ledger, Service};
 use crate::store::RecordWrite;
 
 impl Service {
-    pub(super) fn keep_record(&self, ledger: &Ledger, kind: &'static str, id: Uuid, value: &impl Serialize) -> Result<(), Error> {
+    pub(super) fn keep_record(
+        &self,
+        ledger: &Ledger,
+        kind: &'static str,
+        id: Uuid,
+        value: &impl Serialize,
+    ) -> Result<(), Error> {
         let value = Some(serde_json::to_vec(value).map_err(internal)?);
-        let record = RecordWrite { ledger: Some(ledger.record.number), kind, id: id.to_string(), value };
+        let record = RecordWrite {
+            ledger: Some(ledger.record.number),
+            kind,
+            id: id.to_string(),
+            value,
+        };
         Ok(self.store.put_records(&[record])?)
     }
 
@@ -25,7 +36,8 @@ impl Service {
     pub(super) fn kept_records<T: DeserializeOwned>(&self, ledger: &Ledger, kind: &str) -> Result<Vec<T>, Error> {
         let rows = self.store.records(Some(ledger.record.number), kind)?;
         let parse = |(_, bytes): (String, Vec<u8>)| {
-            serde_json::from_slice(&bytes).map_err(|error| Error::new(Code::Damaged, format!("a {kind}")).caused_by(error))
+            serde_json::from_slice(&bytes)
+                .map_err(|error| Error::new(Code::Damaged, format!("a {kind}")).caused_by(error))
         };
         rows.into_iter().map(parse).collect()
     }

@@ -1,6 +1,8 @@
 //! Verify: a whole ledger from its store, by the same engine that verifies bundles. The server's jobs, the command line
 //! on a data directory and `fsck` come here; nothing is written to the ledger.
 
+mod fsck;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,6 +29,15 @@ const CHUNK: u64 = 2_048;
 /// Verifications that may run at once.
 const MAX_RUNNING: usize = 2;
 
+/// What is verified beyond the events themselves.
+#[derive(Debug, Default)]
+pub struct Scope {
+    /// The checkpoint that the vault keeps, with its size: a ledger that is shorter was truncated or rolled back.
+    pub kept: Option<(u64, String)>,
+    /// Whether the store's indexes are checked too (`fsck`).
+    pub indexes: bool,
+}
+
 /// Verifies a ledger from its store. `progress` is told the events done and the events there are.
 ///
 /// # Errors
@@ -36,6 +47,7 @@ pub fn verify_store(
     ledger: &LedgerRecord,
     trust: Trust,
     options: Options,
+    scope: Scope,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Report, StoreError> {
     let head = store.head(ledger.number)?;
@@ -45,6 +57,20 @@ pub fn verify_store(
         Some((_, note)) => verification.expect_head("checkpoint", note.as_bytes()),
         None => verification.expect_head("checkpoint", b""),
     }
+    match &scope.kept {
+        Some((kept, note)) if *kept <= size => verification.expect_checkpoint("vault", note.as_bytes()),
+        Some((kept, _)) => {
+            let found = format!("{size} events");
+            verification.add(Finding::new(
+                None,
+                "vault",
+                FindingCode::RolledBack,
+                format!("{kept} events"),
+                found,
+            ));
+        }
+        None => {}
+    }
     let mut tree = Edge::new();
     let mut first = 0;
     while first < size {
@@ -53,6 +79,11 @@ pub fn verify_store(
         let notes = checkpoints(store, ledger.number, first..end)?;
         verification.feed(&entries);
         grow_and_check(&mut verification, &mut tree, (store, ledger), &entries, &notes)?;
+        if scope.indexes {
+            fsck::check_indexes(store, ledger.number, &entries)?
+                .into_iter()
+                .for_each(|finding| verification.add(finding));
+        }
         first = end;
         progress(first, size);
     }
@@ -68,7 +99,10 @@ pub(crate) fn read_entries(
     ledger: LedgerNumber,
     indexes: std::ops::Range<u64>,
 ) -> Result<Vec<Entry>, StoreError> {
-    Ok(read_records(store, ledger, indexes)?.into_iter().map(Entry::Event).collect())
+    Ok(read_records(store, ledger, indexes)?
+        .into_iter()
+        .map(Entry::Event)
+        .collect())
 }
 
 /// Events with the bodies that are there.
@@ -83,10 +117,19 @@ pub(crate) fn read_records(
         let mut own = Vec::new();
         while let Some(body) = bodies.next_if(|body| body.index <= row.index) {
             if body.index == row.index {
-                own.push(RecordBody { ordinal: body.ordinal, salt: body.salt, bytes: body.bytes });
+                own.push(RecordBody {
+                    ordinal: body.ordinal,
+                    salt: body.salt,
+                    bytes: body.bytes,
+                });
             }
         }
-        Record { index: row.index, header: row.header, signature: row.signature, bodies: own }
+        Record {
+            index: row.index,
+            header: row.header,
+            signature: row.signature,
+            bodies: own,
+        }
     };
     Ok(headers.into_iter().map(record).collect())
 }
@@ -98,7 +141,10 @@ fn checkpoints(
     indexes: std::ops::Range<u64>,
 ) -> Result<Vec<(u64, String)>, StoreError> {
     let (mut notes, mut size) = (Vec::new(), indexes.start + 1);
-    while let Some((found, note)) = store.checkpoint(ledger, size)?.filter(|(found, _)| *found <= indexes.end) {
+    while let Some((found, note)) = store
+        .checkpoint(ledger, size)?
+        .filter(|(found, _)| *found <= indexes.end)
+    {
         notes.push((found, note));
         size = found + 1;
     }
@@ -113,7 +159,11 @@ fn grow_and_check(
     entries: &[Entry],
     notes: &[(u64, String)],
 ) -> Result<(), StoreError> {
-    let leaves: Vec<Hash> = entries.par_iter().filter_map(Entry::event).map(|event| leaf_hash(&event.header)).collect();
+    let leaves: Vec<Hash> = entries
+        .par_iter()
+        .filter_map(Entry::event)
+        .map(|event| leaf_hash(&event.header))
+        .collect();
     let (mut due, mut roots) = (notes.iter().peekable(), Vec::with_capacity(notes.len()));
     for leaf in leaves {
         tree.append(leaf);
@@ -133,7 +183,13 @@ fn grow_and_check(
         if stored.as_ref() != Some(&encode_tile(&tile.hashes)) {
             let found = if stored.is_some() { "other hashes" } else { "none" };
             let place = tile.id.to_string();
-            verification.add(Finding::new(None, &place, FindingCode::FactMismatch, "the hashes of its events", found));
+            verification.add(Finding::new(
+                None,
+                &place,
+                FindingCode::FactMismatch,
+                "the hashes of its events",
+                found,
+            ));
         }
     }
     Ok(())
@@ -145,15 +201,25 @@ fn check_note(ledger: &LedgerRecord, key: &VerifierKey, size: u64, note: &str, r
     let opened = match open_note(note, std::slice::from_ref(key)) {
         Ok(opened) => opened,
         Err(error) => {
-            return finding(FindingCode::CheckpointSignature, format!("a checkpoint signed by {key}"), error.to_string());
+            return finding(
+                FindingCode::CheckpointSignature,
+                format!("a checkpoint signed by {key}"),
+                error.to_string(),
+            );
         }
     };
     let expected = format!("{}, {size}, {root}", ledger.origin);
     match opened.text.parse::<Checkpoint>() {
-        Ok(stated) if stated.size == size && stated.root == *root && stated.origin.as_str() == ledger.origin.as_str() => None,
-        Ok(stated) => {
-            finding(FindingCode::RootMismatch, expected, format!("{}, {}, {}", stated.origin, stated.size, stated.root))
+        Ok(stated)
+            if stated.size == size && stated.root == *root && stated.origin.as_str() == ledger.origin.as_str() =>
+        {
+            None
         }
+        Ok(stated) => finding(
+            FindingCode::RootMismatch,
+            expected,
+            format!("{}, {}, {}", stated.origin, stated.size, stated.root),
+        ),
         Err(error) => finding(FindingCode::CheckpointMalformed, expected, error.to_string()),
     }
 }
@@ -170,7 +236,13 @@ fn check_head(
     if found.as_ref() != Some(last) {
         let found = found.map_or_else(|| "none".to_owned(), |hash| hash.to_string());
         let index = Some(size.saturating_sub(1));
-        verification.add(Finding::new(index, "head", FindingCode::FactMismatch, last.to_string(), found));
+        verification.add(Finding::new(
+            index,
+            "head",
+            FindingCode::FactMismatch,
+            last.to_string(),
+            found,
+        ));
     }
     Ok(())
 }
@@ -239,27 +311,50 @@ impl Service {
             report: None,
             error: None,
         };
-        let job = Arc::new(Job { view: view.clone(), done: AtomicU64::new(0) });
+        let job = Arc::new(Job {
+            view: view.clone(),
+            done: AtomicU64::new(0),
+        });
         {
             let mut running = self.verifying.0.lock();
             if running.len() >= MAX_RUNNING {
-                return Err(Error::new(Code::Overloaded, "two verifications run already; wait for one to end"));
+                return Err(Error::new(
+                    Code::Overloaded,
+                    "two verifications run already; wait for one to end",
+                ));
             }
             running.push((ledger.record.number, Arc::clone(&job)));
         }
         let (service, ledger) = (Arc::clone(self), Arc::clone(ledger));
-        let options = Options { fast: request.fast, ..Options::default() };
-        let started = std::thread::Builder::new().name("verify".into()).spawn(move || service.run_verification(&ledger, &job, options));
+        let options = Options {
+            fast: request.fast,
+            ..Options::default()
+        };
+        let started = std::thread::Builder::new()
+            .name("verify".into())
+            .spawn(move || service.run_verification(&ledger, &job, options));
         started.map(|_| view).map_err(internal)
     }
 
     fn run_verification(&self, ledger: &Ledger, job: &Arc<Job>, options: Options) {
         let mut view = job.view.clone();
-        let trust = Trust { origin: Some(ledger.record.origin.clone()), ..Trust::default() };
-        let verified = verify_store(&*self.store, &ledger.record, trust, options, |done, _| job.done.store(done, Ordering::Relaxed));
+        let trust = Trust {
+            origin: Some(ledger.record.origin.clone()),
+            ..Trust::default()
+        };
+        let scope = Scope {
+            kept: self.kept_checkpoint(ledger).ok().flatten(),
+            indexes: false,
+        };
+        let verified = verify_store(&*self.store, &ledger.record, trust, options, scope, |done, _| {
+            job.done.store(done, Ordering::Relaxed)
+        });
         view.finished_at = Some(self.clock.now());
         match verified {
-            Ok(report) => (view.state, view.done, view.of, view.report) = ("done".into(), report.tree_size, report.tree_size, Some(report)),
+            Ok(report) => {
+                (view.state, view.done, view.of, view.report) =
+                    ("done".into(), report.tree_size, report.tree_size, Some(report))
+            }
             Err(error) => (view.state, view.error) = ("failed".into(), Some(error.to_string())),
         }
         if let Err(error) = self.keep_record(ledger, RECORD, view.id, &view) {
@@ -295,6 +390,10 @@ impl Service {
     fn running(&self, ledger: &Ledger) -> Vec<VerificationView> {
         let running = self.verifying.0.lock();
         let own = running.iter().filter(|(number, _)| *number == ledger.record.number);
-        own.map(|(_, job)| VerificationView { done: job.done.load(Ordering::Relaxed), ..job.view.clone() }).collect()
+        own.map(|(_, job)| VerificationView {
+            done: job.done.load(Ordering::Relaxed),
+            ..job.view.clone()
+        })
+        .collect()
     }
 }

@@ -9,7 +9,9 @@ use super::super::access::internal;
 use super::super::verify::read_records;
 use super::super::{Code, Error, Ledger, Service};
 use super::saga::{Completed, Erasure, Recorded};
-use crate::spec::certificate::{Certificate, CertifiedSubject, DestructionCheck, FORMAT, Residue, Status, Suppression, Times};
+use crate::spec::certificate::{
+    Certificate, CertifiedSubject, DestructionCheck, FORMAT, Residue, Status, Suppression, Times,
+};
 use crate::spec::evidence::{Evidence, Inclusion};
 
 /// What may still be where, by the codes that `erasure.completed` lists.
@@ -69,9 +71,15 @@ impl Service {
     }
 
     fn sign_certificate(&self, ledger: &Ledger, erasure: &Erasure) -> Result<Option<Vec<u8>>, Error> {
-        let Some(completed) = &erasure.completed else { return Ok(None) };
+        let Some(completed) = &erasure.completed else {
+            return Ok(None);
+        };
         let certificate = self.make_certificate(ledger, erasure, completed)?;
-        ledger.certificates.sign_document(&certificate).map(Some).map_err(internal)
+        ledger
+            .certificates
+            .sign_document(&certificate)
+            .map(Some)
+            .map_err(internal)
     }
 
     fn make_certificate(
@@ -91,7 +99,10 @@ impl Service {
             blocks_sealed: outcome.blocks,
         };
         let checked = completed.payload.verification;
-        let residue = |(code, text): &(&str, &str)| Residue { code: (*code).into(), text: (*text).into() };
+        let residue = |(code, text): &(&str, &str)| Residue {
+            code: (*code).into(),
+            text: (*text).into(),
+        };
         let pending = |(code, _): &&(&str, &str)| completed.payload.pending.iter().any(|pending| pending == code);
         Ok(Certificate {
             format: FORMAT.to_owned(),
@@ -105,8 +116,13 @@ impl Service {
             due_at: Some(requested.due_at),
             completed_at: Some(completed.recorded_at),
             subjects: completed.payload.subjects.iter().map(subject).collect(),
-            times: Times { t1: Some(completed.payload.fenced_at), ..Times::default() },
-            algorithms: ["AES-256-GCM", "HKDF-SHA-256", "SHA-256", "Ed25519"].map(Into::into).to_vec(),
+            times: Times {
+                t1: Some(completed.payload.fenced_at),
+                ..Times::default()
+            },
+            algorithms: ["AES-256-GCM", "HKDF-SHA-256", "SHA-256", "Ed25519"]
+                .map(Into::into)
+                .to_vec(),
             verification: DestructionCheck {
                 sampled: checked.sampled,
                 opened: checked.opened,
@@ -133,10 +149,18 @@ impl Service {
     /// An event with its proof in the tree of `size`. Bodies of Oubliette's own events only: meta and data.
     pub(crate) fn evidence(&self, ledger: &Ledger, index: u64, size: u64) -> Result<Evidence, Error> {
         let record = read_records(&*self.store, ledger.record.number, index..index + 1)?.pop();
-        let mut record = record.ok_or_else(|| Error::new(Code::EventNotFound, format!("there is no event at index {index}")))?;
+        let mut record =
+            record.ok_or_else(|| Error::new(Code::EventNotFound, format!("there is no event at index {index}")))?;
         record.bodies.retain(|body| body.ordinal < 2);
         let hashes = self.inclusion_hashes(ledger, index, size)?;
-        Ok(Evidence::new(&record, Inclusion { leaf_index: index, tree_size: size, hashes }))
+        Ok(Evidence::new(
+            &record,
+            Inclusion {
+                leaf_index: index,
+                tree_size: size,
+                hashes,
+            },
+        ))
     }
 }
 
