@@ -92,6 +92,18 @@ impl TestLedger {
         ledger
     }
 
+    /// A ledger of four events: an order with a sealed block, the request to erase it, its purge.
+    pub(crate) fn small() -> Self {
+        let mut ledger = Self::new();
+        ledger.append("order-1", "order.placed", Some("3"), 1);
+        ledger.system(
+            "erasure.requested",
+            &json!({"request": REQUEST, "subjects": [{"handle": ADA}]}),
+        );
+        ledger.purge(&[(1, 2)]);
+        ledger
+    }
+
     /// Appends an event of a caller.
     pub(crate) fn append(&mut self, stream: &str, event_type: &str, data: Option<&str>, blocks: u8) -> u64 {
         self.append_as(stream, event_type, data, blocks, |_| {})
