@@ -246,8 +246,8 @@ impl App {
             anchor::check(service, &name)?;
         }
         for ledger in service.all_ledgers() {
-            service.apply_journal(&ledger).await?;
             service.resume_erasures(&ledger).await?;
+            service.apply_erasures(&ledger).await?;
         }
         Ok(())
     }
