@@ -99,6 +99,14 @@ pub struct Initialised {
     pub vault_shares_device: bool,
 }
 
+/// An empty ledger store in a new folder, without anything around it: benchmarks measure the store alone with it.
+///
+/// # Errors
+/// If the folder cannot be written.
+pub fn empty_store(path: &std::path::Path) -> Result<Arc<dyn LedgerStore>, AppError> {
+    Ok(Arc::new(RocksStore::create(path, LedgerId([0; 16]))?))
+}
+
 struct Opened {
     store: Arc<RocksStore>,
     keystore: Arc<RocksKeyStore>,
