@@ -222,4 +222,16 @@ impl App {
         &self.service
     }
 
+    /// Closes the stores once nobody else holds the service; waits ten seconds for that at most.
+    ///
+    /// IMPORTANT: before the process ends. Server threads let go of the service a moment after the server has stopped,
+    /// and RocksDB's own exit handlers abort the process when a database is still being closed.
+    pub async fn close(self) {
+        for _ in 0..1_000 {
+            if Arc::strong_count(&self.service) == 1 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
 }
