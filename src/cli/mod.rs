@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand. Exit codes: 0 fine, 1 findings, 2 usage, 3 input or output, 4 refused.
 
+mod bench;
 mod init;
 mod serve;
 
@@ -37,6 +38,8 @@ enum Command {
     Init(init::Init),
     /// Serve a data directory over HTTP.
     Serve(serve::Serve),
+    /// Load a throw-away server and report its figures beside the machine's own bounds.
+    Bench(bench::Bench),
 }
 
 /// Where a data directory is.
@@ -150,6 +153,7 @@ fn dispatch(command: Command, context: Context) -> Result<Exit, Failure> {
     match command {
         Command::Init(init) => init.run(context),
         Command::Serve(serve) => serve.run(context),
+        Command::Bench(bench) => bench.run(context),
     }
 }
 

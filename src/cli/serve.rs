@@ -67,7 +67,7 @@ async fn serve(context: Context) -> Result<(), Failure> {
         handle.stop(true).await;
     });
     server.await?;
-    drop(app);
+    app.close().await;
     tracing::info!("stopped");
     Ok(())
 }
