@@ -98,7 +98,10 @@ impl Settings {
         }
         // These two belong to the command line, not to the settings.
         let environment = Env::prefixed("OUBLIETTE_").ignore(&["api_key", "url", "cache", "config"]);
-        figment.merge(environment).extract().map_err(|error| ConfigError::Invalid(Box::new(error)))
+        figment
+            .merge(environment)
+            .extract()
+            .map_err(|error| ConfigError::Invalid(Box::new(error)))
     }
 
     /// Refuses what is valid but not safe.
@@ -126,7 +129,9 @@ impl Settings {
     /// Where the vault's mirrors lie.
     pub fn vault_paths(&self) -> Vec<PathBuf> {
         let vault = self.data.join("vault");
-        self.vault_dirs.clone().unwrap_or_else(|| vec![vault.join("a"), vault.join("b")])
+        self.vault_dirs
+            .clone()
+            .unwrap_or_else(|| vec![vault.join("a"), vault.join("b")])
     }
 
     /// Where the signing keys lie.
@@ -151,8 +156,18 @@ mod tests {
 
     #[test]
     fn listening_beyond_loopback_needs_a_word() {
-        let open = Settings { listen: "0.0.0.0:80".parse().unwrap(), ..Settings::default() };
+        let open = Settings {
+            listen: "0.0.0.0:80".parse().unwrap(),
+            ..Settings::default()
+        };
         assert!(matches!(open.check(), Err(ConfigError::Plaintext(_))));
-        assert!(Settings { allow_plaintext: true, ..open }.check().is_ok());
+        assert!(
+            Settings {
+                allow_plaintext: true,
+                ..open
+            }
+            .check()
+            .is_ok()
+        );
     }
 }

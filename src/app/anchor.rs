@@ -47,7 +47,10 @@ impl Keeper {
         let mailbox = Arc::<Mailbox>::default();
         let thread = {
             let mailbox = Arc::clone(&mailbox);
-            std::thread::Builder::new().name("anchor".into()).spawn(move || keep(&mailbox, &*vault)).ok()
+            std::thread::Builder::new()
+                .name("anchor".into())
+                .spawn(move || keep(&mailbox, &*vault))
+                .ok()
         };
         Self { mailbox, thread }
     }
@@ -86,7 +89,9 @@ fn keep(mailbox: &Mailbox, vault: &dyn Vault) {
         }
         let mut newest = mailbox.newest.lock();
         if !newest.closed {
-            mailbox.arrived.wait_while_for(&mut newest, |newest| !newest.closed, CADENCE);
+            mailbox
+                .arrived
+                .wait_while_for(&mut newest, |newest| !newest.closed, CADENCE);
         }
     }
 }
@@ -94,17 +99,27 @@ fn keep(mailbox: &Mailbox, vault: &dyn Vault) {
 /// Refuses a ledger that is shorter than the vault's last checkpoint or has another root at its size.
 pub(super) fn check(service: &Service, name: &LedgerName) -> Result<(), AppError> {
     let ledger = service.ledger(name)?;
-    let Some((size, note)) = service.kept_checkpoint(&ledger)? else { return Ok(()) };
-    let rolled_back = |what: String| AppError::RolledBack { ledger: name.clone(), what };
+    let Some((size, note)) = service.kept_checkpoint(&ledger)? else {
+        return Ok(());
+    };
+    let rolled_back = |what: String| AppError::RolledBack {
+        ledger: name.clone(),
+        what,
+    };
     let kept: Option<Checkpoint> = note.parse::<Note>().ok().and_then(|note| note.text().parse().ok());
     let kept = kept.ok_or_else(|| rolled_back("its checkpoint in the vault is damaged".into()))?;
     let (now, _) = service.checkpoint(&ledger)?;
     if now < size {
-        return Err(rolled_back(format!("the vault has seen {size} events, the store holds {now}")));
+        return Err(rolled_back(format!(
+            "the vault has seen {size} events, the store holds {now}"
+        )));
     }
     let root = service.root_of_size(&ledger, size)?;
     if kept.size != size || kept.root != root || kept.origin.as_str() != ledger.record.origin.as_str() {
-        return Err(rolled_back(format!("at {size} events its root is {root}, not {}", kept.root)));
+        return Err(rolled_back(format!(
+            "at {size} events its root is {root}, not {}",
+            kept.root
+        )));
     }
     Ok(())
 }

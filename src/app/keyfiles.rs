@@ -32,7 +32,9 @@ impl KeyFiles {
 
     fn read(&self, ledger: &LedgerName, role: &str) -> Result<SigningKey, Error> {
         let path = self.path(ledger, role);
-        let text = std::fs::read_to_string(&path).map(Zeroizing::new).map_err(|error| unusable(&path, error))?;
+        let text = std::fs::read_to_string(&path)
+            .map(Zeroizing::new)
+            .map_err(|error| unusable(&path, error))?;
         SigningKey::from_pkcs8_pem(&text).map_err(|error| unusable(&path, error))
     }
 
@@ -42,7 +44,9 @@ impl KeyFiles {
             return self.read(ledger, role); // a crash came between the keys and the ledger's first event
         }
         let key = SigningKey::from_bytes(&Zeroizing::new(self.entropy.bytes()));
-        let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| unusable(&path, error))?;
+        let pem = key
+            .to_pkcs8_pem(LineEnding::LF)
+            .map_err(|error| unusable(&path, error))?;
         write_new(&path, pem.as_bytes()).map_err(|error| unusable(&path, error))?;
         Ok(key)
     }
@@ -70,10 +74,15 @@ impl SigningKeyStore for KeyFiles {
 
 /// Durable before it is used: file, then folder.
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
+    path.parent()
+        .map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
 }
 
 fn unusable(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {

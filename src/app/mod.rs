@@ -1,6 +1,7 @@
 //! The composition root: settings → stores → service → server. The only place that names engines.
 
 mod anchor;
+mod inspect;
 mod keyfiles;
 mod lock;
 
@@ -20,6 +21,7 @@ use crate::store::rocksdb::RocksStore;
 use crate::store::{LedgerStore, StoreError};
 
 pub use crate::keystore::memory::harden_process;
+pub use inspect::{Inspection, inspect};
 pub use lock::{LockError, is_served};
 
 /// An open data directory. Dropping it finishes what is accepted and gives the directory free.
@@ -75,7 +77,9 @@ impl AppError {
         match self {
             Self::Lock(_) | Self::Store(StoreError::InUse) | Self::Keys(KeyStoreError::InUse) => "data_dir_in_use",
             Self::Store(StoreError::Missing(_)) => "not_a_data_dir",
-            Self::Store(StoreError::NewerFormat { .. }) | Self::Keys(KeyStoreError::NewerFormat { .. }) => "newer_format",
+            Self::Store(StoreError::NewerFormat { .. }) | Self::Keys(KeyStoreError::NewerFormat { .. }) => {
+                "newer_format"
+            }
             Self::Store(StoreError::Damaged { .. }) => "damaged",
             Self::Store(_) | Self::Io { .. } => "storage_failed",
             Self::Keys(_) => "key_unavailable",
@@ -116,13 +120,20 @@ impl App {
             return Err(AppError::Used(settings.data.clone()));
         }
         let entropy: Arc<dyn Entropy> = Arc::new(System);
-        let io = |source| AppError::Io { path: settings.data.clone(), source };
+        let io = |source| AppError::Io {
+            path: settings.data.clone(),
+            source,
+        };
         lock::create_private(&settings.data).map_err(io)?;
         let lock = lock::Lock::take(&settings.data)?;
         let vault = Arc::new(FileVault::create(&settings.vault_paths(), Arc::clone(&entropy))?);
         let keystore = RocksKeyStore::create(&settings.keystore_path(), vault.clone(), Arc::clone(&entropy))?;
         let store = RocksStore::create(&settings.ledger_path(), LedgerId(vault.owner().0))?;
-        let opened = Opened { store: Arc::new(store), keystore: Arc::new(keystore), vault };
+        let opened = Opened {
+            store: Arc::new(store),
+            keystore: Arc::new(keystore),
+            vault,
+        };
         let app = Self::assemble(settings, opened, lock, &entropy)?;
         let origin = match origin {
             Some(origin) => origin,
@@ -130,13 +141,26 @@ impl App {
                 .parse()
                 .map_err(|_| Error::new(Code::Internal, "the default origin is not valid"))?,
         };
-        let name: LedgerName = "main".parse().map_err(|_| Error::new(Code::Internal, "the name main is not valid"))?;
+        let name: LedgerName = "main"
+            .parse()
+            .map_err(|_| Error::new(Code::Internal, "the name main is not valid"))?;
         let ledger = app.service.found_ledger(name, origin, None).await?;
         let roles = Role::ALL.into_iter().collect();
-        let first = NewApiKey { name: "first key, made by init".into(), roles, ledgers: None };
+        let first = NewApiKey {
+            name: "first key, made by init".into(),
+            roles,
+            ledgers: None,
+        };
         let key = app.service.create_api_key("init", first).await?;
         let vault_shares_device = lock::same_device(&settings.keystore_path(), &settings.vault_paths());
-        Ok((app, Initialised { key, ledger, vault_shares_device }))
+        Ok((
+            app,
+            Initialised {
+                key,
+                ledger,
+                vault_shares_device,
+            },
+        ))
     }
 
     /// Opens a data directory: checks that its parts belong together and that no ledger was rolled back, and finishes
@@ -160,7 +184,11 @@ impl App {
         if !vault.health().is_good() {
             tracing::warn!(health = ?vault.health(), "the vault is damaged or lacks a mirror");
         }
-        let opened = Opened { store: Arc::new(store), keystore: Arc::new(keystore), vault };
+        let opened = Opened {
+            store: Arc::new(store),
+            keystore: Arc::new(keystore),
+            vault,
+        };
         let app = Self::assemble(settings, opened, lock, &entropy)?;
         app.open_ledgers().await?;
         Ok(app)
@@ -175,9 +203,17 @@ impl App {
         let Opened { store, keystore, vault } = opened;
         let clock: Arc<dyn Clock> = Arc::new(System);
         let keeper = anchor::Keeper::start(vault);
-        let limits = sequencer::Limits { waiting_events: settings.queue_events, ..Default::default() };
-        let sequencer =
-            Sequencer::start(store.clone(), clock.clone(), Arc::clone(entropy), keeper.publisher(), limits);
+        let limits = sequencer::Limits {
+            waiting_events: settings.queue_events,
+            ..Default::default()
+        };
+        let sequencer = Sequencer::start(
+            store.clone(),
+            clock.clone(),
+            Arc::clone(entropy),
+            keeper.publisher(),
+            limits,
+        );
         let signing_keys: Arc<dyn SigningKeyStore> =
             Arc::new(keyfiles::KeyFiles::new(settings.keys_path(), Arc::clone(entropy)));
         let service = Service::new(Components {
@@ -190,14 +226,21 @@ impl App {
             limits: Limits::default(),
             guard: settings.pii_guard,
         })?;
-        Ok(Self { service: Arc::new(service), _keeper: keeper, _lock: lock })
+        Ok(Self {
+            service: Arc::new(service),
+            _keeper: keeper,
+            _lock: lock,
+        })
     }
 
     async fn open_ledgers(&self) -> Result<(), AppError> {
         let service = &self.service;
         for record in service.registered_ledgers()? {
             let fences = service.key_fences(record.id)?;
-            let fence = |fence: crate::keystore::Fence| Fence { handle: fence.order.handle, categories: fence.order.categories };
+            let fence = |fence: crate::keystore::Fence| Fence {
+                handle: fence.order.handle,
+                categories: fence.order.categories,
+            };
             let name = record.name.clone();
             service.open_ledger(record, fences.into_iter().map(fence).collect())?;
             anchor::check(service, &name)?;
@@ -213,5 +256,4 @@ impl App {
     pub fn service(&self) -> &Arc<Service> {
         &self.service
     }
-
 }

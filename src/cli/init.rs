@@ -28,7 +28,12 @@ impl Init {
 }
 
 fn words(made: &Initialised, data: &str) -> String {
-    let recovery = made.ledger.recovery_key.as_ref().map(|key| key.as_str()).unwrap_or_default();
+    let recovery = made
+        .ledger
+        .recovery_key
+        .as_ref()
+        .map(|key| key.as_str())
+        .unwrap_or_default();
     let warning = if made.vault_shares_device {
         "\n\nWarning: vault and key store share a device. One snapshot of that volume copies both, and nobody can undo such a\n\
          copy. For production put the vault on a device of its own (setting vault_dirs)."

@@ -13,7 +13,13 @@ use crate::config::{ConfigError, Settings};
 
 /// An audit ledger that never loses an event and can prove that it forgot a person.
 #[derive(Debug, Parser)]
-#[command(name = "oubliette", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "oubliette",
+    version,
+    about,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -58,7 +64,11 @@ struct Failure {
 
 impl Failure {
     fn new(exit: u8, code: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { code: code.into(), detail: detail.into(), exit }
+        Self {
+            code: code.into(),
+            detail: detail.into(),
+            exit,
+        }
     }
 }
 
@@ -122,10 +132,12 @@ pub fn run() -> ExitCode {
         }
     };
     let json = cli.json;
-    match Settings::load(cli.config.as_deref()).map_err(Failure::from).and_then(|settings| {
-        crate::telemetry::start(&settings);
-        dispatch(cli.command, Context { json, settings })
-    }) {
+    match Settings::load(cli.config.as_deref())
+        .map_err(Failure::from)
+        .and_then(|settings| {
+            crate::telemetry::start(&settings);
+            dispatch(cli.command, Context { json, settings })
+        }) {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) => {
             report(&failure, json);
@@ -143,7 +155,10 @@ fn dispatch(command: Command, context: Context) -> Result<Exit, Failure> {
 
 fn report(failure: &Failure, json: bool) {
     if json {
-        eprintln!("{}", serde_json::json!({"code": failure.code, "detail": failure.detail}));
+        eprintln!(
+            "{}",
+            serde_json::json!({"code": failure.code, "detail": failure.detail})
+        );
     } else {
         eprintln!("error[{}]: {}", failure.code, failure.detail);
     }
@@ -151,5 +166,8 @@ fn report(failure: &Failure, json: bool) {
 
 /// The asynchronous runtime for commands that need one.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?)
 }

@@ -49,10 +49,14 @@ async fn serve(context: Context) -> Result<(), Failure> {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         workers => workers,
     };
-    let (server, address) = crate::http::serve(Arc::clone(app.service()), settings.listen, workers).map_err(|error| {
-        let detail = format!("cannot listen on {}: {error}; choose another address with --listen", settings.listen);
-        Failure::new(3, "address_unavailable", detail)
-    })?;
+    let (server, address) =
+        crate::http::serve(Arc::clone(app.service()), settings.listen, workers).map_err(|error| {
+            let detail = format!(
+                "cannot listen on {}: {error}; choose another address with --listen",
+                settings.listen
+            );
+            Failure::new(3, "address_unavailable", detail)
+        })?;
     println!("listening on http://{address}");
     std::io::stdout().flush()?;
     let handle = server.handle();

@@ -50,9 +50,14 @@ pub struct System;
 impl Clock for System {
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     fn read(&self) -> Reading {
-        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         let wall = Timestamp(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX));
-        Reading { wall, boot: boot_time_micros() }
+        Reading {
+            wall,
+            boot: boot_time_micros(),
+        }
     }
 }
 

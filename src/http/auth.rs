@@ -85,10 +85,18 @@ fn service(request: &HttpRequest) -> Result<Arc<Service>, Error> {
 }
 
 fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Error> {
-    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let key = header.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let header = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let key = header
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let (_, key) = key.ok_or_else(|| {
-        Error::new(Code::Unauthenticated, "this route needs an API key: send `Authorization: Bearer obl_…`")
+        Error::new(
+            Code::Unauthenticated,
+            "this route needs an API key: send `Authorization: Bearer obl_…`",
+        )
     })?;
     service.authenticate(key.trim())
 }
@@ -111,7 +119,11 @@ impl<R: Roles> FromRequest for OnStore<R> {
             let service = service(request)?;
             let caller = caller(&service, request)?;
             caller.require(R::ANY_OF, None)?;
-            Ok(Self { service, caller, roles: PhantomData })
+            Ok(Self {
+                service,
+                caller,
+                roles: PhantomData,
+            })
         })())
     }
 }
@@ -130,7 +142,12 @@ impl<R: Roles> FromRequest for On<R> {
             // The role first: who may do nothing learns nothing about which ledgers there are.
             caller.require(R::ANY_OF, Some(&name))?;
             let ledger = service.ledger(&name)?;
-            Ok(Self { service, ledger, caller, roles: PhantomData })
+            Ok(Self {
+                service,
+                ledger,
+                caller,
+                roles: PhantomData,
+            })
         })())
     }
 }

@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::{ACCEPT, IF_MATCH};
-use actix_web::web::{Bytes, Path, Query};
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
+use actix_web::web::{Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::auth::{On, Reader, Writer};
+use super::body::Body;
 use super::problem::Problem;
-use crate::service::request::ExpectedVersion;
 use crate::service::append::{AppendCall, Proof};
+use crate::service::cloudevents;
+use crate::service::read::Direction;
 use crate::service::read::{Filter, Reveal};
+use crate::service::request::ExpectedVersion;
 use crate::service::request::{self, AppendRequest, BatchRequest, Expected};
 use crate::service::{Error, Role};
 use crate::spec::ids::{EventType, Handle, StreamName, StreamRef, Timestamp};
-use crate::service::read::Direction;
 
 /// The longest page.
 const MAX_LIMIT: usize = 1_000;
@@ -34,13 +36,16 @@ pub(super) async fn append(
     path: Path<(String, String)>,
     query: Query<AppendQuery>,
     request: HttpRequest,
-    body: Bytes,
+    body: Body,
 ) -> Result<HttpResponse, Problem> {
     let stream = stream_name(&path.1)?;
     let mut parsed: AppendRequest = request::parse(&body)?;
     if let Some(version) = if_match(&request)? {
         if parsed.expected_version.is_some() {
-            return Err(Problem(Error::field("/expected_version", "stands in If-Match too; send one of the two")));
+            return Err(Problem(Error::field(
+                "/expected_version",
+                "stands in If-Match too; send one of the two",
+            )));
         }
         parsed.expected_version = Some(version);
     }
@@ -51,29 +56,65 @@ pub(super) async fn append_batch(
     on: On<Writer>,
     query: Query<AppendQuery>,
     request: HttpRequest,
-    body: Bytes,
+    body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let parsed: BatchRequest = request::parse(&body)?;
-    respond(&on, AppendCall::batch(parsed, query.proof), &request).await
+    let call = match content_type(&request) {
+        Some(cloudevents::STRUCTURED) => on.service.cloud_events(&body, false, query.proof)?,
+        Some(cloudevents::BATCH) => on.service.cloud_events(&body, true, query.proof)?,
+        media if request.headers().contains_key("ce-specversion") => {
+            let headers = request.headers().iter();
+            let attributes =
+                headers.filter_map(|(name, value)| Some((name.as_str().strip_prefix("ce-")?, value.to_str().ok()?)));
+            on.service.binary_cloud_event(attributes, media, &body, query.proof)?
+        }
+        _ => AppendCall::batch(request::parse::<BatchRequest>(&body)?, query.proof),
+    };
+    respond(&on, call, &request).await
+}
+
+fn content_type(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').next().map(str::trim)
 }
 
 async fn respond(on: &On<Writer>, call: AppendCall, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    let trace_parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-    let answer = on.service.append(&on.ledger, call.with_trace_parent(trace_parent)).await?;
-    let mut response = if answer.repeated { HttpResponse::Ok() } else { HttpResponse::Created() };
+    let trace_parent = request
+        .headers()
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok());
+    let answer = on
+        .service
+        .append(&on.ledger, call.with_trace_parent(trace_parent))
+        .await?;
+    let mut response = if answer.repeated {
+        HttpResponse::Ok()
+    } else {
+        HttpResponse::Created()
+    };
     Ok(response.json(answer))
 }
 
 /// `If-Match: "3"`.
 fn if_match(request: &HttpRequest) -> Result<Option<Expected>, Problem> {
-    let Some(value) = request.headers().get(IF_MATCH) else { return Ok(None) };
-    let version = value.to_str().ok().and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse::<u64>().ok());
-    let version = version.ok_or_else(|| Error::field("If-Match", "must be a stream version in quotes, such as \"3\""))?;
-    Ok(Some(Expected(if version == 0 { ExpectedVersion::NoStream } else { ExpectedVersion::Exactly(version) })))
+    let Some(value) = request.headers().get(IF_MATCH) else {
+        return Ok(None);
+    };
+    let version = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse::<u64>().ok());
+    let version =
+        version.ok_or_else(|| Error::field("If-Match", "must be a stream version in quotes, such as \"3\""))?;
+    Ok(Some(Expected(if version == 0 {
+        ExpectedVersion::NoStream
+    } else {
+        ExpectedVersion::Exactly(version)
+    })))
 }
 
 fn stream_name(text: &str) -> Result<StreamName, Problem> {
-    text.parse().map_err(|error: crate::spec::ids::InvalidId| Problem(Error::field("stream", error.to_string())))
+    text.parse()
+        .map_err(|error: crate::spec::ids::InvalidId| Problem(Error::field("stream", error.to_string())))
 }
 
 #[derive(Debug, Deserialize)]
@@ -140,7 +181,10 @@ pub(super) async fn of_stream(
     query: Query<ListQuery>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let query = ListQuery { stream: Some(stream_name(&path.1)?), ..query.into_inner() };
+    let query = ListQuery {
+        stream: Some(stream_name(&path.1)?),
+        ..query.into_inner()
+    };
     page(on, query, &request).await
 }
 
@@ -152,13 +196,18 @@ async fn page(on: On<Reader>, query: ListQuery, request: &HttpRequest) -> Result
     let page = actix_web::web::block(move || service.page(&ledger, &filter, limit, reveal)).await;
     let page = page.map_err(|error| Error::new(crate::service::Code::Internal, error.to_string()))??;
     on.service.record_reveal(&on.ledger, &on.caller, &page.events).await?;
-    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accept = request
+        .headers()
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if !accept.contains("application/x-ndjson") {
         return Ok(HttpResponse::Ok().json(page));
     }
     let mut lines = Vec::new();
     for event in &page.events {
-        serde_json::to_writer(&mut lines, event).map_err(|error| Error::new(crate::service::Code::Internal, error.to_string()))?;
+        serde_json::to_writer(&mut lines, event)
+            .map_err(|error| Error::new(crate::service::Code::Internal, error.to_string()))?;
         lines.push(b'\n');
     }
     let mut response = HttpResponse::Ok();
@@ -182,7 +231,9 @@ pub(super) async fn one(
     let reveal = reveal(&on, query.reveal)?;
     let index = on.service.index_of(&on.ledger, &path.1)?;
     let event = on.service.event(&on.ledger, index, reveal)?;
-    on.service.record_reveal(&on.ledger, &on.caller, std::slice::from_ref(&event)).await?;
+    on.service
+        .record_reveal(&on.ledger, &on.caller, std::slice::from_ref(&event))
+        .await?;
     Ok(HttpResponse::Ok().json(event))
 }
 
@@ -202,26 +253,12 @@ pub(super) struct StreamsQuery {
     system: Option<bool>,
 }
 
-#[derive(Debug, Serialize)]
-struct Streams {
-    streams: Vec<StreamView>,
-    next: Option<StreamName>,
-}
-
-#[derive(Debug, Serialize)]
-struct StreamView {
-    stream: StreamName,
-    stream_ref: StreamRef,
-    version: u64,
-}
-
 pub(super) async fn streams(on: On<Reader>, query: Query<StreamsQuery>) -> Result<HttpResponse, Problem> {
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(Problem(Error::field("limit", format!("must be 1 to {MAX_LIMIT}"))));
     }
-    let (found, next) =
-        on.service.streams(&on.ledger, query.cursor.as_ref(), limit, query.system.unwrap_or(true))?;
-    let view = |(stream, stream_ref, version)| StreamView { stream, stream_ref, version };
-    Ok(HttpResponse::Ok().json(Streams { streams: found.into_iter().map(view).collect(), next }))
+    let system = query.system.unwrap_or(true);
+    let page = on.service.streams(&on.ledger, query.cursor.as_ref(), limit, system)?;
+    Ok(HttpResponse::Ok().json(page))
 }

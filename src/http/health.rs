@@ -14,5 +14,8 @@ pub(super) async fn ready(public: Public) -> Result<HttpResponse, Problem> {
     if public.service.is_ready() {
         return Ok(HttpResponse::Ok().json(serde_json::json!({"status": "ready"})));
     }
-    Err(Problem(Error::new(Code::NotReady, "the last commit failed; see the server's log")))
+    Err(Problem(Error::new(
+        Code::NotReady,
+        "the last commit failed; see the server's log",
+    )))
 }

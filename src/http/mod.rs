@@ -3,8 +3,10 @@
 
 mod api_keys;
 mod auth;
+mod body;
 mod erasures;
 mod events;
+mod exports;
 
 mod health;
 mod ledgers;
@@ -12,7 +14,7 @@ mod log;
 mod problem;
 mod proofs;
 mod subjects;
-
+mod verifications;
 
 use std::sync::Arc;
 
@@ -43,6 +45,7 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/events", get(events::list))
                         .route("/events/{event}", get(events::one))
                         .route("/events/{event}/proof", get(proofs::tlog_proof))
+                        .route("/events/{event}/receipt", get(proofs::receipt))
                         .route("/streams", get(events::streams))
                         .route("/streams/{stream}/events", post(events::append))
                         .route("/streams/{stream}/events", get(events::of_stream))
@@ -56,7 +59,15 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/subjects/{handle}", get(subjects::one))
                         .route("/erasures", post(erasures::create))
                         .route("/erasures", get(erasures::list))
-                        .route("/erasures/{id}", get(erasures::one)),
+                        .route("/erasures/{id}", get(erasures::one))
+                        .route("/erasures/{id}/certificate", get(erasures::certificate))
+                        .route("/verifications", post(verifications::start))
+                        .route("/verifications", get(verifications::list))
+                        .route("/verifications/{id}", get(verifications::one))
+                        .route("/exports", post(exports::create))
+                        .route("/exports", get(exports::list))
+                        .route("/exports/{id}", get(exports::one))
+                        .route("/exports/{id}/content", get(exports::content)),
                 ),
         )
         .default_service(web::to(problem::no_such_route));

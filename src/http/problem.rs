@@ -3,7 +3,7 @@
 use actix_web::dev::ServiceResponse;
 use actix_web::error::QueryPayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use actix_web::middleware::ErrorHandlerResponse;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
@@ -49,13 +49,12 @@ fn status(code: Code) -> StatusCode {
         Code::MalformedJson => StatusCode::BAD_REQUEST,
         Code::InvalidField | Code::PersonalDataRefused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,
-        Code::LedgerNotFound
-        | Code::EventNotFound
-        | Code::StreamNotFound
-        | Code::SubjectNotFound
-        | Code::NotFound => StatusCode::NOT_FOUND,
+        Code::LedgerNotFound | Code::EventNotFound | Code::StreamNotFound | Code::SubjectNotFound | Code::NotFound => {
+            StatusCode::NOT_FOUND
+        }
         Code::WrongExpectedVersion
         | Code::IdempotencyConflict
         | Code::SubjectErased
@@ -97,23 +96,38 @@ impl ResponseError for Problem {
             current_version: error.current_version,
             index: error.index,
         };
-        response.insert_header((CONTENT_TYPE, "application/problem+json")).body(serde_json::to_vec(&body).unwrap_or_default())
+        response
+            .insert_header((CONTENT_TYPE, "application/problem+json"))
+            .body(serde_json::to_vec(&body).unwrap_or_default())
     }
 }
 
 /// Every path that is no route.
 pub(super) async fn no_such_route() -> Result<HttpResponse, Problem> {
-    Err(Problem(Error::new(Code::NotFound, "there is no such route; see /openapi.json")))
+    Err(Problem(Error::new(
+        Code::NotFound,
+        "there is no such route; see the API guide (docs/api.md)",
+    )))
 }
 
 /// A query that does not parse: the pointer is the parameter's name where serde tells it.
 pub(super) fn query(error: QueryPayloadError, _: &HttpRequest) -> actix_web::Error {
-    Problem(Error::field("query", error.to_string().replace("Query deserialize error: ", ""))).into()
+    Problem(Error::field(
+        "query",
+        error.to_string().replace("Query deserialize error: ", ""),
+    ))
+    .into()
 }
 
-/// Gives 405 the body of a problem too.
-pub(super) fn method_not_allowed<B: 'static>(response: ServiceResponse<B>) -> actix_web::Result<ErrorHandlerResponse<B>> {
-    let mut response = response;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    Ok(ErrorHandlerResponse::Response(response.map_into_left_body()))
+/// Gives answers that the framework makes itself (405) the body of a problem too.
+pub(super) fn method_not_allowed<B: 'static>(
+    response: ServiceResponse<B>,
+) -> actix_web::Result<ErrorHandlerResponse<B>> {
+    let error = Error::new(
+        Code::NotFound,
+        "this route does not take this method; see the API guide (docs/api.md)",
+    );
+    let problem = Problem(error).error_response();
+    let response = response.into_response(problem.map_into_boxed_body());
+    Ok(ErrorHandlerResponse::Response(response.map_into_right_body()))
 }

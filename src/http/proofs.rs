@@ -21,9 +21,8 @@ pub(super) async fn inclusion(on: On<LogReader>, query: Query<InclusionQuery>) -
     };
     let hashes = on.service.inclusion_hashes(&on.ledger, query.index, size)?;
     let root = on.service.root_of_size(&on.ledger, size)?;
-    Ok(HttpResponse::Ok().json(
-        serde_json::json!({"leaf_index": query.index, "tree_size": size, "hashes": hashes, "root": root}),
-    ))
+    Ok(HttpResponse::Ok()
+        .json(serde_json::json!({"leaf_index": query.index, "tree_size": size, "hashes": hashes, "root": root})))
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,5 +44,12 @@ pub(super) async fn consistency(on: On<LogReader>, query: Query<ConsistencyQuery
 pub(super) async fn tlog_proof(on: On<LogReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let index = on.service.index_of(&on.ledger, &path.1)?;
     let proof = on.service.tlog_proof(&on.ledger, index)?;
-    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(proof.to_string()))
+    Ok(HttpResponse::Ok()
+        .content_type("text/plain; charset=utf-8")
+        .body(proof.to_string()))
+}
+
+pub(super) async fn receipt(on: On<LogReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+    let index = on.service.index_of(&on.ledger, &path.1)?;
+    Ok(HttpResponse::Ok().json(on.service.receipt(&on.ledger, index)?))
 }

@@ -166,7 +166,8 @@ pub trait KeyStore: Send + Sync {
     ///
     /// # Errors
     /// As [`KeyStore::provision`].
-    fn provision_handle(&self, ledger: LedgerId, subject: &SubjectId) -> Result<Result<Handle, Refusal>, KeyStoreError>;
+    fn provision_handle(&self, ledger: LedgerId, subject: &SubjectId)
+    -> Result<Result<Handle, Refusal>, KeyStoreError>;
 
     /// Lends a key. Checks the fences now, whatever a cache holds.
     ///

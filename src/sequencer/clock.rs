@@ -43,7 +43,10 @@ mod tests {
     const SECOND: u64 = 1_000_000;
 
     fn at(wall: u64, boot: u64) -> Reading {
-        Reading { wall: Timestamp(wall * SECOND), boot: boot * SECOND }
+        Reading {
+            wall: Timestamp(wall * SECOND),
+            boot: boot * SECOND,
+        }
     }
 
     #[test]
@@ -67,7 +70,10 @@ mod tests {
 
     #[test]
     fn a_clock_behind_the_last_event_is_refused_at_start() {
-        assert_eq!(Watch::default().check(at(1000, 10), Timestamp(2000 * SECOND)), Err(-1000));
+        assert_eq!(
+            Watch::default().check(at(1000, 10), Timestamp(2000 * SECOND)),
+            Err(-1000)
+        );
         assert!(Watch::default().check(at(1000, 10), Timestamp(1005 * SECOND)).is_ok());
     }
 }

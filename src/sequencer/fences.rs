@@ -46,14 +46,23 @@ mod tests {
         let (handle, billing): (_, Category) = (Handle([1; 16]), "billing".parse().unwrap());
         let mut fences = Fences::default();
         assert!(fences.allow(handle, Some(&billing)));
-        fences.add(Fence { handle, categories: Some(vec![billing.clone()]) });
+        fences.add(Fence {
+            handle,
+            categories: Some(vec![billing.clone()]),
+        });
         assert!(!fences.allow(handle, Some(&billing)));
         assert!(fences.allow(handle, Some(&Category::default())));
         assert!(fences.allow(handle, None));
-        fences.add(Fence { handle, categories: None });
+        fences.add(Fence {
+            handle,
+            categories: None,
+        });
         assert!(!fences.allow(handle, Some(&Category::default())));
         assert!(!fences.allow(handle, None));
-        fences.add(Fence { handle, categories: Some(vec![billing.clone()]) });
+        fences.add(Fence {
+            handle,
+            categories: Some(vec![billing.clone()]),
+        });
         assert!(!fences.allow(handle, None));
     }
 }

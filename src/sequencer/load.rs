@@ -11,25 +11,45 @@ use crate::store::{LedgerRecord, LedgerStore};
 /// Loads head, edge and last checkpoint, and refuses what does not fit together.
 pub(super) fn view(store: &dyn LedgerStore, ledger: &LedgerRecord) -> Result<View, OpenError> {
     let Some(head) = store.head(ledger.number)? else {
-        return Ok(View { ledger: ledger.clone(), head: None, edge: Edge::new(), checkpoint: String::new() });
+        return Ok(View {
+            ledger: ledger.clone(),
+            head: None,
+            edge: Edge::new(),
+            checkpoint: String::new(),
+        });
     };
     let edge = Edge::load(head.size, |tile| partial_tile(store, ledger, tile))
         .map_err(|error| OpenError::Damaged(format!("the tree's edge: {error}")))?;
     let last = store.headers(ledger.number, head.size.saturating_sub(1)..head.size)?;
     if last.last().map(|row| leaf_hash(&row.header)) != Some(head.last) {
-        return Err(OpenError::Damaged(format!("the last header is not the one that the head of size {} names", head.size)));
+        return Err(OpenError::Damaged(format!(
+            "the last header is not the one that the head of size {} names",
+            head.size
+        )));
     }
     let (size, checkpoint) = store
         .checkpoint(ledger.number, head.size)?
         .ok_or_else(|| OpenError::Damaged(format!("no checkpoint of size {}", head.size)))?;
     // Its signature is for `verify`; here it is one of four records of the head that must agree.
-    let note: Note = checkpoint.parse().map_err(|error| OpenError::Damaged(format!("the checkpoint: {error}")))?;
-    let stated: Checkpoint = note.text().parse().map_err(|error| OpenError::Damaged(format!("the checkpoint: {error}")))?;
+    let note: Note = checkpoint
+        .parse()
+        .map_err(|error| OpenError::Damaged(format!("the checkpoint: {error}")))?;
+    let stated: Checkpoint = note
+        .text()
+        .parse()
+        .map_err(|error| OpenError::Damaged(format!("the checkpoint: {error}")))?;
     let same_origin = stated.origin.as_str() == ledger.origin.as_str();
     if size != head.size || stated.size != head.size || stated.root != edge.root() || !same_origin {
-        return Err(OpenError::Damaged(format!("the checkpoint of size {size} does not fit the tree")));
+        return Err(OpenError::Damaged(format!(
+            "the checkpoint of size {size} does not fit the tree"
+        )));
     }
-    Ok(View { ledger: ledger.clone(), head: Some(head), edge, checkpoint })
+    Ok(View {
+        ledger: ledger.clone(),
+        head: Some(head),
+        edge,
+        checkpoint,
+    })
 }
 
 /// A partial tile is not stored: at level 0 it is the last headers' leaf hashes, above it the roots of full tiles below.
@@ -41,7 +61,9 @@ fn partial_tile(store: &dyn LedgerStore, ledger: &LedgerRecord, tile: TileId) ->
         let headers = store.headers(ledger.number, first..end)?;
         return Ok(headers.iter().map(|row| leaf_hash(&row.header)).collect());
     }
-    let below: Vec<_> = (first..end).filter_map(|index| TileId::new(tile.level() - 1, index, TILE_WIDTH)).collect();
+    let below: Vec<_> = (first..end)
+        .filter_map(|index| TileId::new(tile.level() - 1, index, TILE_WIDTH))
+        .collect();
     let tiles = store.tiles(ledger.number, &below)?;
     below
         .iter()

@@ -200,11 +200,22 @@ impl Sequencer {
     ) -> Self {
         let (keys, views) = (RwLock::default(), RwLock::default());
         let poisoned = AtomicBool::new(false);
-        let parts = Arc::new(Parts { store, clock, entropy, publish, keys, views, poisoned });
+        let parts = Arc::new(Parts {
+            store,
+            clock,
+            entropy,
+            publish,
+            keys,
+            views,
+            poisoned,
+        });
         let pool = Arc::new(pool::Pool::new(limits));
         let writer = {
             let (parts, pool) = (Arc::clone(&parts), Arc::clone(&pool));
-            std::thread::Builder::new().name("sequencer".into()).spawn(move || writer::run(&parts, &pool)).ok()
+            std::thread::Builder::new()
+                .name("sequencer".into())
+                .spawn(move || writer::run(&parts, &pool))
+                .ok()
         };
         Self { parts, pool, writer }
     }
@@ -218,7 +229,10 @@ impl Sequencer {
         let view = load::view(&*self.parts.store, &ledger)?;
         let number = ledger.number;
         self.parts.keys.write().insert(number, Arc::new(keys));
-        self.parts.views.write().insert(number, Arc::new(ArcSwap::from_pointee(view)));
+        self.parts
+            .views
+            .write()
+            .insert(number, Arc::new(ArcSwap::from_pointee(view)));
         self.pool.fence(number, fences);
         Ok(())
     }

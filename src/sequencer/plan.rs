@@ -86,13 +86,21 @@ impl LedgerState {
     }
 
     /// The ids and streams that must be looked up in the store before these appends can be planned.
-    pub(super) fn unknown<'a>(&self, appends: impl Iterator<Item = &'a Append> + Clone) -> (Vec<Uuid>, Vec<StreamName>) {
+    pub(super) fn unknown<'a>(
+        &self,
+        appends: impl Iterator<Item = &'a Append> + Clone,
+    ) -> (Vec<Uuid>, Vec<StreamName>) {
         let events = appends.clone().flat_map(|append| &append.events);
         let ids = events.filter(|event| event.caller_chose_id).map(|event| event.meta.id);
         let ids: Vec<_> = ids.filter(|id| !self.taken.contains_key(id)).collect();
-        let named = appends.clone().flat_map(|append| append.expected.iter().map(|(name, _)| name));
+        let named = appends
+            .clone()
+            .flat_map(|append| append.expected.iter().map(|(name, _)| name));
         let used = appends.flat_map(|append| append.events.iter().map(|event| &event.meta.stream));
-        let mut streams: Vec<_> = named.chain(used).filter(|name| !self.streams.contains_key(*name)).collect();
+        let mut streams: Vec<_> = named
+            .chain(used)
+            .filter(|name| !self.streams.contains_key(*name))
+            .collect();
         streams.sort_unstable();
         streams.dedup();
         (ids, streams.into_iter().cloned().collect())
@@ -136,7 +144,10 @@ impl LedgerState {
                 ExpectedVersion::Exactly(version) => current == *version,
             };
             if !fits {
-                return Err(Refusal::WrongExpectedVersion { stream: stream.clone(), current });
+                return Err(Refusal::WrongExpectedVersion {
+                    stream: stream.clone(),
+                    current,
+                });
             }
         }
         append.events.iter().try_for_each(|event| self.check_event(event))
@@ -152,20 +163,34 @@ impl LedgerState {
         }
         let index = |event: &NewEvent| {
             let id = &event.meta.id;
-            event.caller_chose_id.then(|| self.taken.get(id).or_else(|| stored.get(id)).copied()).flatten()
+            event
+                .caller_chose_id
+                .then(|| self.taken.get(id).or_else(|| stored.get(id)).copied())
+                .flatten()
         };
         let taken: Vec<_> = append.events.iter().map(index).collect();
-        if taken.iter().any(Option::is_some) { Err(Refusal::IdsTaken(taken)) } else { Ok(()) }
+        if taken.iter().any(Option::is_some) {
+            Err(Refusal::IdsTaken(taken))
+        } else {
+            Ok(())
+        }
     }
 
     fn check_event(&self, event: &NewEvent) -> Result<(), Refusal> {
-        let refused = event.subjects.iter().find(|(handle, category)| !self.fences.allow(*handle, category.as_ref()));
+        let refused = event
+            .subjects
+            .iter()
+            .find(|(handle, category)| !self.fences.allow(*handle, category.as_ref()));
         if let Some((handle, _)) = refused {
             return Err(Refusal::Fenced(*handle));
         }
         // Integers and framing take at most 200 bytes; each commitment 37.
         let names = self.ledger.origin.as_str().len() + event.event_type.as_str().len();
-        if 200 + names + 37 * event.bodies.len() > MAX_HEADER { Err(Refusal::HeaderTooLong) } else { Ok(()) }
+        if 200 + names + 37 * event.bodies.len() > MAX_HEADER {
+            Err(Refusal::HeaderTooLong)
+        } else {
+            Ok(())
+        }
     }
 
     fn place(
@@ -179,7 +204,10 @@ impl LedgerState {
         let recorded_at = now.max(self.head.map_or(now, |head| head.recorded_at));
         let row = self.grow(&event.meta.stream, index, mint);
         grown.insert(event.meta.stream.clone(), row);
-        let commitment = |(body, hash): &(crate::spec::event::Body, Hash)| Commitment { kind: body.kind, hash: *hash };
+        let commitment = |(body, hash): &(crate::spec::event::Body, Hash)| Commitment {
+            kind: body.kind,
+            hash: *hash,
+        };
         let header = Header {
             origin: self.ledger.origin.clone(),
             index,
@@ -195,14 +223,27 @@ impl LedgerState {
         let bytes = header.encode();
         let last = leaf_hash(&bytes);
         self.edge.append(last);
-        self.head = Some(Head { size: index + 1, last, recorded_at });
-        self.taken.insert(event.meta.id, index);
+        self.head = Some(Head {
+            size: index + 1,
+            last,
+            recorded_at,
+        });
+        if event.caller_chose_id {
+            self.taken.insert(event.meta.id, index); // nobody knows a fresh id before it is durable
+        }
         let mut handles: Vec<_> = event.subjects.iter().map(|(handle, _)| *handle).collect();
         handles.sort_unstable();
         handles.dedup();
-        let bodies = event.bodies.into_iter().map(|(body, _)| (body.kind, body.salt, body.bytes));
+        let bodies = event
+            .bodies
+            .into_iter()
+            .map(|(body, _)| (body.kind, body.salt, body.bytes));
         let event = SequencedEvent {
-            row: HeaderRow { index, header: bytes, signature: Vec::new() },
+            row: HeaderRow {
+                index,
+                header: bytes,
+                signature: Vec::new(),
+            },
             bodies: bodies.collect::<Vec<(BodyKind, _, _)>>(),
             meta: event.meta,
             event_type: header.event_type,
@@ -210,7 +251,11 @@ impl LedgerState {
             stream_version: row.version,
             handles,
         };
-        Planned { event, leaf_hash: last, recorded_at }
+        Planned {
+            event,
+            leaf_hash: last,
+            recorded_at,
+        }
     }
 
     fn grow(&mut self, name: &StreamName, index: u64, mint: &mut dyn FnMut() -> StreamRef) -> StreamRow {
@@ -219,8 +264,12 @@ impl LedgerState {
             known.last_index = index;
             return known.row;
         }
-        let row = StreamRow { stream_ref: mint(), version: 1 };
-        self.streams.insert(name.clone(), KnownStream { row, last_index: index });
+        let row = StreamRow {
+            stream_ref: mint(),
+            version: 1,
+        };
+        self.streams
+            .insert(name.clone(), KnownStream { row, last_index: index });
         row
     }
 }
@@ -241,12 +290,21 @@ mod tests {
             name: "main".parse().unwrap(),
             origin: "o.example/m".parse().unwrap(),
         };
-        LedgerState::new(&View { ledger, head: None, edge: Edge::new(), checkpoint: String::new() })
+        LedgerState::new(&View {
+            ledger,
+            head: None,
+            edge: Edge::new(),
+            checkpoint: String::new(),
+        })
     }
 
     fn event(stream: &str, id: u8) -> NewEvent {
         let meta = Meta::new(Uuid::from_bytes([id; 16]), stream.parse().unwrap());
-        let body = Body { kind: BodyKind::Meta, salt: [id; 32], bytes: meta.encode() };
+        let body = Body {
+            kind: BodyKind::Meta,
+            salt: [id; 32],
+            bytes: meta.encode(),
+        };
         let hash = body.commitment().hash;
         NewEvent {
             event_ref: EventRef([id; 16]),
@@ -270,16 +328,32 @@ mod tests {
     }
 
     fn plan(state: &mut LedgerState, appends: Vec<Append>, now: u64) -> Plan {
-        state.plan(appends.into_iter(), Known::default(), Timestamp(now), &mut || StreamRef([9; 16]))
+        state.plan(appends.into_iter(), Known::default(), Timestamp(now), &mut || {
+            StreamRef([9; 16])
+        })
     }
 
     #[test]
     fn positions_are_gapless_and_headers_chain() {
         let mut state = state();
-        let plan = plan(&mut state, vec![append("a", &[1, 2], ExpectedVersion::NoStream), append("a", &[3], ExpectedVersion::Exactly(2))], 5);
+        let plan = plan(
+            &mut state,
+            vec![
+                append("a", &[1, 2], ExpectedVersion::NoStream),
+                append("a", &[3], ExpectedVersion::Exactly(2)),
+            ],
+            5,
+        );
         assert_eq!(plan.answers, vec![Ok(0..2), Ok(2..3)]);
-        let headers: Vec<_> = plan.events.iter().map(|p| Header::decode(&p.event.row.header).unwrap()).collect();
-        assert_eq!(headers.iter().map(|h| (h.index, h.stream_version)).collect::<Vec<_>>(), [(0, 1), (1, 2), (2, 3)]);
+        let headers: Vec<_> = plan
+            .events
+            .iter()
+            .map(|p| Header::decode(&p.event.row.header).unwrap())
+            .collect();
+        assert_eq!(
+            headers.iter().map(|h| (h.index, h.stream_version)).collect::<Vec<_>>(),
+            [(0, 1), (1, 2), (2, 3)]
+        );
         assert_eq!(headers[1].previous, Some(plan.events[0].leaf_hash));
         assert_eq!(plan.streams[&"a".parse().unwrap()].version, 3);
         assert_eq!(state.edge.size(), 3);
@@ -299,8 +373,14 @@ mod tests {
             ],
             5,
         );
-        assert!(matches!(second.answers[0], Err(Refusal::WrongExpectedVersion { current: 1, .. })));
-        assert!(matches!(second.answers[1], Err(Refusal::WrongExpectedVersion { current: 0, .. })));
+        assert!(matches!(
+            second.answers[0],
+            Err(Refusal::WrongExpectedVersion { current: 1, .. })
+        ));
+        assert!(matches!(
+            second.answers[1],
+            Err(Refusal::WrongExpectedVersion { current: 0, .. })
+        ));
         assert_eq!(second.answers[2], Err(Refusal::IdsTaken(vec![None, Some(0)])));
         assert!(matches!(second.answers[3], Err(Refusal::IdRepeated(_))));
         assert_eq!(state.head.unwrap().size, 1);
@@ -311,7 +391,10 @@ mod tests {
         let mut state = state();
         plan(&mut state, vec![append("a", &[1], ExpectedVersion::Any)], 50);
         let later = plan(&mut state, vec![append("a", &[2], ExpectedVersion::Any)], 40);
-        assert_eq!(Header::decode(&later.events[0].event.row.header).unwrap().recorded_at, Timestamp(50));
+        assert_eq!(
+            Header::decode(&later.events[0].event.row.header).unwrap().recorded_at,
+            Timestamp(50)
+        );
     }
 
     #[test]
@@ -319,7 +402,10 @@ mod tests {
         let mut state = state();
         let handle = Handle([7; 16]);
         let mut request = append("$erasures", &[1], ExpectedVersion::Any);
-        request.fences = vec![Fence { handle, categories: None }];
+        request.fences = vec![Fence {
+            handle,
+            categories: None,
+        }];
         let mut late = append("a", &[2], ExpectedVersion::Any);
         late.events[0].subjects = vec![(handle, Some(Category::default()))];
         let plan = plan(&mut state, vec![request, late], 5);

@@ -26,7 +26,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { waiting_events: 16_384, waiting_bytes: 128 << 20, group_events: 1_024, group_bytes: 16 << 20 }
+        Self {
+            waiting_events: 16_384,
+            waiting_bytes: 128 << 20,
+            group_events: 1_024,
+            group_bytes: 16 << 20,
+        }
     }
 }
 
@@ -67,7 +72,11 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, state: Mutex::default(), arrived: Condvar::new() }
+        Self {
+            limits,
+            state: Mutex::default(),
+            arrived: Condvar::new(),
+        }
     }
 
     pub(super) fn fence(&self, ledger: LedgerNumber, fences: Vec<Fence>) {
@@ -77,12 +86,18 @@ impl Pool {
 
     pub(super) fn push(&self, append: Append) -> Result<oneshot::Receiver<Answer>, Refusal> {
         let events = append.events.len();
-        let bytes = append.events.iter().flat_map(|event| &event.bodies).map(|(body, _)| body.bytes.len() + 128).sum();
+        let bytes = append
+            .events
+            .iter()
+            .flat_map(|event| &event.bodies)
+            .map(|(body, _)| body.bytes.len() + 128)
+            .sum();
         let mut state = self.state.lock();
         if state.closed {
             return Err(Refusal::Unavailable);
         }
-        let full = state.events + events > self.limits.waiting_events || state.bytes + bytes > self.limits.waiting_bytes;
+        let full =
+            state.events + events > self.limits.waiting_events || state.bytes + bytes > self.limits.waiting_bytes;
         // One append that is larger than the whole queue may still pass alone.
         if full && state.events > 0 {
             return Err(Refusal::Overloaded);

@@ -42,9 +42,16 @@ pub(super) fn run(parts: &Arc<Parts>, pool: &Pool) {
         let (to_committer, groups) = bounded(1);
         let committer = {
             let parts = Arc::clone(parts);
-            std::thread::Builder::new().name("committer".into()).spawn(move || commit_all(&parts, &groups))
+            std::thread::Builder::new()
+                .name("committer".into())
+                .spawn(move || commit_all(&parts, &groups))
         };
-        let closed = Planner { parts, states: HashMap::new(), watch: Watch::default() }.run(pool, &mut fences, &to_committer);
+        let closed = Planner {
+            parts,
+            states: HashMap::new(),
+            watch: Watch::default(),
+        }
+        .run(pool, &mut fences, &to_committer);
         drop(to_committer);
         let _ = committer.map(std::thread::JoinHandle::join);
         if closed {
@@ -106,10 +113,17 @@ impl Planner<'_> {
             if pending.is_empty() {
                 continue;
             }
-            for append in pending.iter().map(|pending| &pending.append).filter(|append| !append.fences.is_empty()) {
+            for append in pending
+                .iter()
+                .map(|pending| &pending.append)
+                .filter(|append| !append.fences.is_empty())
+            {
                 // Kept for the states that a recovery makes anew. If the append is refused, its fence refuses more
                 // than it must until the next start; it never refuses less.
-                fences.entry(append.ledger).or_default().extend(append.fences.iter().cloned());
+                fences
+                    .entry(append.ledger)
+                    .or_default()
+                    .extend(append.fences.iter().cloned());
             }
             match self.group(pending, fences) {
                 Ok(group) => {
@@ -133,7 +147,11 @@ impl Planner<'_> {
         pending: Vec<Pending>,
         fences: &HashMap<LedgerNumber, Vec<Fence>>,
     ) -> Result<Group, StoreError> {
-        let mut group = Group { batch: Batch::default(), views: Vec::new(), replies: Vec::new() };
+        let mut group = Group {
+            batch: Batch::default(),
+            views: Vec::new(),
+            replies: Vec::new(),
+        };
         let mut ledgers: BTreeMap<LedgerNumber, Vec<Pending>> = BTreeMap::new();
         for pending in pending {
             ledgers.entry(pending.append.ledger).or_default().push(pending);
@@ -142,7 +160,9 @@ impl Planner<'_> {
             match self.plannable(ledger, fences) {
                 Ok(now) => self.plan_ledger(ledger, pending, now, &mut group)?,
                 Err(refusal) => {
-                    let refused = pending.into_iter().map(|pending| (pending.reply, Reply::Refused(refusal.clone())));
+                    let refused = pending
+                        .into_iter()
+                        .map(|pending| (pending.reply, Reply::Refused(refusal.clone())));
                     group.replies.extend(refused);
                 }
             }
@@ -159,12 +179,18 @@ impl Planner<'_> {
         let view = self.parts.view(ledger).ok_or(Refusal::UnknownLedger)?;
         let state = self.states.entry(ledger).or_insert_with(|| {
             let mut state = LedgerState::new(&view);
-            fences.get(&ledger).into_iter().flatten().for_each(|fence| state.fences.add(fence.clone()));
+            fences
+                .get(&ledger)
+                .into_iter()
+                .flatten()
+                .for_each(|fence| state.fences.add(fence.clone()));
             state
         });
         state.retire(view.size());
         let newest = state.head.map_or(Timestamp(0), |head| head.recorded_at);
-        self.watch.check(self.parts.clock.read(), newest).map_err(|seconds| Refusal::ClockJumped { seconds })
+        self.watch
+            .check(self.parts.clock.read(), newest)
+            .map_err(|seconds| Refusal::ClockJumped { seconds })
     }
 
     fn plan_ledger(
@@ -175,7 +201,9 @@ impl Planner<'_> {
         group: &mut Group,
     ) -> Result<(), StoreError> {
         let keys = self.parts.keys.read().get(&ledger).cloned();
-        let (Some(state), Some(keys)) = (self.states.get_mut(&ledger), keys) else { return Ok(()) };
+        let (Some(state), Some(keys)) = (self.states.get_mut(&ledger), keys) else {
+            return Ok(());
+        };
         let expected = state.head;
         let known = look_up(&*self.parts.store, state, &pending)?;
         let (mut appends, mut replies, mut records) = (Vec::new(), Vec::new(), Vec::new());
@@ -186,13 +214,25 @@ impl Planner<'_> {
         }
         let entropy = &*self.parts.entropy;
         let plan = state.plan(appends.into_iter(), known, now, &mut || StreamRef(entropy.bytes()));
-        let Plan { mut events, answers, streams } = plan;
+        let Plan {
+            mut events,
+            answers,
+            streams,
+        } = plan;
         let view = match state.head {
             Some(head) if !events.is_empty() => {
-                events.par_iter_mut().with_min_len(4).for_each(|planned| sign(&keys, planned));
+                events
+                    .par_iter_mut()
+                    .with_min_len(4)
+                    .for_each(|planned| sign(&keys, planned));
                 let checkpoint = sign_checkpoint(&keys, state);
                 let tiles = state.edge.drain_full_tiles();
-                let view = View { ledger: state.ledger.clone(), head: Some(head), edge: state.edge.clone(), checkpoint };
+                let view = View {
+                    ledger: state.ledger.clone(),
+                    head: Some(head),
+                    edge: state.edge.clone(),
+                    checkpoint,
+                };
                 add_to_batch(group, &view, head, expected, tiles, streams);
                 Arc::new(view)
             }
@@ -210,12 +250,20 @@ impl Planner<'_> {
                     group.batch.records.extend(records);
                     let placed = |planned: &Planned| Placed::of(&planned.event, planned.leaf_hash, planned.recorded_at);
                     let events = events.get(range).unwrap_or_default().iter().map(placed).collect();
-                    Reply::Appended { events, view: Arc::clone(&view) }
+                    Reply::Appended {
+                        events,
+                        view: Arc::clone(&view),
+                    }
                 }
             };
             group.replies.push((reply, reply_with));
         }
-        if let Some(batch) = group.batch.ledgers.last_mut().filter(|batch| batch.ledger.number == ledger) {
+        if let Some(batch) = group
+            .batch
+            .ledgers
+            .last_mut()
+            .filter(|batch| batch.ledger.number == ledger)
+        {
             batch.events = events.into_iter().map(|planned| planned.event).collect();
             group.views.push(view);
         }
@@ -248,9 +296,16 @@ fn sign(keys: &LedgerKeys, planned: &mut Planned) {
 
 fn sign_checkpoint(keys: &LedgerKeys, state: &LedgerState) -> String {
     let origin = keys.checkpoint.verifier().name().clone();
-    let checkpoint = Checkpoint { origin, size: state.edge.size(), root: state.edge.root() };
+    let checkpoint = Checkpoint {
+        origin,
+        size: state.edge.size(),
+        root: state.edge.root(),
+    };
     // Signing fails only for a key of another name or an empty tree; neither can be here.
-    checkpoint.sign(&[&keys.checkpoint]).map(|note| note.to_string()).unwrap_or_default()
+    checkpoint
+        .sign(&[&keys.checkpoint])
+        .map(|note| note.to_string())
+        .unwrap_or_default()
 }
 
 /// Reads from the store what the plan must know of it.
@@ -261,10 +316,26 @@ fn look_up(
 ) -> Result<Known, StoreError> {
     let (ids, streams) = state.unknown(pending.iter().map(|pending| &pending.append));
     let ledger = state.ledger.number;
-    let indexes = if ids.is_empty() { Vec::new() } else { store.indexes_of(ledger, &ids)? };
-    let rows = if streams.is_empty() { Vec::new() } else { store.stream_rows(ledger, &streams)? };
-    let ids = ids.into_iter().zip(indexes).filter_map(|(id, index)| Some((id, index?))).collect();
-    let streams = streams.into_iter().zip(rows).filter_map(|(name, row)| Some((name, row?))).collect();
+    let indexes = if ids.is_empty() {
+        Vec::new()
+    } else {
+        store.indexes_of(ledger, &ids)?
+    };
+    let rows = if streams.is_empty() {
+        Vec::new()
+    } else {
+        store.stream_rows(ledger, &streams)?
+    };
+    let ids = ids
+        .into_iter()
+        .zip(indexes)
+        .filter_map(|(id, index)| Some((id, index?)))
+        .collect();
+    let streams = streams
+        .into_iter()
+        .zip(rows)
+        .filter_map(|(name, row)| Some((name, row?)))
+        .collect();
     Ok(Known { ids, streams })
 }
 
@@ -274,7 +345,11 @@ fn commit_all(parts: &Parts, groups: &Receiver<Group>) {
             fail(group);
             continue;
         }
-        let written = if group.batch.ledgers.is_empty() { Ok(()) } else { parts.store.commit(&group.batch) };
+        let written = if group.batch.ledgers.is_empty() {
+            Ok(())
+        } else {
+            parts.store.commit(&group.batch)
+        };
         match written {
             Ok(()) => publish(parts, group),
             Err(error) => {

@@ -38,8 +38,14 @@ pub enum Role {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 6] =
-        [Self::Writer, Self::Reader, Self::Revealer, Self::Auditor, Self::Officer, Self::Admin];
+    pub const ALL: [Self; 6] = [
+        Self::Writer,
+        Self::Reader,
+        Self::Revealer,
+        Self::Auditor,
+        Self::Officer,
+        Self::Admin,
+    ];
 
     /// The role's word.
     pub const fn as_str(self) -> &'static str {
@@ -96,9 +102,10 @@ impl Caller {
             return Err(Error::new(Code::Forbidden, detail));
         }
         match (&self.key.ledgers, ledger) {
-            (Some(ledgers), Some(ledger)) if !ledgers.contains(ledger) => {
-                Err(Error::new(Code::Forbidden, format!("this API key is not for the ledger {ledger}")))
-            }
+            (Some(ledgers), Some(ledger)) if !ledgers.contains(ledger) => Err(Error::new(
+                Code::Forbidden,
+                format!("this API key is not for the ledger {ledger}"),
+            )),
             (Some(_), None) => Err(Error::new(Code::Forbidden, "this API key is bound to single ledgers")),
             _ => Ok(()),
         }
@@ -112,9 +119,15 @@ impl Keys {
     pub(super) fn load(store: &dyn LedgerStore) -> Result<Self, Error> {
         let parse = |(id, bytes): (String, Vec<u8>)| {
             let stored = serde_json::from_slice(&bytes);
-            stored.map(|stored| (id, stored)).map_err(|error| Error::new(Code::Damaged, "an API key").caused_by(error))
+            stored
+                .map(|stored| (id, stored))
+                .map_err(|error| Error::new(Code::Damaged, "an API key").caused_by(error))
         };
-        let keys = store.records(None, RECORD)?.into_iter().map(parse).collect::<Result<_, _>>()?;
+        let keys = store
+            .records(None, RECORD)?
+            .into_iter()
+            .map(parse)
+            .collect::<Result<_, _>>()?;
         Ok(Self(RwLock::new(keys)))
     }
 }
@@ -147,13 +160,23 @@ impl Service {
     /// # Errors
     /// `unauthenticated`.
     pub fn authenticate(&self, presented: &str) -> Result<Caller, Error> {
-        let refused = || Error::new(Code::Unauthenticated, "unknown or malformed API key; send `Authorization: Bearer obl_…`");
-        let (id, secret) = presented.strip_prefix("obl_").and_then(|rest| rest.split_once('_')).ok_or_else(refused)?;
+        let refused = || {
+            Error::new(
+                Code::Unauthenticated,
+                "unknown or malformed API key; send `Authorization: Bearer obl_…`",
+            )
+        };
+        let (id, secret) = presented
+            .strip_prefix("obl_")
+            .and_then(|rest| rest.split_once('_'))
+            .ok_or_else(refused)?;
         let digest = Sha256::digest(secret.as_bytes());
         let keys = self.access.0.read();
         let stored = keys.get(id).ok_or_else(refused)?;
         if bool::from(stored.secret_sha256.as_bytes().ct_eq(digest.as_slice())) {
-            Ok(Caller { key: stored.key.clone() })
+            Ok(Caller {
+                key: stored.key.clone(),
+            })
         } else {
             Err(refused())
         }
@@ -169,7 +192,10 @@ impl Service {
             return Err(Error::field("/name", "must be 1 to 100 characters"));
         }
         if self.guard && super::guard::personal_data_in(&new.name).is_some() {
-            return Err(Error::field("/name", "seems to name a person; name the system or the post instead"));
+            return Err(Error::field(
+                "/name",
+                "seems to name a person; name the system or the post instead",
+            ));
         }
         if new.roles.is_empty() {
             return Err(Error::field("/roles", "must name at least one role"));
@@ -180,15 +206,32 @@ impl Service {
         let id = hex::encode(self.entropy.bytes::<8>());
         let secret = Zeroizing::new(hex::encode(*Zeroizing::new(self.entropy.bytes::<32>())));
         let NewApiKey { name, roles, ledgers } = new;
-        let key = ApiKey { id: id.clone(), name, roles, ledgers, created_at: self.clock.now() };
+        let key = ApiKey {
+            id: id.clone(),
+            name,
+            roles,
+            ledgers,
+            created_at: self.clock.now(),
+        };
         let secret_sha256 = Hash::from(<[u8; 32]>::from(Sha256::digest(secret.as_bytes())));
-        let stored = Stored { key: key.clone(), secret_sha256 };
+        let stored = Stored {
+            key: key.clone(),
+            secret_sha256,
+        };
         let value = serde_json::to_vec(&stored).map_err(internal)?;
-        let record = RecordWrite { ledger: None, kind: RECORD, id: id.clone(), value: Some(value) };
+        let record = RecordWrite {
+            ledger: None,
+            kind: RECORD,
+            id: id.clone(),
+            value: Some(value),
+        };
         let data = serde_json::json!({"by": by, "key": key});
         self.record_access("api_key.created", &data, record).await?;
         self.access.0.write().insert(id.clone(), stored);
-        Ok(ShownApiKey { api_key: Zeroizing::new(format!("obl_{id}_{}", *secret)), key })
+        Ok(ShownApiKey {
+            api_key: Zeroizing::new(format!("obl_{id}_{}", *secret)),
+            key,
+        })
     }
 
     /// The keys, without secrets.
@@ -207,8 +250,18 @@ impl Service {
         if !known {
             return Err(Error::new(Code::NotFound, "there is no such API key"));
         }
-        let record = RecordWrite { ledger: None, kind: RECORD, id: id.to_owned(), value: None };
-        self.record_access("api_key.revoked", &serde_json::json!({"by": by, "key": {"id": id}}), record).await?;
+        let record = RecordWrite {
+            ledger: None,
+            kind: RECORD,
+            id: id.to_owned(),
+            value: None,
+        };
+        self.record_access(
+            "api_key.revoked",
+            &serde_json::json!({"by": by, "key": {"id": id}}),
+            record,
+        )
+        .await?;
         self.access.0.write().remove(id);
         Ok(())
     }
@@ -221,9 +274,13 @@ impl Service {
         record: RecordWrite,
     ) -> Result<(), Error> {
         let ledgers = self.all_ledgers();
-        let ledger = ledgers.first().ok_or_else(|| Error::new(Code::LedgerNotFound, "there is no ledger yet"))?;
+        let ledger = ledgers
+            .first()
+            .ok_or_else(|| Error::new(Code::LedgerNotFound, "there is no ledger yet"))?;
         let event = self.system_event("$access", event_type, data, None)?;
-        self.append_system(ledger, Vec::new(), vec![event], Vec::new(), vec![record]).await.map(drop)
+        self.append_system(ledger, Vec::new(), vec![event], Vec::new(), vec![record])
+            .await
+            .map(drop)
     }
 }
 

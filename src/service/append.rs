@@ -37,9 +37,20 @@ pub struct AppendCall {
 impl AppendCall {
     /// Events for one stream.
     pub fn to_stream(stream: StreamName, request: AppendRequest, proof: Proof) -> Self {
-        let expected = request.expected_version.map(|Expected(expected)| (stream.clone(), expected));
-        let events = request.events.into_iter().map(|event| (stream.clone(), event)).collect();
-        Self { expected: expected.into_iter().collect(), events, trace_parent: None, proof }
+        let expected = request
+            .expected_version
+            .map(|Expected(expected)| (stream.clone(), expected));
+        let events = request
+            .events
+            .into_iter()
+            .map(|event| (stream.clone(), event))
+            .collect();
+        Self {
+            expected: expected.into_iter().collect(),
+            events,
+            trace_parent: None,
+            proof,
+        }
     }
 
     /// Events for several streams.
@@ -52,13 +63,21 @@ impl AppendCall {
             }
             events.push((stream, event));
         }
-        Self { expected, events, trace_parent: None, proof }
+        Self {
+            expected,
+            events,
+            trace_parent: None,
+            proof,
+        }
     }
 
     /// Adds the trace context of the request.
     pub fn with_trace_parent(self, trace_parent: Option<&str>) -> Self {
         let fits = |text: &&str| text.len() <= 128 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        Self { trace_parent: trace_parent.filter(fits).map(Into::into), ..self }
+        Self {
+            trace_parent: trace_parent.filter(fits).map(Into::into),
+            ..self
+        }
     }
 }
 
@@ -104,7 +123,10 @@ impl Service {
         if call.events.len() > self.limits.batch_events {
             return Err(Error::new(
                 Code::TooLarge,
-                format!("a batch holds at most {} events; send several", self.limits.batch_events),
+                format!(
+                    "a batch holds at most {} events; send several",
+                    self.limits.batch_events
+                ),
             ));
         }
         let mut wrong = Vec::new();
@@ -125,18 +147,30 @@ impl Service {
         wrong: &mut Vec<FieldError>,
     ) -> Result<(), Error> {
         let mut field = |name: &str, detail: &str| {
-            wrong.push(FieldError { pointer: format!("/events/{at}/{name}"), detail: detail.into() });
+            wrong.push(FieldError {
+                pointer: format!("/events/{at}/{name}"),
+                detail: detail.into(),
+            });
         };
         if stream.is_system() {
-            field("stream", "streams that begin with $ are Oubliette's own; choose another name");
+            field(
+                "stream",
+                "streams that begin with $ are Oubliette's own; choose another name",
+            );
         }
         if system::is_reserved(&event.event_type) {
-            field("type", "types that begin with ledger., key., epoch., erasure. or bodies. are Oubliette's own");
+            field(
+                "type",
+                "types that begin with ledger., key., epoch., erasure. or bodies. are Oubliette's own",
+            );
         }
         if event.schema_version == 0 {
             field("schema_version", "starts at 1");
         }
-        let texts = [("correlation_id", event.correlation_id.as_deref()), ("causation_id", event.causation_id.as_deref())];
+        let texts = [
+            ("correlation_id", event.correlation_id.as_deref()),
+            ("causation_id", event.causation_id.as_deref()),
+        ];
         for (name, text) in texts {
             if text.is_some_and(|text| !matches!(text.len(), 1..=256)) {
                 field(name, "must be 1 to 256 bytes");
@@ -158,9 +192,16 @@ impl Service {
                 field(&format!("personal/{block}/data"), "is missing or null");
             }
         }
-        let bodies = event.personal.iter().map(|personal| &personal.data).chain([&event.data]);
+        let bodies = event
+            .personal
+            .iter()
+            .map(|personal| &personal.data)
+            .chain([&event.data]);
         if bodies.flatten().any(|data| data.get().len() > self.limits.body) {
-            let detail = format!("/events/{at}: data and each personal block hold at most {} bytes", self.limits.body);
+            let detail = format!(
+                "/events/{at}: data and each personal block hold at most {} bytes",
+                self.limits.body
+            );
             return Err(Error::new(Code::TooLarge, detail));
         }
         Ok(())
@@ -171,7 +212,9 @@ impl Service {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(super::access::internal)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(super::access::internal)?
 }
 
 pub(super) fn subject_erased(pointer: &str) -> Error {
@@ -179,14 +222,22 @@ pub(super) fn subject_erased(pointer: &str) -> Error {
     if pointer.is_empty() {
         return Error::new(Code::SubjectErased, detail);
     }
-    Error::fields(Code::SubjectErased, vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+    Error::fields(
+        Code::SubjectErased,
+        vec![FieldError {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }],
+    )
 }
 
 fn refuse_personal_data(call: &AppendCall) -> Result<(), Error> {
     let mut found = Vec::new();
     let mut look = |pointer: String, text: &str| {
         if let Some(pattern) = personal_data_in(text) {
-            let detail = format!("holds what looks like {pattern}; this field stays in clear for ever. Put it into `personal`, or use a handle");
+            let detail = format!(
+                "holds what looks like {pattern}; this field stays in clear for ever. Put it into `personal`, or use a handle"
+            );
             found.push(FieldError { pointer, detail });
         }
     };
@@ -196,15 +247,25 @@ fn refuse_personal_data(call: &AppendCall) -> Result<(), Error> {
         if let Some(ActorRequest::Name(name)) = &event.actor {
             look(format!("/events/{at}/actor"), name);
         }
-        for (name, text) in [("correlation_id", &event.correlation_id), ("causation_id", &event.causation_id)] {
+        for (name, text) in [
+            ("correlation_id", &event.correlation_id),
+            ("causation_id", &event.causation_id),
+        ] {
             text.iter().for_each(|text| look(format!("/events/{at}/{name}"), text));
         }
         for (tag, text) in event.tags.iter().enumerate() {
             look(format!("/events/{at}/tags/{tag}"), text);
         }
         for (block, personal) in event.personal.iter().enumerate() {
-            look(format!("/events/{at}/personal/{block}/category"), personal.category.as_str());
+            look(
+                format!("/events/{at}/personal/{block}/category"),
+                personal.category.as_str(),
+            );
         }
     }
-    if found.is_empty() { Ok(()) } else { Err(Error::fields(Code::PersonalDataRefused, found)) }
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::fields(Code::PersonalDataRefused, found))
+    }
 }

@@ -5,7 +5,7 @@
 //! | 1 | append `erasure.requested`; from that event on the sequencer refuses blocks about the person | key holders |
 //! | 2 | durable fence in the key store; leases drain, caches drop (T1) | root on the machine |
 //! | 3 | vault: the erasure stands in the journal | the same |
-//! | 4 | one atomic key-store write: keys, identity and handle rows gone, suppression row and applied mark written (T2) | forensics on the key store's files together with the epoch key |
+//! | 4 | one atomic key-store write: keys, identity and handle rows gone, suppression row and applied mark written | forensics on the key store's files together with the epoch key |
 //! | 5 | verify: no key is lent, sampled blocks do not open, the identity does not resolve | |
 //! | 6 | append `erasure.completed`, which names what is still pending | |
 //!
@@ -114,7 +114,10 @@ impl Service {
 
     /// Finds the handles. Every id must be known, or nothing happens.
     fn targets(&self, ledger: &Ledger, request: &ErasureRequest) -> Result<Targets, Error> {
-        let mut targets = Targets { handles: Vec::new(), already_erased: 0 };
+        let mut targets = Targets {
+            handles: Vec::new(),
+            already_erased: 0,
+        };
         for (at, subject) in request.subjects.iter().flatten().enumerate() {
             match self.keystore.resolve(ledger.record.id, subject)? {
                 Resolution::Known(handle) => self.target(ledger, handle, &format!("/subjects/{at}"), &mut targets)?,
@@ -157,7 +160,11 @@ impl Service {
     /// # Errors
     /// If the store cannot be read.
     pub fn erasures(&self, ledger: &Ledger) -> Result<Vec<ErasureView>, Error> {
-        let mut views: Vec<_> = self.all_erasures(ledger)?.iter().map(|erasure| erasure.view(ledger)).collect();
+        let mut views: Vec<_> = self
+            .all_erasures(ledger)?
+            .iter()
+            .map(|erasure| erasure.view(ledger))
+            .collect();
         views.reverse();
         Ok(views)
     }
@@ -193,7 +200,11 @@ impl Service {
     /// # Errors
     /// If an erasure cannot be finished.
     pub async fn resume_erasures(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<usize, Error> {
-        let open: Vec<_> = self.all_erasures(ledger)?.into_iter().filter(|erasure| erasure.completed.is_none()).collect();
+        let open: Vec<_> = self
+            .all_erasures(ledger)?
+            .into_iter()
+            .filter(|erasure| erasure.completed.is_none())
+            .collect();
         let fences = open.iter().flat_map(Erasure::fences).collect();
         self.sequencer.fence(ledger.record.number, fences);
         let count = open.len();
@@ -206,16 +217,25 @@ impl Service {
 }
 
 fn check(request: &ErasureRequest) -> Result<(), Error> {
-    let given = [request.subjects.as_ref().map(Vec::len), request.handles.as_ref().map(Vec::len)];
+    let given = [
+        request.subjects.as_ref().map(Vec::len),
+        request.handles.as_ref().map(Vec::len),
+    ];
     let count = match given {
         [Some(count), None] | [None, Some(count)] => count,
         _ => return Err(Error::field("/subjects", "give either `subjects` or `handles`")),
     };
     if !(1..=MAX_SUBJECTS).contains(&count) {
-        return Err(Error::field("/subjects", format!("must name 1 to {MAX_SUBJECTS} people")));
+        return Err(Error::field(
+            "/subjects",
+            format!("must name 1 to {MAX_SUBJECTS} people"),
+        ));
     }
     if request.categories.as_ref().is_some_and(Vec::is_empty) {
-        return Err(Error::field("/categories", "must name at least one category, or be absent for the whole person"));
+        return Err(Error::field(
+            "/categories",
+            "must name at least one category, or be absent for the whole person",
+        ));
     }
     if request.note.as_ref().is_some_and(|note| note.len() > 4_096) {
         return Err(Error::field("/note", "must be at most 4,096 bytes"));
@@ -225,9 +245,19 @@ fn check(request: &ErasureRequest) -> Result<(), Error> {
 
 fn not_found(pointer: &str) -> Error {
     let detail = "this ledger has never seen this person; nothing was recorded".to_owned();
-    Error::fields(Code::SubjectNotFound, vec![FieldError { pointer: pointer.into(), detail }])
+    Error::fields(
+        Code::SubjectNotFound,
+        vec![FieldError {
+            pointer: pointer.into(),
+            detail,
+        }],
+    )
 }
 
 fn order(request: Uuid, handle: Handle, categories: Option<&Vec<Category>>) -> ErasureOrder {
-    ErasureOrder { request, handle, categories: categories.cloned() }
+    ErasureOrder {
+        request,
+        handle,
+        categories: categories.cloned(),
+    }
 }

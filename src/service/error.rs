@@ -73,6 +73,8 @@ codes! {
     SubjectNotFound => "subject_not_found", NotFound;
     /// No such route, job, erasure or key.
     NotFound => "not_found", NotFound;
+    /// The route does not take the method.
+    MethodNotAllowed => "method_not_allowed", Invalid;
     /// The stream moved.
     WrongExpectedVersion => "wrong_expected_version", Conflict;
     /// The id is taken by other content.
@@ -136,22 +138,43 @@ pub struct Error {
 impl Error {
     /// An error with its words.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), current_version: None, index: None, source: None }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            current_version: None,
+            index: None,
+            source: None,
+        }
     }
 
     /// One wrong field.
     pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::fields(Code::InvalidField, vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+        Self::fields(
+            Code::InvalidField,
+            vec![FieldError {
+                pointer: pointer.into(),
+                detail: detail.into(),
+            }],
+        )
     }
 
     /// Several wrong fields.
     pub fn fields(code: Code, errors: Vec<FieldError>) -> Self {
-        let first = errors.first().map(|error| format!("{}: {}", error.pointer, error.detail));
-        Self { errors, ..Self::new(code, first.unwrap_or_default()) }
+        let first = errors
+            .first()
+            .map(|error| format!("{}: {}", error.pointer, error.detail));
+        Self {
+            errors,
+            ..Self::new(code, first.unwrap_or_default())
+        }
     }
 
     pub(crate) fn caused_by(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self { source: Some(Box::new(source)), ..self }
+        Self {
+            source: Some(Box::new(source)),
+            ..self
+        }
     }
 }
 
@@ -185,7 +208,10 @@ impl From<Refusal> for Error {
             Refusal::UnknownLedger => Self::new(Code::LedgerNotFound, detail),
             Refusal::WrongExpectedVersion { ref stream, current } => Self {
                 current_version: Some(current),
-                ..Self::new(Code::WrongExpectedVersion, format!("stream {stream}: {detail}; read it and decide again"))
+                ..Self::new(
+                    Code::WrongExpectedVersion,
+                    format!("stream {stream}: {detail}; read it and decide again"),
+                )
             },
             Refusal::IdsTaken(_) => Self::new(Code::IdempotencyConflict, detail),
             Refusal::IdRepeated(_) => Self::field("/events", detail),

@@ -12,17 +12,28 @@ pub fn personal_data_in(text: &str) -> Option<&'static str> {
     if Uuid::try_parse(text).is_ok() {
         return None;
     }
-    [("an e-mail address", is_email as fn(&str) -> bool), ("a phone number", is_phone), ("an IBAN", is_iban), ("a card number", is_card)]
-        .into_iter()
-        .find_map(|(name, matches)| matches(text).then_some(name))
+    [
+        ("an e-mail address", is_email as fn(&str) -> bool),
+        ("a phone number", is_phone),
+        ("an IBAN", is_iban),
+        ("a card number", is_card),
+    ]
+    .into_iter()
+    .find_map(|(name, matches)| matches(text).then_some(name))
 }
 
 /// `local@domain.tld` anywhere in the text.
 fn is_email(text: &str) -> bool {
     let local = |c: char| c.is_alphanumeric() || "._%+-'".contains(c);
     text.match_indices('@').any(|(at, _)| {
-        let (before, after) = (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
-        let domain: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '.' || *c == '-').collect();
+        let (before, after) = (
+            text.get(..at).unwrap_or_default(),
+            text.get(at + 1..).unwrap_or_default(),
+        );
+        let domain: String = after
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '.' || *c == '-')
+            .collect();
         let top = domain.trim_end_matches(['.', '-']).rsplit_once('.');
         before.ends_with(local) && top.is_some_and(|(host, top)| !host.is_empty() && top.chars().count() >= 2)
     })
@@ -31,10 +42,19 @@ fn is_email(text: &str) -> bool {
 /// `+` and 8 to 15 digits, spaces, dots, dashes and brackets between them allowed (E.164).
 fn is_phone(text: &str) -> bool {
     text.match_indices('+').any(|(at, _)| {
-        let starts = text.get(..at).and_then(|before| before.chars().next_back()).is_none_or(|c| !c.is_alphanumeric());
+        let starts = text
+            .get(..at)
+            .and_then(|before| before.chars().next_back())
+            .is_none_or(|c| !c.is_alphanumeric());
         let rest = text.get(at + 1..).unwrap_or_default();
-        let number: String = rest.chars().take_while(|c| c.is_ascii_digit() || " .-()".contains(*c)).collect();
-        let ends = rest.get(number.len()..).and_then(|after| after.chars().next()).is_none_or(|c| !c.is_alphanumeric());
+        let number: String = rest
+            .chars()
+            .take_while(|c| c.is_ascii_digit() || " .-()".contains(*c))
+            .collect();
+        let ends = rest
+            .get(number.len()..)
+            .and_then(|after| after.chars().next())
+            .is_none_or(|c| !c.is_alphanumeric());
         let digits = number.chars().filter(char::is_ascii_digit).count();
         starts && ends && (8..=15).contains(&digits) && !number.starts_with('0')
     })
@@ -42,7 +62,10 @@ fn is_phone(text: &str) -> bool {
 
 /// Two letters, two check digits, 11 to 30 letters or digits, modulo 97 = 1 (ISO 13616); groups of four allowed.
 fn is_iban(text: &str) -> bool {
-    let compact: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { ' ' }).collect();
+    let compact: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { ' ' })
+        .collect();
     let words: Vec<&str> = compact.split(' ').filter(|word| !word.is_empty()).collect();
     (0..words.len()).any(|first| {
         let mut joined = String::new();
@@ -60,17 +83,25 @@ fn checks_as_iban(text: &str) -> bool {
         && bytes.iter().skip(2).take(2).all(u8::is_ascii_digit);
     let (head, tail) = text.split_at_checked(4).unwrap_or_default();
     shape
-        && tail.chars().chain(head.chars()).filter_map(|c| c.to_digit(36)).fold(0_u32, |rest, value| {
-            let shift = if value > 9 { 100 } else { 10 };
-            (rest * shift + value) % 97
-        }) == 1
+        && tail
+            .chars()
+            .chain(head.chars())
+            .filter_map(|c| c.to_digit(36))
+            .fold(0_u32, |rest, value| {
+                let shift = if value > 9 { 100 } else { 10 };
+                (rest * shift + value) % 97
+            })
+            == 1
 }
 
 /// 13 to 19 digits that pass the Luhn check (ISO/IEC 7812), single spaces or dashes between them allowed.
 fn is_card(text: &str) -> bool {
     let chars: Vec<char> = text.chars().collect();
     let starts = (0..chars.len()).filter(|at| {
-        let boundary = at.checked_sub(1).and_then(|before| chars.get(before)).is_none_or(|c| !c.is_alphanumeric());
+        let boundary = at
+            .checked_sub(1)
+            .and_then(|before| chars.get(before))
+            .is_none_or(|c| !c.is_alphanumeric());
         boundary && chars.get(*at).is_some_and(char::is_ascii_digit)
     });
     starts.into_iter().any(|start| {

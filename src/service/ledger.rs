@@ -138,19 +138,29 @@ impl Service {
             None => self.default_origin(&new.ledger)?,
         };
         if self.all_ledgers().iter().any(|ledger| ledger.record.origin == origin) {
-            return Err(Error::field("/origin", "another ledger has this origin; every ledger needs one of its own"));
+            return Err(Error::field(
+                "/origin",
+                "another ledger has this origin; every ledger needs one of its own",
+            ));
         }
-        let recovery = new.recovery_public_key.map(|key| PublicKey::new(key.as_bytes())).transpose();
+        let recovery = new
+            .recovery_public_key
+            .map(|key| PublicKey::new(key.as_bytes()))
+            .transpose();
         let recovery = recovery.map_err(|error| Error::field("/recovery_public_key", error.to_string()))?;
         self.found_ledger(new.ledger, origin, recovery).await
     }
 
     fn default_origin(&self, name: &LedgerName) -> Result<Origin, Error> {
         let ledgers = self.all_ledgers();
-        let first = ledgers.first().ok_or_else(|| Error::field("/origin", "is needed for the first ledger"))?;
+        let first = ledgers
+            .first()
+            .ok_or_else(|| Error::field("/origin", "is needed for the first ledger"))?;
         let base = first.record.origin.as_str();
         let base = base.strip_suffix(&format!("/{}", first.record.name)).unwrap_or(base);
-        format!("{base}/{name}").parse().map_err(|error: InvalidId| Error::field("/origin", error.to_string()))
+        format!("{base}/{name}")
+            .parse()
+            .map_err(|error: InvalidId| Error::field("/origin", error.to_string()))
     }
 
     /// Makes a ledger of a valid name and origin: signing keys, key store rows, and the event at index 0.
@@ -165,14 +175,20 @@ impl Service {
     ) -> Result<CreatedLedger, Error> {
         let _turn = self.founding.lock().await;
         if self.ledgers.read().contains_key(&name) {
-            return Err(Error::new(Code::LedgerExists, format!("there is a ledger {name} already")));
+            return Err(Error::new(
+                Code::LedgerExists,
+                format!("there is a ledger {name} already"),
+            ));
         }
         let (recovery, recovery_key) = match recovery {
             Some(public) => (public, None),
             None => {
                 let secret = Zeroizing::new(self.entropy.bytes());
                 let public = PublicKey::new(SigningKey::from_bytes(&secret).verifying_key().as_bytes());
-                (public.map_err(super::access::internal)?, Some(Zeroizing::new(hex::encode(*secret))))
+                (
+                    public.map_err(super::access::internal)?,
+                    Some(Zeroizing::new(hex::encode(*secret))),
+                )
             }
         };
         let number = self.store.ledgers()?.last().map_or(1, |ledger| ledger.number.0 + 1);
@@ -187,7 +203,12 @@ impl Service {
         self.open(record, keys, Vec::new())?;
         self.begin_ledger(&name, &recovery).await?;
         let vkey = self.ledger(&name)?.vkey();
-        Ok(CreatedLedger { ledger: name, origin, vkey, recovery_key })
+        Ok(CreatedLedger {
+            ledger: name,
+            origin,
+            vkey,
+            recovery_key,
+        })
     }
 
     /// The ledgers in the store, open or not.
@@ -231,7 +252,9 @@ impl Service {
         ];
         for (role, key) in own {
             if announced.key(role).ok().as_ref() != Some(key) {
-                let detail = format!("the {role:?} key of ledger {name} in the keys folder is not the one that the ledger announces");
+                let detail = format!(
+                    "the {role:?} key of ledger {name} in the keys folder is not the one that the ledger announces"
+                );
                 return Err(Error::new(Code::KeyUnavailable, detail));
             }
         }
@@ -284,7 +307,9 @@ impl Service {
         let stream: StreamName = system_name("$ledger")?;
         let event = self.system_event("$ledger", LEDGER_CREATED, &created, None)?;
         let expected = vec![(stream, ExpectedVersion::NoStream)];
-        self.append_system(&ledger, expected, vec![event], Vec::new(), Vec::new()).await.map(drop)
+        self.append_system(&ledger, expected, vec![event], Vec::new(), Vec::new())
+            .await
+            .map(drop)
     }
 
     /// One of Oubliette's own events, public data only.
@@ -300,7 +325,11 @@ impl Service {
         meta.actor = Some(crate::spec::event::Actor::Name("oubliette".into()));
         meta.correlation_id = correlation_id.map(Into::into);
         let body = |kind, bytes| {
-            let body = Body { kind, salt: self.entropy.bytes(), bytes };
+            let body = Body {
+                kind,
+                salt: self.entropy.bytes(),
+                bytes,
+            };
             let hash = body.commitment().hash;
             (body, hash)
         };

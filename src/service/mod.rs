@@ -4,14 +4,18 @@
 
 pub mod access;
 pub mod append;
+pub mod cloudevents;
 pub mod erase;
 pub mod error;
+pub mod export;
 pub mod guard;
 pub mod ledger;
 pub mod prove;
 pub mod read;
+mod records;
 pub mod request;
 pub mod subject;
+pub mod verify;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,7 +47,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 1 << 20, batch_events: 1_000, batch_bytes: 16 << 20, personal: 256 }
+        Self {
+            body: 1 << 20,
+            batch_events: 1_000,
+            batch_bytes: 16 << 20,
+            personal: 256,
+        }
     }
 }
 
@@ -61,6 +70,7 @@ pub struct Service {
     access: access::Keys,
     founding: tokio::sync::Mutex<()>,
     erasing: tokio::sync::Mutex<()>,
+    verifying: verify::Running,
 }
 
 /// What the service is made of.
@@ -90,7 +100,16 @@ impl Service {
     /// If the store cannot be read.
     pub fn new(parts: Components) -> Result<Self, Error> {
         let access = access::Keys::load(&*parts.store)?;
-        let Components { store, keystore, sequencer, signing_keys, clock, entropy, limits, guard } = parts;
+        let Components {
+            store,
+            keystore,
+            sequencer,
+            signing_keys,
+            clock,
+            entropy,
+            limits,
+            guard,
+        } = parts;
         Ok(Self {
             store,
             keystore,
@@ -104,6 +123,7 @@ impl Service {
             access,
             founding: tokio::sync::Mutex::new(()),
             erasing: tokio::sync::Mutex::new(()),
+            verifying: verify::Running::default(),
         })
     }
 
@@ -147,14 +167,17 @@ impl Service {
         fences: Vec<crate::sequencer::Fence>,
         records: Vec<crate::store::RecordWrite>,
     ) -> Result<Appended, Error> {
-        let append = Append { ledger: ledger.record.number, expected, events, fences, records };
+        let append = Append {
+            ledger: ledger.record.number,
+            expected,
+            events,
+            fences,
+            records,
+        };
         self.submit(append).await?.map_err(Error::from)
     }
 
-    pub(crate) async fn submit(
-        &self,
-        append: Append,
-    ) -> Result<Result<Appended, crate::sequencer::Refusal>, Error> {
+    pub(crate) async fn submit(&self, append: Append) -> Result<Result<Appended, crate::sequencer::Refusal>, Error> {
         match self.sequencer.submit(append) {
             Err(refusal) => Ok(Err(refusal)),
             Ok(answer) => Ok(answer.await.unwrap_or(Err(crate::sequencer::Refusal::Unavailable))),

@@ -4,7 +4,9 @@ use crate::sequencer::View;
 use crate::spec::edge::Edge;
 use crate::spec::hash::{Hash, leaf_hash};
 use crate::spec::merkle::{BoundsError, BuildError, consistency_proof, inclusion_proof, range_proof, root};
-use crate::spec::tiles::{BundleId, TILE_WIDTH, TileId, TileReader, TiledHashes, decode_tile, encode_bundle, encode_tile};
+use crate::spec::tiles::{
+    BundleId, TILE_WIDTH, TileId, TileReader, TiledHashes, decode_tile, encode_bundle, encode_tile,
+};
 use crate::spec::tlog_proof::TlogProof;
 use crate::store::{LedgerNumber, LedgerStore, StoreError};
 
@@ -22,9 +24,16 @@ impl TileReader for StoredTiles<'_> {
     type Error = StoreError;
 
     fn tiles(&self, tiles: &[TileId]) -> Result<Vec<Vec<Hash>>, StoreError> {
-        let full: Vec<_> = tiles.iter().filter_map(|id| TileId::new(id.level(), id.index(), TILE_WIDTH)).collect();
+        let full: Vec<_> = tiles
+            .iter()
+            .filter_map(|id| TileId::new(id.level(), id.index(), TILE_WIDTH))
+            .collect();
         let stored = self.store.tiles(self.ledger, &full)?;
-        tiles.iter().zip(full.iter().zip(stored)).map(|(wanted, (full, bytes))| self.one(*wanted, *full, bytes)).collect()
+        tiles
+            .iter()
+            .zip(full.iter().zip(stored))
+            .map(|(wanted, (full, bytes))| self.one(*wanted, *full, bytes))
+            .collect()
     }
 }
 
@@ -33,14 +42,18 @@ impl StoredTiles<'_> {
         let damaged = |what: String| StoreError::Damaged { table: "tiles", what };
         let mut hashes = match bytes {
             Some(bytes) => decode_tile(full, &bytes).map_err(|error| damaged(format!("{full}: {error}")))?,
-            None => self.partial(wanted)?.ok_or_else(|| damaged(format!("{wanted} is missing")))?,
+            None => self
+                .partial(wanted)?
+                .ok_or_else(|| damaged(format!("{wanted} is missing")))?,
         };
         hashes.truncate(usize::from(wanted.width()));
         Ok(hashes)
     }
 
     fn partial(&self, wanted: TileId) -> Result<Option<Vec<Hash>>, StoreError> {
-        if let Some(hashes) = TileId::at(wanted.level(), wanted.index(), self.edge.size()).and_then(|id| self.edge.tile(id)) {
+        if let Some(hashes) =
+            TileId::at(wanted.level(), wanted.index(), self.edge.size()).and_then(|id| self.edge.tile(id))
+        {
             return Ok(Some(hashes));
         }
         if wanted.level() > 0 {
@@ -48,14 +61,23 @@ impl StoredTiles<'_> {
         }
         // The edge moved on between the two reads: leaf hashes can always be had from the headers.
         let first = wanted.index() * u64::from(TILE_WIDTH);
-        let rows = self.store.headers(self.ledger, first..first + u64::from(wanted.width()))?;
+        let rows = self
+            .store
+            .headers(self.ledger, first..first + u64::from(wanted.width()))?;
         Ok(Some(rows.iter().map(|row| leaf_hash(&row.header)).collect()))
     }
 }
 
 impl Service {
     fn hashes<'a>(&'a self, ledger: &Ledger, view: &'a View, size: u64) -> TiledHashes<StoredTiles<'a>> {
-        TiledHashes::new(StoredTiles { store: &*self.store, ledger: ledger.record.number, edge: &view.edge }, size)
+        TiledHashes::new(
+            StoredTiles {
+                store: &*self.store,
+                ledger: ledger.record.number,
+                edge: &view.edge,
+            },
+            size,
+        )
     }
 
     /// The inclusion proof of a leaf in the tree of `size` leaves.
@@ -121,7 +143,12 @@ impl Service {
         let row = self.store.headers(ledger.record.number, index..index + 1)?.pop();
         let row = row.ok_or_else(|| Error::new(Code::EventNotFound, format!("there is no event at index {index}")))?;
         let path = self.inclusion_hashes(ledger, index, size)?;
-        Ok(TlogProof { extra: row.header, index, path, checkpoint: note.parse().map_err(internal)? })
+        Ok(TlogProof {
+            extra: row.header,
+            index,
+            path,
+            checkpoint: note.parse().map_err(internal)?,
+        })
     }
 
     /// A tile as it is at the width asked for; `None` if the tree does not have it.
@@ -134,7 +161,11 @@ impl Service {
         if !known {
             return Ok(None);
         }
-        let tiles = StoredTiles { store: &*self.store, ledger: ledger.record.number, edge: &view.edge };
+        let tiles = StoredTiles {
+            store: &*self.store,
+            ledger: ledger.record.number,
+            edge: &view.edge,
+        };
         Ok(tiles.tiles(&[id])?.pop().map(|hashes| encode_tile(&hashes)))
     }
 
@@ -145,15 +176,24 @@ impl Service {
     pub fn entries(&self, ledger: &Ledger, id: BundleId) -> Result<Option<Vec<u8>>, Error> {
         let size = self.view(ledger)?.size();
         let known = BundleId::at(id.index(), size).is_some_and(|now| now.width() >= id.width());
-        let Some(first) = id.first_leaf().filter(|_| known) else { return Ok(None) };
-        let rows = self.store.headers(ledger.record.number, first..first + u64::from(id.width()))?;
-        encode_bundle(rows.iter().map(|row| row.header.as_slice())).map(Some).map_err(internal)
+        let Some(first) = id.first_leaf().filter(|_| known) else {
+            return Ok(None);
+        };
+        let rows = self
+            .store
+            .headers(ledger.record.number, first..first + u64::from(id.width()))?;
+        encode_bundle(rows.iter().map(|row| row.header.as_slice()))
+            .map(Some)
+            .map_err(internal)
     }
 
     fn view_of_size(&self, ledger: &Ledger, size: u64) -> Result<std::sync::Arc<View>, Error> {
         let view = self.view(ledger)?;
         if size > view.size() {
-            return Err(Error::field("tree_size", format!("the ledger has {} events", view.size())));
+            return Err(Error::field(
+                "tree_size",
+                format!("the ledger has {} events", view.size()),
+            ));
         }
         Ok(view)
     }

@@ -6,7 +6,7 @@ mod find;
 
 use std::collections::BTreeSet;
 
-pub use find::{Filter, Page};
+pub use find::{Filter, Page, StreamPage, StreamView};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -35,11 +35,22 @@ pub(crate) struct StoredEvent {
 
 impl StoredEvent {
     fn decode(row: HeaderRow, bodies: Vec<BodyRow>) -> Result<Self, Error> {
-        let damaged = |error| Error::new(Code::Damaged, format!("the event at index {} is damaged", row.index)).caused_by(error);
+        let damaged =
+            |error| Error::new(Code::Damaged, format!("the event at index {} is damaged", row.index)).caused_by(error);
         let header = Header::decode(&row.header).map_err(damaged)?;
         let meta = bodies.first().filter(|body| body.ordinal == 0);
-        let meta = meta.map(|body| Meta::decode(&body.bytes)).transpose().map_err(damaged)?;
-        Ok(Self { index: row.index, header, header_bytes: row.header, signature: row.signature, meta, bodies })
+        let meta = meta
+            .map(|body| Meta::decode(&body.bytes))
+            .transpose()
+            .map_err(damaged)?;
+        Ok(Self {
+            index: row.index,
+            header,
+            header_bytes: row.header,
+            signature: row.signature,
+            meta,
+            bodies,
+        })
     }
 
     pub(crate) fn body(&self, ordinal: u16) -> Option<&BodyRow> {
@@ -201,7 +212,11 @@ impl Service {
         event.ok_or_else(|| Error::new(Code::EventNotFound, format!("there is no event at index {index}")))
     }
 
-    pub(crate) fn stored_events(&self, ledger: &Ledger, indexes: std::ops::Range<u64>) -> Result<Vec<StoredEvent>, Error> {
+    pub(crate) fn stored_events(
+        &self,
+        ledger: &Ledger,
+        indexes: std::ops::Range<u64>,
+    ) -> Result<Vec<StoredEvent>, Error> {
         let end = indexes.end.min(self.view(ledger)?.size());
         let indexes = indexes.start..end;
         if indexes.is_empty() {
@@ -242,7 +257,11 @@ impl Service {
         ordinal: u16,
         block: &SealedBlock,
     ) -> Result<Result<Zeroizing<Vec<u8>>, Refusal>, Error> {
-        let key = KeyRef { handle: block.handle, category: block.category.clone(), generation: block.generation };
+        let key = KeyRef {
+            handle: block.handle,
+            category: block.category.clone(),
+            generation: block.generation,
+        };
         let lease = match self.keystore.key(ledger.record.id, &key)? {
             Ok(lease) => lease,
             Err(refusal) => return Ok(Err(refusal)),
@@ -272,15 +291,30 @@ impl Service {
 
     pub(crate) fn event_view(&self, ledger: &Ledger, event: StoredEvent, reveal: Reveal) -> Result<EventView, Error> {
         let mut personal = Vec::new();
-        for (ordinal, _) in (0_u16..).zip(&event.header.bodies).filter(|(_, body)| body.kind == BodyKind::Sealed) {
+        for (ordinal, _) in (0_u16..)
+            .zip(&event.header.bodies)
+            .filter(|(_, body)| body.kind == BodyKind::Sealed)
+        {
             personal.push(self.personal_view(ledger, &event, ordinal, reveal)?);
         }
-        let data = event.data().map(|body| String::from_utf8(body.bytes.clone())).transpose().map_err(internal)?;
+        let data = event
+            .data()
+            .map(|body| String::from_utf8(body.bytes.clone()))
+            .transpose()
+            .map_err(internal)?;
         let data = data.map(RawValue::from_string).transpose().map_err(internal)?;
         let has_data = event.header.bodies.iter().any(|body| body.kind == BodyKind::Data);
-        let state = |present: bool| if present { BodyState::Present } else { BodyState::Missing };
+        let state = |present: bool| {
+            if present {
+                BodyState::Present
+            } else {
+                BodyState::Missing
+            }
+        };
         let verification = verification(&event);
-        let StoredEvent { index, header, meta, .. } = event;
+        let StoredEvent {
+            index, header, meta, ..
+        } = event;
         let meta_state = state(meta.is_some());
         let meta = meta.map(|meta| (meta.id, meta));
         let (id, meta) = meta.map_or((None, None), |(id, meta)| (Some(id), Some(meta)));
@@ -326,15 +360,29 @@ impl Service {
         reveal: Reveal,
     ) -> Result<PersonalView, Error> {
         let state = PersonalState::Missing;
-        let mut view =
-            PersonalView { ordinal, handle: None, category: None, generation: None, state, data: None, certificate: None };
-        let Some(body) = event.body(ordinal) else { return Ok(view) };
-        let block = SealedBlock::decode(&body.bytes)
-            .map_err(|error| Error::new(Code::Damaged, format!("the block {ordinal} of index {}", event.index)).caused_by(error))?;
+        let mut view = PersonalView {
+            ordinal,
+            handle: None,
+            category: None,
+            generation: None,
+            state,
+            data: None,
+            certificate: None,
+        };
+        let Some(body) = event.body(ordinal) else {
+            return Ok(view);
+        };
+        let block = SealedBlock::decode(&body.bytes).map_err(|error| {
+            Error::new(Code::Damaged, format!("the block {ordinal} of index {}", event.index)).caused_by(error)
+        })?;
         let opened = match reveal {
             Reveal::Open => self.open_block(ledger, event, ordinal, &block)?.map(Some),
             Reveal::Sealed => {
-                let key = KeyRef { handle: block.handle, category: block.category.clone(), generation: block.generation };
+                let key = KeyRef {
+                    handle: block.handle,
+                    category: block.category.clone(),
+                    generation: block.generation,
+                };
                 self.keystore.key(ledger.record.id, &key)?.map(|_| None)
             }
         };
@@ -347,13 +395,17 @@ impl Service {
             Err(Refusal::Unavailable) => PersonalState::KeyUnavailable,
         };
         if let Err(Refusal::Erased(Some(request)) | Refusal::Erasing(request)) = &opened {
-            view.certificate = Some(format!("/v1/ledgers/{}/erasures/{request}/certificate", ledger.record.name));
+            view.certificate = Some(format!(
+                "/v1/ledgers/{}/erasures/{request}/certificate",
+                ledger.record.name
+            ));
         }
         if let Ok(Some(plaintext)) = opened {
             let text = std::str::from_utf8(&plaintext).map_err(internal)?;
             view.data = Some(RawValue::from_string(text.to_owned()).map_err(internal)?);
         }
-        (view.handle, view.category, view.generation) = (Some(block.handle), Some(block.category), Some(block.generation));
+        (view.handle, view.category, view.generation) =
+            (Some(block.handle), Some(block.category), Some(block.generation));
         Ok(view)
     }
 
@@ -363,7 +415,11 @@ impl Service {
     /// # Errors
     /// Whatever appending may answer; then nothing may leave.
     pub async fn record_reveal(&self, ledger: &Ledger, caller: &Caller, events: &[EventView]) -> Result<(), Error> {
-        let opened: Vec<_> = events.iter().flat_map(|event| event.personal.iter().map(move |block| (event.index, block))).filter(|(_, block)| block.state == PersonalState::Clear).collect();
+        let opened: Vec<_> = events
+            .iter()
+            .flat_map(|event| event.personal.iter().map(move |block| (event.index, block)))
+            .filter(|(_, block)| block.state == PersonalState::Clear)
+            .collect();
         if opened.is_empty() {
             return Ok(());
         }
@@ -373,7 +429,9 @@ impl Service {
             "key": caller.key.id, "roles": caller.key.roles, "blocks": opened.len(), "events": indexes, "handles": handles,
         });
         let event = self.system_event("$reveals", "personal_data.revealed", &data, None)?;
-        self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new()).await.map(drop)
+        self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
+            .await
+            .map(drop)
     }
 }
 

@@ -64,8 +64,24 @@ pub struct StreamEventRequest {
 
 impl StreamEventRequest {
     pub(super) fn split(self) -> (StreamName, Option<Expected>, EventRequest) {
-        let Self { stream, expected_version, id, event_type, schema_version, occurred_at, .. } = self;
-        let Self { actor, correlation_id, causation_id, tags, data, personal, .. } = self;
+        let Self {
+            stream,
+            expected_version,
+            id,
+            event_type,
+            schema_version,
+            occurred_at,
+            ..
+        } = self;
+        let Self {
+            actor,
+            correlation_id,
+            causation_id,
+            tags,
+            data,
+            personal,
+            ..
+        } = self;
         let event = EventRequest {
             id,
             event_type,
@@ -154,7 +170,10 @@ pub struct Expected(pub ExpectedVersion);
 impl<'de> Deserialize<'de> for Expected {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "must be \"any\", \"no_stream\", \"stream_exists\" or a version from 0")]
+        #[serde(
+            untagged,
+            expecting = "must be \"any\", \"no_stream\", \"stream_exists\" or a version from 0"
+        )]
         enum Form {
             Version(u64),
             Word(Box<str>),
@@ -182,12 +201,20 @@ impl<'de> Deserialize<'de> for Expected {
 /// # Errors
 /// `malformed_json` with the place, or `invalid_field` with the pointer.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| Error::new(Code::MalformedJson, format!("the body is not UTF-8 after byte {}", error.valid_up_to())))?;
-    let mut json = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(explain)?;
-    json.end().map_err(|error| Error::new(Code::MalformedJson, format!("after the JSON value: {error}")))?;
-    Ok(value)
+    let text = std::str::from_utf8(body).map_err(|error| {
+        Error::new(
+            Code::MalformedJson,
+            format!("the body is not UTF-8 after byte {}", error.valid_up_to()),
+        )
+    })?;
+    // Paths are tracked only once it is known that there is something to say about them.
+    serde_json::from_str(text).or_else(|_| {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let value = serde_path_to_error::deserialize(&mut json).map_err(explain)?;
+        let trailing = |error| Error::new(Code::MalformedJson, format!("after the JSON value: {error}"));
+        json.end().map_err(trailing)?;
+        Ok(value)
+    })
 }
 
 fn explain(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
@@ -202,9 +229,13 @@ fn explain(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
     }
     let inner = error.inner();
     match inner.classify() {
-        serde_json::error::Category::Data => {
-            Error::fields(Code::InvalidField, vec![FieldError { pointer, detail: inner.to_string() }])
-        }
+        serde_json::error::Category::Data => Error::fields(
+            Code::InvalidField,
+            vec![FieldError {
+                pointer,
+                detail: inner.to_string(),
+            }],
+        ),
         _ => Error::new(Code::MalformedJson, format!("the body is not JSON: {inner}")),
     }
 }
@@ -223,8 +254,14 @@ mod tests {
         for (body, pointer) in [
             (r#"{"events":[{"type":"a","id":"x"}]}"#, "/events/0/id"),
             (r#"{"events":[{"type":"a b"}]}"#, "/events/0/type"),
-            (r#"{"events":[{"type":"a"},{"type":"a","personal":[{"subject":""}]}]}"#, "/events/1/personal/0/subject"),
-            (r#"{"events":[{"type":"a","occurred_at":"noon"}]}"#, "/events/0/occurred_at"),
+            (
+                r#"{"events":[{"type":"a"},{"type":"a","personal":[{"subject":""}]}]}"#,
+                "/events/1/personal/0/subject",
+            ),
+            (
+                r#"{"events":[{"type":"a","occurred_at":"noon"}]}"#,
+                "/events/0/occurred_at",
+            ),
             (r#"{"expected_version":"soon","events":[]}"#, "/expected_version"),
             (r#"{"expected_version":-1,"events":[]}"#, "/expected_version"),
         ] {
@@ -233,7 +270,10 @@ mod tests {
             assert_eq!(error.errors.first().unwrap().pointer, pointer, "{body}");
         }
         assert_eq!(error(r#"{"events":[{"type":"a","extra":1}]}"#).code, Code::InvalidField);
-        assert_eq!(error(r#"{"events":[{"type":"a","type":"b"}]}"#).code, Code::InvalidField);
+        assert_eq!(
+            error(r#"{"events":[{"type":"a","type":"b"}]}"#).code,
+            Code::InvalidField
+        );
     }
 
     #[test]
@@ -241,7 +281,12 @@ mod tests {
         for body in ["", "{", "{\"events\":[]} x", "nonsense"] {
             assert_eq!(error(body).code, Code::MalformedJson, "{body}");
         }
-        assert_eq!(parse::<AppendRequest>(b"{\"events\":[{\"type\":\"\xff\"}]}").unwrap_err().code, Code::MalformedJson);
+        assert_eq!(
+            parse::<AppendRequest>(b"{\"events\":[{\"type\":\"\xff\"}]}")
+                .unwrap_err()
+                .code,
+            Code::MalformedJson
+        );
     }
 
     #[test]

@@ -29,12 +29,15 @@ impl Service {
     pub async fn subject_handle(self: &Arc<Self>, ledger: &Arc<Ledger>, subject: SubjectId) -> Result<Handle, Error> {
         let (service, id) = (Arc::clone(self), ledger.record.id);
         blocking(move || {
-            service.keystore.provision_handle(id, &subject)?.map_err(|refusal| match refusal {
-                Refusal::Erased(_) => subject_erased("/subject"),
-                Refusal::Erasing(_) => Error::new(Code::SubjectErasing, "this person is being erased"),
-                Refusal::Restricted => Error::new(Code::SubjectRestricted, "this person's data is restricted"),
-                Refusal::Unavailable => Error::new(Code::KeyUnavailable, "the key store cannot say"),
-            })
+            service
+                .keystore
+                .provision_handle(id, &subject)?
+                .map_err(|refusal| match refusal {
+                    Refusal::Erased(_) => subject_erased("/subject"),
+                    Refusal::Erasing(_) => Error::new(Code::SubjectErasing, "this person is being erased"),
+                    Refusal::Restricted => Error::new(Code::SubjectRestricted, "this person's data is restricted"),
+                    Refusal::Unavailable => Error::new(Code::KeyUnavailable, "the key store cannot say"),
+                })
         })
         .await
     }
@@ -46,7 +49,10 @@ impl Service {
     pub fn look_up_subject(&self, ledger: &Ledger, subject: &SubjectId) -> Result<SubjectView, Error> {
         match self.keystore.resolve(ledger.record.id, subject)? {
             Resolution::Erased => Err(Error::new(Code::Erased, "this person was erased")),
-            Resolution::Unknown => Err(Error::new(Code::SubjectNotFound, "this ledger has never seen this person")),
+            Resolution::Unknown => Err(Error::new(
+                Code::SubjectNotFound,
+                "this ledger has never seen this person",
+            )),
             Resolution::Known(handle) => self.subject(ledger, handle),
         }
     }
@@ -65,6 +71,10 @@ impl Service {
             }
         };
         let path = |request| format!("/v1/ledgers/{}/erasures/{request}/certificate", ledger.record.name);
-        Ok(SubjectView { handle, state, certificate: request.map(path) })
+        Ok(SubjectView {
+            handle,
+            state,
+            certificate: request.map(path),
+        })
     }
 }

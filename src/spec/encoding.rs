@@ -45,7 +45,11 @@ fn malformed(what: impl ToString) -> EncodingError {
 }
 
 pub(super) fn canonical(bytes: &[u8], again: &[u8]) -> Result<(), EncodingError> {
-    if bytes == again { Ok(()) } else { Err(EncodingError::NotCanonical) }
+    if bytes == again {
+        Ok(())
+    } else {
+        Err(EncodingError::NotCanonical)
+    }
 }
 
 pub(super) fn expect_map(d: &mut Decoder<'_>, length: u64) -> Result<(), EncodingError> {
@@ -78,7 +82,9 @@ pub(super) fn expect_suite(d: &mut Decoder<'_>) -> Result<(), EncodingError> {
 }
 
 pub(super) fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], EncodingError> {
-    bytes.try_into().map_err(|_| malformed(format!("expected {N} bytes, found {}", bytes.len())))
+    bytes
+        .try_into()
+        .map_err(|_| malformed(format!("expected {N} bytes, found {}", bytes.len())))
 }
 
 pub(super) fn parse<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, EncodingError> {
@@ -110,7 +116,9 @@ pub fn decode_document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EncodingE
 }
 
 fn write_value(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), EncodingError> {
-    let Some(depth) = depth.checked_sub(1) else { return Err(malformed("nested too deeply")) };
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(malformed("nested too deeply"));
+    };
     match value {
         Value::Null => Err(malformed("null")),
         Value::Bool(b) => ok(Encoder::new(out).bool(*b)),
@@ -149,7 +157,9 @@ fn ok<T, E>(written: Result<T, E>) -> Result<(), EncodingError> {
 
 fn read_value(d: &mut Decoder<'_>, depth: usize) -> Result<Value, EncodingError> {
     use minicbor::data::Type;
-    let Some(depth) = depth.checked_sub(1) else { return Err(malformed("nested too deeply")) };
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(malformed("nested too deeply"));
+    };
     match d.datatype()? {
         Type::Bool => Ok(d.bool()?.into()),
         Type::U8 | Type::U16 | Type::U32 | Type::U64 => Ok(d.u64()?.into()),
@@ -161,7 +171,9 @@ fn read_value(d: &mut Decoder<'_>, depth: usize) -> Result<Value, EncodingError>
         }
         Type::Map => {
             let length = d.map()?.ok_or_else(|| malformed("indefinite length"))?;
-            (0..length).map(|_| Ok((d.str()?.to_owned(), read_value(d, depth)?))).collect()
+            (0..length)
+                .map(|_| Ok((d.str()?.to_owned(), read_value(d, depth)?)))
+                .collect()
         }
         other => Err(malformed(format!("unexpected {other}"))),
     }
@@ -177,7 +189,10 @@ mod tests {
     fn documents_have_one_encoding_with_sorted_keys() {
         let bytes = encode_document(&json!({"bb": 1, "c": -1, "a": [true, "x"], "gone": null})).unwrap();
         assert_eq!(hex::encode(&bytes), "a3616182f5617861632062626201");
-        assert_eq!(decode_document::<Value>(&bytes).unwrap(), json!({"a": [true, "x"], "bb": 1, "c": -1}));
+        assert_eq!(
+            decode_document::<Value>(&bytes).unwrap(),
+            json!({"a": [true, "x"], "bb": 1, "c": -1})
+        );
     }
 
     #[test]
@@ -191,7 +206,10 @@ mod tests {
             ("float", "f93c00".into()),
             ("null", "f6".into()),
         ] {
-            assert!(decode_document::<Value>(&hex::decode(bytes).unwrap()).is_err(), "{what}");
+            assert!(
+                decode_document::<Value>(&hex::decode(bytes).unwrap()).is_err(),
+                "{what}"
+            );
         }
     }
 

@@ -79,7 +79,10 @@ pub struct Body {
 impl Body {
     /// What the header says of it.
     pub fn commitment(&self) -> Commitment {
-        Commitment { kind: self.kind, hash: hash::commitment(self.kind.label(), &self.salt, &self.bytes) }
+        Commitment {
+            kind: self.kind,
+            hash: hash::commitment(self.kind.label(), &self.salt, &self.bytes),
+        }
     }
 }
 
@@ -125,10 +128,7 @@ impl Header {
         out
     }
 
-    fn write(
-        &self,
-        e: &mut Encoder<&mut Vec<u8>>,
-    ) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
+    fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
         e.map(10 + u64::from(self.previous.is_some()))?;
         e.u8(1)?.u64(SUITE)?;
         e.u8(2)?.str(self.origin.as_str())?;
@@ -209,14 +209,20 @@ fn keyed<'b, T>(
 }
 
 fn read_commitments(d: &mut Decoder<'_>) -> Result<Vec<Commitment>, EncodingError> {
-    let count = d.array()?.and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=MAX_BODIES).contains(n));
+    let count = d
+        .array()?
+        .and_then(|n| usize::try_from(n).ok())
+        .filter(|n| (1..=MAX_BODIES).contains(n));
     let count = count.ok_or_else(|| EncodingError::Malformed(format!("expected 1 to {MAX_BODIES} bodies")))?;
     (0..count)
         .map(|_| {
             encoding::expect_array(d, 2)?;
             let kind = BodyKind::from_number(d.u8()?);
             let kind = kind.ok_or_else(|| EncodingError::Malformed("unknown kind of body".into()))?;
-            Ok(Commitment { kind, hash: Hash::from(encoding::array(d.bytes()?)?) })
+            Ok(Commitment {
+                kind,
+                hash: Hash::from(encoding::array(d.bytes()?)?),
+            })
         })
         .collect()
 }
@@ -258,7 +264,16 @@ impl Meta {
     /// A meta with nothing but the two required fields.
     pub fn new(id: Uuid, stream: StreamName) -> Self {
         let (occurred_at, actor, correlation_id, causation_id, trace_parent) = (None, None, None, None, None);
-        Self { id, stream, occurred_at, actor, correlation_id, causation_id, trace_parent, tags: Vec::new() }
+        Self {
+            id,
+            stream,
+            occurred_at,
+            actor,
+            correlation_id,
+            causation_id,
+            trace_parent,
+            tags: Vec::new(),
+        }
     }
 
     /// The deterministic encoding.
@@ -268,10 +283,7 @@ impl Meta {
         out
     }
 
-    fn write(
-        &self,
-        e: &mut Encoder<&mut Vec<u8>>,
-    ) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
+    fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
         let optional = [
             self.occurred_at.is_some(),
             self.actor.is_some(),
@@ -291,7 +303,11 @@ impl Meta {
             Some(Actor::Subject(handle)) => drop(e.u8(4)?.bytes(handle.as_bytes())?),
             None => {}
         }
-        for (key, text) in [(5, &self.correlation_id), (6, &self.causation_id), (7, &self.trace_parent)] {
+        for (key, text) in [
+            (5, &self.correlation_id),
+            (6, &self.causation_id),
+            (7, &self.trace_parent),
+        ] {
             if let Some(text) = text {
                 e.u8(key)?.str(text)?;
             }
@@ -336,7 +352,9 @@ impl Meta {
 }
 
 fn read_texts(d: &mut Decoder<'_>) -> Result<Vec<Box<str>>, EncodingError> {
-    let count = d.array()?.ok_or_else(|| EncodingError::Malformed("indefinite length".into()))?;
+    let count = d
+        .array()?
+        .ok_or_else(|| EncodingError::Malformed("indefinite length".into()))?;
     (0..count).map(|_| Ok(d.str()?.into())).collect()
 }
 
@@ -347,7 +365,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn header() -> Header {
-        let body = |kind| Body { kind, salt: [1; 32], bytes: b"{}".to_vec() }.commitment();
+        let body = |kind| {
+            Body {
+                kind,
+                salt: [1; 32],
+                bytes: b"{}".to_vec(),
+            }
+            .commitment()
+        };
         Header {
             origin: "audit.example.com/main".parse().unwrap(),
             index: 7,
@@ -367,15 +392,69 @@ mod tests {
         let good = header();
         assert_eq!(Header::decode(&good.encode()).unwrap(), good);
         for (rule, broken) in [
-            ("previous at 0", Header { index: 0, ..good.clone() }),
-            ("no previous", Header { previous: None, ..good.clone() }),
-            ("stream version 0", Header { stream_version: 0, ..good.clone() }),
-            ("schema version 0", Header { schema_version: 0, ..good.clone() }),
-            ("no bodies", Header { bodies: vec![], ..good.clone() }),
-            ("no meta", Header { bodies: good.bodies[1..].to_vec(), ..good.clone() }),
-            ("two metas", Header { bodies: vec![good.bodies[0]; 2], ..good.clone() }),
-            ("two datas", Header { bodies: [&good.bodies[..2], &good.bodies[1..2]].concat(), ..good.clone() }),
-            ("too many", Header { bodies: [&good.bodies[..1], &vec![good.bodies[2]; 300]].concat(), ..good.clone() }),
+            (
+                "previous at 0",
+                Header {
+                    index: 0,
+                    ..good.clone()
+                },
+            ),
+            (
+                "no previous",
+                Header {
+                    previous: None,
+                    ..good.clone()
+                },
+            ),
+            (
+                "stream version 0",
+                Header {
+                    stream_version: 0,
+                    ..good.clone()
+                },
+            ),
+            (
+                "schema version 0",
+                Header {
+                    schema_version: 0,
+                    ..good.clone()
+                },
+            ),
+            (
+                "no bodies",
+                Header {
+                    bodies: vec![],
+                    ..good.clone()
+                },
+            ),
+            (
+                "no meta",
+                Header {
+                    bodies: good.bodies[1..].to_vec(),
+                    ..good.clone()
+                },
+            ),
+            (
+                "two metas",
+                Header {
+                    bodies: vec![good.bodies[0]; 2],
+                    ..good.clone()
+                },
+            ),
+            (
+                "two datas",
+                Header {
+                    bodies: [&good.bodies[..2], &good.bodies[1..2]].concat(),
+                    ..good.clone()
+                },
+            ),
+            (
+                "too many",
+                Header {
+                    bodies: [&good.bodies[..1], &vec![good.bodies[2]; 300]].concat(),
+                    ..good.clone()
+                },
+            ),
         ] {
             assert!(Header::decode(&broken.encode()).is_err(), "{rule}");
         }
@@ -383,7 +462,15 @@ mod tests {
 
     #[test]
     fn kinds_of_bodies_do_not_share_commitments() {
-        let body = |kind| Body { kind, salt: [1; 32], bytes: b"{}".to_vec() }.commitment().hash;
+        let body = |kind| {
+            Body {
+                kind,
+                salt: [1; 32],
+                bytes: b"{}".to_vec(),
+            }
+            .commitment()
+            .hash
+        };
         assert_ne!(body(BodyKind::Meta), body(BodyKind::Data));
         assert_ne!(body(BodyKind::Sealed), body(BodyKind::Data));
     }

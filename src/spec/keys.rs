@@ -42,7 +42,12 @@ pub struct AnnouncedKey {
 impl AnnouncedKey {
     /// Announces a key.
     pub fn new(role: Role, key: &PublicKey) -> Self {
-        Self { role, algorithm: "ed25519".into(), public_key: Hash::from(*key.as_bytes()), key_id: key.id() }
+        Self {
+            role,
+            algorithm: "ed25519".into(),
+            public_key: Hash::from(*key.as_bytes()),
+            key_id: key.id(),
+        }
     }
 
     /// The key, checked.
@@ -51,7 +56,11 @@ impl AnnouncedKey {
     /// [`SignatureError::BadKey`] if it is weak, of another algorithm, or does not have the id it claims.
     pub fn public(&self) -> Result<PublicKey, SignatureError> {
         let key = PublicKey::new(self.public_key.as_bytes())?;
-        if self.algorithm == "ed25519" && key.id() == self.key_id { Ok(key) } else { Err(SignatureError::BadKey) }
+        if self.algorithm == "ed25519" && key.id() == self.key_id {
+            Ok(key)
+        } else {
+            Err(SignatureError::BadKey)
+        }
     }
 }
 
@@ -102,7 +111,10 @@ mod tests {
         assert_eq!(created(vec![good.clone()]).key(Role::Event).unwrap(), public(1));
         assert!(created(vec![good.clone()]).key(Role::Checkpoint).is_err());
         assert!(created(vec![good.clone(), good.clone()]).key(Role::Event).is_err());
-        let lying = AnnouncedKey { key_id: public(2).id(), ..good };
+        let lying = AnnouncedKey {
+            key_id: public(2).id(),
+            ..good
+        };
         assert!(created(vec![lying]).key(Role::Event).is_err());
     }
 }

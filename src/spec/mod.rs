@@ -3,10 +3,13 @@
 //! It mirrors `docs/spec/` chapter by chapter, and everything in it builds without RocksDB, tokio and actix: the offline
 //! verifier is this layer and a command line.
 
+pub mod bundle;
+pub mod certificate;
 pub mod checkpoint;
 pub mod edge;
 pub mod encoding;
 pub mod event;
+pub mod evidence;
 pub mod hash;
 pub mod ids;
 pub mod keys;
@@ -18,3 +21,7 @@ pub mod signature;
 pub mod system;
 pub mod tiles;
 pub mod tlog_proof;
+pub mod verify;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -143,7 +143,14 @@ impl SealedBlock {
         let commitment = encoding::array(d.bytes()?)?;
         encoding::expect_key(&mut d, 7)?;
         let ciphertext = d.bytes()?.to_vec();
-        let block = Self { handle, category, generation, salt, commitment, ciphertext };
+        let block = Self {
+            handle,
+            category,
+            generation,
+            salt,
+            commitment,
+            ciphertext,
+        };
         encoding::canonical(bytes, &block.encode())?;
         Ok(block)
     }
@@ -177,7 +184,15 @@ pub fn seal(key: &SubjectKey, context: &BlockContext<'_>, salt: [u8; 32], plaint
     let padded = pad(plaintext);
     let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(block_key.0));
     // AES-GCM fails only past 64 GiB, far above any limit of this format; an empty ciphertext opens nowhere.
-    let ciphertext = cipher.encrypt(&Nonce::from(nonce), Payload { msg: &padded, aad: &aad }).unwrap_or_default();
+    let ciphertext = cipher
+        .encrypt(
+            &Nonce::from(nonce),
+            Payload {
+                msg: &padded,
+                aad: &aad,
+            },
+        )
+        .unwrap_or_default();
     SealedBlock {
         handle: context.handle,
         category: context.category.clone(),
@@ -209,9 +224,8 @@ pub fn open_with_block_key(
     context: &BlockContext<'_>,
     block: &SealedBlock,
 ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-    let same_place = context.handle == block.handle
-        && *context.category == block.category
-        && context.generation == block.generation;
+    let same_place =
+        context.handle == block.handle && *context.category == block.category && context.generation == block.generation;
     if !same_place {
         return Err(OpenError::WrongPlace);
     }
@@ -222,7 +236,13 @@ pub fn open_with_block_key(
     }
     let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(block_key.0));
     let padded = cipher
-        .decrypt(&Nonce::from(nonce), Payload { msg: &block.ciphertext, aad: &aad })
+        .decrypt(
+            &Nonce::from(nonce),
+            Payload {
+                msg: &block.ciphertext,
+                aad: &aad,
+            },
+        )
         .map_err(|_| OpenError::Altered)?;
     unpad(Zeroizing::new(padded)).ok_or(OpenError::Altered)
 }
@@ -301,11 +321,17 @@ mod tests {
         let (key, here) = (SubjectKey::new([7; 32]), context(&origin, &category));
         let block = seal(&key, &here, [9; 32], b"{\"name\":\"Ada\"}");
         assert_eq!(open(&key, &here, &block).unwrap().as_slice(), b"{\"name\":\"Ada\"}");
-        let other_event = BlockContext { event_ref: EventRef([3; 16]), ..here };
+        let other_event = BlockContext {
+            event_ref: EventRef([3; 16]),
+            ..here
+        };
         assert_eq!(open(&key, &other_event, &block), Err(OpenError::WrongKey));
         let other_ordinal = BlockContext { ordinal: 1, ..here };
         assert_eq!(open(&key, &other_ordinal, &block), Err(OpenError::WrongKey));
-        let other_person = BlockContext { handle: Handle([3; 16]), ..here };
+        let other_person = BlockContext {
+            handle: Handle([3; 16]),
+            ..here
+        };
         assert_eq!(open(&key, &other_person, &block), Err(OpenError::WrongPlace));
         assert_eq!(open(&SubjectKey::new([8; 32]), &here, &block), Err(OpenError::WrongKey));
     }

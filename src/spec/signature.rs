@@ -82,7 +82,10 @@ impl PublicKey {
     /// [`SignatureError::BadKey`] unless they are the canonical encoding of a torsion-free point that is not weak.
     pub fn new(bytes: &[u8; 32]) -> Result<Self, SignatureError> {
         let key = strict_public_key(bytes).map_err(|_| SignatureError::BadKey)?;
-        Ok(Self { key, id: thumbprint(bytes) })
+        Ok(Self {
+            key,
+            id: thumbprint(bytes),
+        })
     }
 
     /// The 32 bytes.
@@ -168,7 +171,12 @@ impl Signer {
     /// [`SignatureError::BadKey`] if the public half is weak.
     pub fn new(kind: Kind, key: SigningKey) -> Result<Self, SignatureError> {
         let public = PublicKey::new(key.verifying_key().as_bytes())?;
-        Ok(Self { frame: Frame::new(kind, &public.id), key, public, kind })
+        Ok(Self {
+            frame: Frame::new(kind, &public.id),
+            key,
+            public,
+            kind,
+        })
     }
 
     /// The public half.
@@ -191,8 +199,13 @@ impl Signer {
     pub fn sign_document<T: Serialize>(&self, document: &T) -> Result<Vec<u8>, EncodingError> {
         let payload = encoding::encode_document(document)?;
         let signature = self.key.sign(&self.frame.message(&payload)).to_bytes().to_vec();
-        let object = cose(self.kind, &self.public.id).payload(payload).signature(signature).build();
-        object.to_vec().map_err(|error| EncodingError::Malformed(error.to_string()))
+        let object = cose(self.kind, &self.public.id)
+            .payload(payload)
+            .signature(signature)
+            .build();
+        object
+            .to_vec()
+            .map_err(|error| EncodingError::Malformed(error.to_string()))
     }
 }
 
@@ -217,7 +230,10 @@ pub struct Unverified<'k> {
 impl Verifier {
     /// Binds a public key to a kind of object.
     pub fn new(kind: Kind, public: PublicKey) -> Self {
-        Self { frame: Frame::new(kind, &public.id), public }
+        Self {
+            frame: Frame::new(kind, &public.id),
+            public,
+        }
     }
 
     /// The public key.
@@ -230,7 +246,9 @@ impl Verifier {
     /// # Errors
     /// [`SignatureError::Malformed`] or [`SignatureError::UnknownKey`].
     pub fn unverified(&self, signature: &[u8], payload: &[u8]) -> Result<Unverified<'_>, SignatureError> {
-        let bytes = signature.strip_prefix(self.frame.detached.as_slice()).and_then(|rest| rest.try_into().ok());
+        let bytes = signature
+            .strip_prefix(self.frame.detached.as_slice())
+            .and_then(|rest| rest.try_into().ok());
         let bytes: [u8; 64] = bytes.ok_or_else(|| self.diagnose(signature))?;
         Ok(Unverified {
             message: self.frame.message(payload),
@@ -245,7 +263,10 @@ impl Verifier {
     /// [`SignatureError`].
     pub fn verify_detached(&self, signature: &[u8], payload: &[u8]) -> Result<(), SignatureError> {
         let parts = self.unverified(signature, payload)?;
-        parts.key.verify_strict(&parts.message, &parts.signature).map_err(|_| SignatureError::Invalid)
+        parts
+            .key
+            .verify_strict(&parts.message, &parts.signature)
+            .map_err(|_| SignatureError::Invalid)
     }
 
     /// Verifies a signed document and reads it.
@@ -255,7 +276,9 @@ impl Verifier {
     pub fn open_document<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, SignatureError> {
         let (mut object, payload) = take_apart(bytes)?;
         object.payload = None;
-        let detached = object.to_vec().map_err(|error| SignatureError::Malformed(error.to_string()))?;
+        let detached = object
+            .to_vec()
+            .map_err(|error| SignatureError::Malformed(error.to_string()))?;
         self.verify_detached(&detached, &payload)?;
         Ok(encoding::decode_document(&payload)?)
     }
@@ -274,8 +297,7 @@ impl Verifier {
 /// # Errors
 /// [`SignatureError::Malformed`].
 pub fn key_id(signature: &[u8]) -> Result<Hash, SignatureError> {
-    let object =
-        CoseSign1::from_slice(signature).map_err(|error| SignatureError::Malformed(error.to_string()))?;
+    let object = CoseSign1::from_slice(signature).map_err(|error| SignatureError::Malformed(error.to_string()))?;
     Hash::try_from(object.protected.header.key_id.as_slice())
         .map_err(|_| SignatureError::Malformed("the key id is not 32 bytes".into()))
 }
@@ -326,11 +348,20 @@ mod tests {
         let (signer, verifier) = pair(Kind::Header, 1);
         let signature = signer.sign_detached(b"header");
         assert_eq!(verifier.verify_detached(&signature, b"header"), Ok(()));
-        assert_eq!(verifier.verify_detached(&signature, b"other"), Err(SignatureError::Invalid));
+        assert_eq!(
+            verifier.verify_detached(&signature, b"other"),
+            Err(SignatureError::Invalid)
+        );
         let (_, other_kind) = pair(Kind::Certificate, 1);
-        assert!(matches!(other_kind.verify_detached(&signature, b"header"), Err(SignatureError::Malformed(_))));
+        assert!(matches!(
+            other_kind.verify_detached(&signature, b"header"),
+            Err(SignatureError::Malformed(_))
+        ));
         let (_, other_key) = pair(Kind::Header, 2);
-        assert!(matches!(other_key.verify_detached(&signature, b"header"), Err(SignatureError::UnknownKey(_))));
+        assert!(matches!(
+            other_key.verify_detached(&signature, b"header"),
+            Err(SignatureError::UnknownKey(_))
+        ));
     }
 
     #[test]
@@ -353,7 +384,10 @@ mod tests {
         for bit in 0..signed.len() * 8 {
             let mut flipped = signed.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(verifier.open_document::<serde_json::Value>(&flipped).is_err(), "bit {bit}");
+            assert!(
+                verifier.open_document::<serde_json::Value>(&flipped).is_err(),
+                "bit {bit}"
+            );
         }
     }
 
@@ -367,6 +401,9 @@ mod tests {
         assert_eq!(PublicKey::new(&high), Err(SignatureError::BadKey));
         let good = SigningKey::from_bytes(&[1; 32]).verifying_key().to_edwards();
         let torsion = ed25519_dalek::VerifyingKey::from_bytes(&[0; 32]).unwrap().to_edwards();
-        assert_eq!(PublicKey::new((good + torsion).compress().as_bytes()), Err(SignatureError::BadKey));
+        assert_eq!(
+            PublicKey::new((good + torsion).compress().as_bytes()),
+            Err(SignatureError::BadKey)
+        );
     }
 }

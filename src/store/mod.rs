@@ -14,10 +14,10 @@ pub use error::StoreError;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::spec::edge::FullTile;
 use crate::spec::event::{BodyKind, Meta};
 use crate::spec::hash::Hash;
 use crate::spec::ids::{EventType, Handle, LedgerId, LedgerName, Origin, StreamName, StreamRef, Timestamp};
-use crate::spec::edge::FullTile;
 use crate::spec::tiles::TileId;
 
 /// A ledger's number within one store, from 1, in the order of creation. It leads every row key.

@@ -106,7 +106,10 @@ mod tests {
             let gate = Arc::new(Gate::default());
             // Whoever reads the side and is then suspended during other drains is counted on either side.
             gate.side(odd).fetch_add(1, SeqCst);
-            let late = Pass { gate: Arc::clone(&gate), odd };
+            let late = Pass {
+                gate: Arc::clone(&gate),
+                odd,
+            };
             let drain = std::thread::spawn(move || gate.drain());
             std::thread::sleep(Duration::from_millis(20));
             assert!(!drain.is_finished());

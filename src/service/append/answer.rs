@@ -12,6 +12,7 @@ use super::super::{Error, Ledger};
 use super::prepare::Sketch;
 use crate::keystore::KeyRef;
 use crate::sequencer::{Appended, Placed, View};
+use crate::spec::evidence::Evidence;
 use crate::spec::hash::Hash;
 use crate::spec::ids::{Category, Handle, StreamName, Timestamp};
 
@@ -38,6 +39,10 @@ pub struct AppendAnswer {
     pub range: Option<RangeProof>,
     /// The signed note that every proof leads to.
     pub checkpoint: String,
+    /// The key events that the signatures rest on, so that the receipt can be checked alone. Only with
+    /// `GET /events/{event}/receipt`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub anchors: Vec<Evidence>,
     /// Whether the events were there already.
     #[serde(skip)]
     pub repeated: bool,
@@ -143,12 +148,23 @@ impl AppendAnswer {
             };
             Ok(ReceiptEvent::new(placed, sketch, key_id, inclusion))
         };
-        let events = appended.events.iter().zip(sketches).map(event).collect::<Result<Vec<_>, _>>()?;
+        let events = appended
+            .events
+            .iter()
+            .zip(sketches)
+            .map(event)
+            .collect::<Result<Vec<_>, _>>()?;
         let range = match proof {
             Proof::Range => Some(range(view, &events)?),
             _ => None,
         };
-        Ok(Self { events, range, checkpoint: view.checkpoint.clone(), repeated: false })
+        Ok(Self {
+            events,
+            range,
+            checkpoint: view.checkpoint.clone(),
+            anchors: Vec::new(),
+            repeated: false,
+        })
     }
 }
 
@@ -156,7 +172,12 @@ fn range(view: &View, events: &[ReceiptEvent]) -> Result<RangeProof, Error> {
     let first = events.first().map_or(0, |event| event.index);
     let count = events.len() as u64;
     let hashes = view.edge.range_proof(first, count).map_err(internal)?;
-    Ok(RangeProof { first, count, tree_size: view.size(), hashes })
+    Ok(RangeProof {
+        first,
+        count,
+        tree_size: view.size(),
+        hashes,
+    })
 }
 
 impl ReceiptEvent {

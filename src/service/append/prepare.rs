@@ -38,9 +38,21 @@ impl Service {
         call: AppendCall,
     ) -> Result<(AppendCall, Prepared), Error> {
         let wanted = wanted(&call);
-        let known = if wanted.is_empty() { Some(Vec::new()) } else { self.keystore.known(ledger.record.id, &wanted) };
-        let bytes: usize = call.events.iter().flat_map(|(_, event)| &event.personal).map(|block| size(&block.data)).sum();
-        let actors = call.events.iter().any(|(_, event)| matches!(event.actor, Some(ActorRequest::Subject(_))));
+        let known = if wanted.is_empty() {
+            Some(Vec::new())
+        } else {
+            self.keystore.known(ledger.record.id, &wanted)
+        };
+        let bytes: usize = call
+            .events
+            .iter()
+            .flat_map(|(_, event)| &event.personal)
+            .map(|block| size(&block.data))
+            .sum();
+        let actors = call
+            .events
+            .iter()
+            .any(|(_, event)| matches!(event.actor, Some(ActorRequest::Subject(_))));
         match known {
             Some(keys) if bytes < INLINE_BYTES && !actors => {
                 let prepared = self.seal_all(ledger, &call, keys)?;
@@ -68,13 +80,18 @@ impl Service {
         keys: Vec<Result<KeyRef, Refusal>>,
     ) -> Result<Prepared, Error> {
         let mut keys = keys.into_iter();
-        let mut prepared = Prepared { events: Vec::new(), sketches: Vec::new() };
+        let mut prepared = Prepared {
+            events: Vec::new(),
+            sketches: Vec::new(),
+        };
         for (at, (stream, event)) in call.events.iter().enumerate() {
             let actor = self.actor(ledger, at, event)?;
             let mut own = Vec::with_capacity(event.personal.len());
             for block in 0..event.personal.len() {
                 let answer = keys.next().unwrap_or(Err(Refusal::Unavailable));
-                own.push(answer.map_err(|refusal| refused(refusal, &format!("/events/{at}/personal/{block}/subject")))?);
+                own.push(
+                    answer.map_err(|refusal| refused(refusal, &format!("/events/{at}/personal/{block}/subject")))?,
+                );
             }
             let (event, sketch) = self.seal_event(ledger, call, stream, event, actor, own)?;
             prepared.events.push(event);
@@ -135,7 +152,13 @@ impl Service {
             subjects.push((*handle, None));
         }
         let meta_salt = bodies.first().map(|(body, _)| body.salt).unwrap_or_default();
-        let sketch = Sketch { stream: stream.clone(), meta: encoded, meta_salt, data_salt, personal };
+        let sketch = Sketch {
+            stream: stream.clone(),
+            meta: encoded,
+            meta_salt,
+            data_salt,
+            personal,
+        };
         let event = NewEvent {
             event_ref,
             event_type: request.event_type.clone(),
@@ -156,7 +179,10 @@ impl Service {
         key: &KeyRef,
         plaintext: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let lease = self.keystore.key(ledger.record.id, key)?.map_err(|refusal| refused(refusal, ""))?;
+        let lease = self
+            .keystore
+            .key(ledger.record.id, key)?
+            .map_err(|refusal| refused(refusal, ""))?;
         let context = BlockContext {
             origin: &ledger.record.origin,
             event_ref,
@@ -169,7 +195,11 @@ impl Service {
     }
 
     fn body(&self, kind: BodyKind, bytes: Vec<u8>) -> (Body, Hash) {
-        let body = Body { kind, salt: self.entropy.bytes(), bytes };
+        let body = Body {
+            kind,
+            salt: self.entropy.bytes(),
+            bytes,
+        };
         let hash = body.commitment().hash;
         (body, hash)
     }
@@ -181,20 +211,32 @@ fn size(data: &Option<Box<serde_json::value::RawValue>>) -> usize {
 
 fn wanted(call: &AppendCall) -> Vec<Wanted> {
     let blocks = call.events.iter().flat_map(|(_, event)| &event.personal);
-    blocks.map(|block| Wanted { subject: block.subject.clone(), category: block.category.clone() }).collect()
+    blocks
+        .map(|block| Wanted {
+            subject: block.subject.clone(),
+            category: block.category.clone(),
+        })
+        .collect()
 }
 
 /// Why no key was given, as an answer to the one who appends.
 fn refused(refusal: Refusal, pointer: &str) -> Error {
     let field = |code, detail: &str| {
-        Error::fields(code, vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+        Error::fields(
+            code,
+            vec![FieldError {
+                pointer: pointer.into(),
+                detail: detail.into(),
+            }],
+        )
     };
     match refusal {
         Refusal::Erased(_) => subject_erased(pointer),
         Refusal::Erasing(_) => field(Code::SubjectErasing, "this person is being erased"),
         Refusal::Restricted => field(Code::SubjectRestricted, "this person's data is restricted"),
-        Refusal::Unavailable => {
-            field(Code::KeyUnavailable, "the key of this person cannot be had; see the server's log")
-        }
+        Refusal::Unavailable => field(
+            Code::KeyUnavailable,
+            "the key of this person cannot be had; see the server's log",
+        ),
     }
 }

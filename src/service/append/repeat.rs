@@ -36,7 +36,10 @@ impl Service {
             let found = self.stored_event(ledger, index)?;
             if !self.is_same(ledger, at, stream, event, &found)? {
                 let detail = format!("/events/{at}: the id is taken by the event at index {index} with other content");
-                return Err(Error { index: Some(index), ..Error::new(Code::IdempotencyConflict, detail) });
+                return Err(Error {
+                    index: Some(index),
+                    ..Error::new(Code::IdempotencyConflict, detail)
+                });
             }
             stored.push(found);
         }
@@ -55,7 +58,10 @@ impl Service {
             index: Some(found.index),
             ..Error::new(
                 Code::BodyPurged,
-                format!("/events/{at}: the event at index {} cannot be compared any more: its {what} is purged", found.index),
+                format!(
+                    "/events/{at}: the event at index {} cannot be compared any more: its {what} is purged",
+                    found.index
+                ),
             )
         };
         let meta = found.meta.as_ref().ok_or_else(|| purged("meta"))?;
@@ -77,14 +83,20 @@ impl Service {
                 return Ok(false);
             }
         }
-        let first = found.header.bodies.iter().position(|body| body.kind == BodyKind::Sealed);
+        let first = found
+            .header
+            .bodies
+            .iter()
+            .position(|body| body.kind == BodyKind::Sealed);
         let first = first.unwrap_or(found.header.bodies.len());
         if found.header.bodies.len() - first != request.personal.len() {
             return Ok(false);
         }
         for (block, personal) in request.personal.iter().enumerate() {
             let ordinal = u16::try_from(first + block).unwrap_or(u16::MAX);
-            let Some(body) = found.body(ordinal) else { return Err(purged("personal data")) };
+            let Some(body) = found.body(ordinal) else {
+                return Err(purged("personal data"));
+            };
             let pointer = format!("/events/{at}/personal/{block}");
             let sealed = SealedBlock::decode(&body.bytes).map_err(super::super::access::internal)?;
             let plaintext = personal.data.as_ref().map_or("null", |data| data.get());
@@ -125,6 +137,20 @@ impl Service {
         }
     }
 
+    /// An event's receipt with the key events that it rests on: evidence that can be checked alone.
+    ///
+    /// # Errors
+    /// `event_not_found`; `body_purged` if its envelope is gone.
+    pub fn receipt(&self, ledger: &Ledger, index: u64) -> Result<AppendAnswer, Error> {
+        let (size, _) = self.checkpoint_covering(ledger, index)?;
+        let event = self.stored_event(ledger, index)?;
+        let anchors = vec![self.evidence(ledger, 0, size)?];
+        Ok(AppendAnswer {
+            anchors,
+            ..self.first_receipts(ledger, Proof::Each, vec![event])?
+        })
+    }
+
     /// The receipts that the first append gave, with proofs in the first checkpoint that covers them all.
     fn first_receipts(&self, ledger: &Ledger, proof: Proof, stored: Vec<StoredEvent>) -> Result<AppendAnswer, Error> {
         let last = stored.iter().map(|event| event.index).max().unwrap_or(0);
@@ -148,22 +174,45 @@ impl Service {
             (Proof::Range, Some(first)) if in_one_run => {
                 let count = indexes.len() as u64;
                 let hashes = self.range_hashes(ledger, *first, count, size)?;
-                Some(RangeProof { first: *first, count, tree_size: size, hashes })
+                Some(RangeProof {
+                    first: *first,
+                    count,
+                    tree_size: size,
+                    hashes,
+                })
             }
             _ => None,
         };
-        Ok(AppendAnswer { events, range, checkpoint, repeated: true })
+        Ok(AppendAnswer {
+            events,
+            range,
+            checkpoint,
+            anchors: Vec::new(),
+            repeated: true,
+        })
     }
 }
 
 impl StoredEvent {
     fn into_receipt_parts(self) -> Result<(Placed, Sketch), Error> {
-        let meta = self.meta.as_ref().ok_or_else(|| Error::new(Code::BodyPurged, "meta is purged"))?;
+        let meta = self
+            .meta
+            .as_ref()
+            .ok_or_else(|| Error::new(Code::BodyPurged, "meta is purged"))?;
         let (meta_body, data) = (self.body(0), self.data());
         let sealed = self.bodies.iter().filter_map(|body| {
             let kind = self.header.bodies.get(usize::from(body.ordinal))?.kind;
-            let block = (kind == BodyKind::Sealed).then(|| SealedBlock::decode(&body.bytes).ok()).flatten()?;
-            Some((body.ordinal, KeyRef { handle: block.handle, category: block.category, generation: block.generation }))
+            let block = (kind == BodyKind::Sealed)
+                .then(|| SealedBlock::decode(&body.bytes).ok())
+                .flatten()?;
+            Some((
+                body.ordinal,
+                KeyRef {
+                    handle: block.handle,
+                    category: block.category,
+                    generation: block.generation,
+                },
+            ))
         });
         let sketch = Sketch {
             stream: meta.stream.clone(),
@@ -193,4 +242,3 @@ fn gone(refusal: Refusal, pointer: &str) -> Error {
         Refusal::Unavailable => Error::new(Code::KeyUnavailable, format!("{pointer}: the key cannot be had")),
     }
 }
-

@@ -1,1 +1,186 @@
-//! The certificate.
+//! The certificate of an erasure: made from its events, so that it is the same at every request.
+//!
+//! At this stage every certificate is provisional: live keys are deleted and access is fenced, but what the key store's
+//! files still hold can be opened with the present epoch key, ciphertext stays, and backups are not tracked.
+
+use uuid::Uuid;
+
+use super::super::access::internal;
+use super::super::verify::read_records;
+use super::super::{Code, Error, Ledger, Service};
+use super::saga::{Completed, Erasure, Recorded};
+use crate::spec::certificate::{
+    Certificate, CertifiedSubject, DestructionCheck, FORMAT, Residue, Status, Suppression, Times,
+};
+use crate::spec::evidence::{Evidence, Inclusion};
+
+/// What may still be where, by the codes that `erasure.completed` lists.
+const RESIDUES: [(&str, &str); 4] = [
+    (
+        "key_store_files",
+        "Deleted key rows may still lie in the key store's files (log and sorted files) until they are rewritten. They are \
+         wrapped under keys that lead to the present epoch key.",
+    ),
+    (
+        "epoch_key",
+        "The epoch key in the vault has not been changed since. Whoever holds it together with an old copy of the key \
+         store's files can still open the data.",
+    ),
+    ("ciphertext", "The sealed blocks still lie in the ledger's store."),
+    (
+        "backups",
+        "Copies of key store and vault that were made outside this system before the erasure are not known to it.",
+    ),
+];
+
+const LIMITS: [&str; 5] = [
+    "It covers the one ledger that it names; other ledgers were not examined.",
+    "It covers sealed personal data. Whether callers wrote personal data into fields that stay in clear was not examined.",
+    "Copies that were revealed or exported in clear before the erasure are outside this system.",
+    "Keys that were in memory before the erasure are overwritten when they are dropped; that memory was never copied \
+     elsewhere (swap, machine snapshots) cannot be shown.",
+    "The history keeps that events of certain types happened at certain times, and which of them share a stream.",
+];
+
+impl Service {
+    /// The signed certificate of an erasure.
+    ///
+    /// # Errors
+    /// `not_found`; `not_ready` while the erasure is under way.
+    pub fn certificate(&self, ledger: &Ledger, id: Uuid) -> Result<Vec<u8>, Error> {
+        let erasure = self.find_erasure(ledger, id)?;
+        let erasure = erasure.ok_or_else(|| Error::new(Code::NotFound, "there is no erasure of this id"))?;
+        let signed = self.sign_certificate(ledger, &erasure)?;
+        signed.ok_or_else(|| Error::new(Code::NotReady, "the erasure is under way; ask again in a moment"))
+    }
+
+    /// The certificates of all erasures that were completed within the first `size` events, by request id.
+    pub(crate) fn certificates_until(&self, ledger: &Ledger, size: u64) -> Result<Vec<(Uuid, Vec<u8>)>, Error> {
+        let mut certificates = Vec::new();
+        for erasure in self.all_erasures(ledger)? {
+            let covered = match &erasure.completed {
+                Some(completed) => self.checkpoint_covering(ledger, completed.index)?.0 <= size,
+                None => false,
+            };
+            if let (true, Some(signed)) = (covered, self.sign_certificate(ledger, &erasure)?) {
+                certificates.push((erasure.requested.payload.request, signed));
+            }
+        }
+        certificates.sort_by_key(|(request, _)| *request);
+        Ok(certificates)
+    }
+
+    fn sign_certificate(&self, ledger: &Ledger, erasure: &Erasure) -> Result<Option<Vec<u8>>, Error> {
+        let Some(completed) = &erasure.completed else {
+            return Ok(None);
+        };
+        let certificate = self.make_certificate(ledger, erasure, completed)?;
+        ledger
+            .certificates
+            .sign_document(&certificate)
+            .map(Some)
+            .map_err(internal)
+    }
+
+    fn make_certificate(
+        &self,
+        ledger: &Ledger,
+        erasure: &Erasure,
+        completed: &Recorded<Completed>,
+    ) -> Result<Certificate, Error> {
+        let requested = &erasure.requested.payload;
+        let (size, checkpoint) = self.checkpoint_covering(ledger, completed.index)?;
+        let evidence = |index| self.evidence(ledger, index, size);
+        let subject = |outcome: &super::saga::Outcome| CertifiedSubject {
+            handle: outcome.handle,
+            categories: requested.categories.clone(),
+            keys_destroyed: outcome.keys_destroyed.unwrap_or(0),
+            identity_destroyed: outcome.identity_destroyed,
+            blocks_sealed: outcome.blocks,
+        };
+        let checked = completed.payload.verification;
+        let residue = |(code, text): &(&str, &str)| Residue {
+            code: (*code).into(),
+            text: (*text).into(),
+        };
+        let pending = |(code, _): &&(&str, &str)| completed.payload.pending.iter().any(|pending| pending == code);
+        Ok(Certificate {
+            format: FORMAT.to_owned(),
+            status: Status::Provisional,
+            origin: ledger.record.origin.clone(),
+            request: requested.request,
+            basis: requested.basis,
+            reason: requested.reason,
+            role: "officer".into(),
+            requested_at: erasure.requested.recorded_at,
+            due_at: Some(requested.due_at),
+            completed_at: Some(completed.recorded_at),
+            subjects: completed.payload.subjects.iter().map(subject).collect(),
+            times: Times {
+                t1: Some(completed.payload.fenced_at),
+                ..Times::default()
+            },
+            algorithms: ["AES-256-GCM", "HKDF-SHA-256", "SHA-256", "Ed25519"]
+                .map(Into::into)
+                .to_vec(),
+            verification: DestructionCheck {
+                sampled: checked.sampled,
+                opened: checked.opened,
+                identity_resolves: checked.identity_resolves,
+            },
+            residues: RESIDUES.iter().filter(pending).map(residue).collect(),
+            suppression: Suppression {
+                active: requested.categories.is_none(),
+                until: None,
+                basis: requested.categories.is_none().then(|| {
+                    "a keyed hash of the subject id is kept so that the erased person is not taken for a new one".into()
+                }),
+            },
+            other_ledgers_examined: false,
+            limits: LIMITS.map(Into::into).to_vec(),
+            tree_size_before: erasure.requested.index,
+            tree_size_after: size,
+            evidence: vec![evidence(erasure.requested.index)?, evidence(completed.index)?],
+            anchors: vec![evidence(0)?],
+            checkpoint,
+        })
+    }
+
+    /// An event with its proof in the tree of `size`. Bodies of Oubliette's own events only: meta and data.
+    pub(crate) fn evidence(&self, ledger: &Ledger, index: u64, size: u64) -> Result<Evidence, Error> {
+        let record = read_records(&*self.store, ledger.record.number, index..index + 1)?.pop();
+        let mut record =
+            record.ok_or_else(|| Error::new(Code::EventNotFound, format!("there is no event at index {index}")))?;
+        record.bodies.retain(|body| body.ordinal < 2);
+        let hashes = self.inclusion_hashes(ledger, index, size)?;
+        Ok(Evidence::new(
+            &record,
+            Inclusion {
+                leaf_index: index,
+                tree_size: size,
+                hashes,
+            },
+        ))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::spec::system;
+
+    #[test]
+    fn the_events_of_an_erasure_are_never_left_out_of_a_bundle() {
+        for event_type in ["erasure.requested", "erasure.completed", "bodies.purged"] {
+            assert!(system::is_reserved(&event_type.parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn every_pending_code_has_its_words() {
+        for code in super::super::saga::PENDING {
+            assert!(RESIDUES.iter().any(|(known, _)| *known == code), "{code}");
+        }
+    }
+}

@@ -24,7 +24,7 @@ const STREAM: &str = "$erasures";
 const REQUESTED: &str = "erasure.requested";
 const COMPLETED: &str = "erasure.completed";
 /// Blocks that are tried after the destruction.
-const SAMPLE: usize = 32;
+const SAMPLE: u64 = 32;
 
 /// The payload of `erasure.requested`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,8 +56,8 @@ pub(crate) struct Completed {
     pub(crate) subjects: Vec<Outcome>,
     /// T1: access was fenced.
     pub(crate) fenced_at: Timestamp,
-    /// T2: the keys were destroyed and that was verified.
-    pub(crate) destroyed_at: Timestamp,
+    /// The live keys were deleted. Not T2 yet: the epoch key has not changed.
+    pub(crate) keys_deleted_at: Timestamp,
     pub(crate) verification: Verified,
     /// What this erasure has not reached yet.
     pub(crate) pending: Vec<String>,
@@ -73,6 +73,8 @@ pub(crate) struct Outcome {
     pub(crate) identity_destroyed: bool,
     /// Events of the ledger that concern the subject.
     pub(crate) events: u64,
+    /// Blocks that were sealed under those keys.
+    pub(crate) blocks: u64,
 }
 
 /// How the destruction was verified.
@@ -112,16 +114,27 @@ impl Erasure {
     }
 
     pub(super) fn fences(&self) -> impl Iterator<Item = Fence> {
-        self.orders().into_iter().map(|order| Fence { handle: order.handle, categories: order.categories })
+        self.orders().into_iter().map(|order| Fence {
+            handle: order.handle,
+            categories: order.categories,
+        })
     }
 
     pub(super) fn view(&self, ledger: &Ledger) -> ErasureView {
         let requested = &self.requested.payload;
-        let (state, subject_state) =
-            if self.completed.is_some() { ("completed", "erased") } else { ("erasing", "erasing") };
-        let named = requested.subjects.iter().map(|named| (Some(named.handle), subject_state));
+        let (state, subject_state) = if self.completed.is_some() {
+            ("completed", "erased")
+        } else {
+            ("erasing", "erasing")
+        };
+        let named = requested
+            .subjects
+            .iter()
+            .map(|named| (Some(named.handle), subject_state));
         let before = (0..requested.already_erased).map(|_| (None, "already_erased"));
-        let subjects = named.chain(before).map(|(handle, state)| ErasedSubjectView { handle, state });
+        let subjects = named
+            .chain(before)
+            .map(|(handle, state)| ErasedSubjectView { handle, state });
         ErasureView {
             id: requested.request,
             state,
@@ -130,7 +143,10 @@ impl Erasure {
             requested_at: self.requested.recorded_at,
             due_at: requested.due_at,
             completed_at: self.completed.as_ref().map(|completed| completed.recorded_at),
-            certificate: format!("/v1/ledgers/{}/erasures/{}/certificate", ledger.record.name, requested.request),
+            certificate: format!(
+                "/v1/ledgers/{}/erasures/{}/certificate",
+                ledger.record.name, requested.request
+            ),
         }
     }
 }
@@ -160,10 +176,19 @@ impl Service {
         let (service, on, asked) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(request));
         let first = targets.handles.first().copied();
         let event = blocking(move || service.seal_note(&on, &asked, first, event)).await?;
-        let requested = Recorded { index: 0, recorded_at: Timestamp(0), payload };
-        let mut erasure = Erasure { requested, completed: None };
+        let requested = Recorded {
+            index: 0,
+            recorded_at: Timestamp(0),
+            payload,
+        };
+        let mut erasure = Erasure {
+            requested,
+            completed: None,
+        };
         let fences = erasure.fences().collect();
-        let appended = self.append_system(ledger, Vec::new(), vec![event], fences, Vec::new()).await?;
+        let appended = self
+            .append_system(ledger, Vec::new(), vec![event], fences, Vec::new())
+            .await?;
         if let Some(placed) = appended.events.first() {
             (erasure.requested.index, erasure.requested.recorded_at) = (placed.index, placed.recorded_at);
         }
@@ -186,12 +211,28 @@ impl Service {
         });
         let Some(note) = &request.note else { return Ok(event) };
         let Some(subject) = subject else {
-            return Err(Error::field("/note", "is sealed under the person's key, so it needs `subjects` with a living person"));
+            return Err(Error::field(
+                "/note",
+                "is sealed under the person's key, so it needs `subjects` with a living person",
+            ));
         };
-        let category = request.categories.as_ref().and_then(|categories| categories.first()).cloned().unwrap_or_default();
-        let wanted = Wanted { subject: subject.clone(), category };
+        let category = request
+            .categories
+            .as_ref()
+            .and_then(|categories| categories.first())
+            .cloned()
+            .unwrap_or_default();
+        let wanted = Wanted {
+            subject: subject.clone(),
+            category,
+        };
         let key = self.keystore.provision(ledger.record.id, &[wanted])?.pop();
-        let unavailable = || Error::new(Code::KeyUnavailable, "the note cannot be sealed: the person's key cannot be had");
+        let unavailable = || {
+            Error::new(
+                Code::KeyUnavailable,
+                "the note cannot be sealed: the person's key cannot be had",
+            )
+        };
         let key = key.and_then(Result::ok).ok_or_else(unavailable)?;
         let lease = self.keystore.key(ledger.record.id, &key)?.map_err(|_| unavailable())?;
         let ordinal = u16::try_from(event.bodies.len()).unwrap_or(u16::MAX);
@@ -205,7 +246,11 @@ impl Service {
         };
         let text = serde_json::to_vec(note).map_err(internal)?;
         let sealed = seal::seal(&lease, &context, self.entropy.bytes(), &text).encode();
-        let body = Body { kind: BodyKind::Sealed, salt: self.entropy.bytes(), bytes: sealed };
+        let body = Body {
+            kind: BodyKind::Sealed,
+            salt: self.entropy.bytes(),
+            bytes: sealed,
+        };
         let hash = body.commitment().hash;
         event.bodies.push((body, hash));
         Ok(event)
@@ -219,9 +264,15 @@ impl Service {
         let (service, on, from) = (Arc::clone(self), Arc::clone(ledger), erasure.clone());
         let payload = blocking(move || service.destroy(&on, &from)).await?;
         let event = self.system_event(STREAM, COMPLETED, &payload, Some(payload.request.to_string()))?;
-        let appended = self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new()).await?;
+        let appended = self
+            .append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
+            .await?;
         let placed = appended.events.first();
-        let completed = placed.map(|placed| Recorded { index: placed.index, recorded_at: placed.recorded_at, payload });
+        let completed = placed.map(|placed| Recorded {
+            index: placed.index,
+            recorded_at: placed.recorded_at,
+            payload,
+        });
         Ok(Erasure { completed, ..erasure })
     }
 
@@ -230,26 +281,37 @@ impl Service {
         let orders = erasure.orders();
         self.keystore.fence(ledger.record.id, &orders)?;
         let fenced_at = self.clock.now();
-        let entry = |order: &ErasureOrder| JournalEntry { order: order.clone(), index: erasure.requested.index };
+        let entry = |order: &ErasureOrder| JournalEntry {
+            order: order.clone(),
+            index: erasure.requested.index,
+        };
         let entries: Vec<_> = orders.iter().map(entry).collect();
         self.keystore.vault().journal(ledger.record.id, &entries)?;
         let mut subjects = Vec::with_capacity(orders.len());
         for order in &orders {
-            let destroyed = self.keystore.destroy(ledger.record.id, std::slice::from_ref(order), erasure.requested.index)?;
+            let destroyed =
+                self.keystore
+                    .destroy(ledger.record.id, std::slice::from_ref(order), erasure.requested.index)?;
             subjects.push(Outcome {
                 handle: order.handle,
                 keys_destroyed: Some(destroyed.keys).filter(|keys| *keys > 0 || destroyed.identities > 0),
                 identity_destroyed: order.categories.is_none(),
                 events: 0,
+                blocks: 0,
             });
         }
-        let destroyed_at = self.clock.now();
-        let mut verification = Verified { sampled: 0, opened: 0, identity_resolves: false };
+        let keys_deleted_at = self.clock.now();
+        let mut verification = Verified {
+            sampled: 0,
+            opened: 0,
+            identity_resolves: false,
+        };
         for (order, outcome) in orders.iter().zip(&mut subjects) {
-            outcome.events = self.verify_destroyed(ledger, order, &mut verification)?;
+            (outcome.events, outcome.blocks) = self.verify_destroyed(ledger, order, &mut verification)?;
         }
         if verification.opened > 0 || verification.identity_resolves {
-            let detail = "an erased person's data can still be opened; the erasure stays open and is tried again at start";
+            let detail =
+                "an erased person's data can still be opened; the erasure stays open and is tried again at start";
             return Err(Error::new(Code::Damaged, detail));
         }
         let pending = PENDING.map(str::to_owned).to_vec();
@@ -257,49 +319,64 @@ impl Service {
             request: erasure.requested.payload.request,
             subjects,
             fenced_at,
-            destroyed_at,
+            keys_deleted_at,
             verification,
             pending,
         })
     }
 
-    /// Step 5: tries the newest blocks and the identity. Gives the number of events that concern the subject.
-    fn verify_destroyed(&self, ledger: &Ledger, order: &ErasureOrder, seen: &mut Verified) -> Result<u64, Error> {
+    /// Step 5: tries the newest blocks and the identity. Gives the events that concern the subject and the blocks that
+    /// the order covers.
+    fn verify_destroyed(
+        &self,
+        ledger: &Ledger,
+        order: &ErasureOrder,
+        seen: &mut Verified,
+    ) -> Result<(u64, u64), Error> {
         let size = self.view(ledger)?.size();
         let lookup = Lookup::Handle(order.handle);
-        let number = ledger.record.number;
-        let indexes = self.store.find(number, &lookup, 0..size, Direction::Backward, usize::MAX)?;
-        let concerned = indexes.len() as u64;
-        let mut sampled = 0;
+        let indexes = self
+            .store
+            .find(ledger.record.number, &lookup, 0..size, Direction::Backward, usize::MAX)?;
+        let (concerned, mut blocks) = (indexes.len() as u64, 0);
         for index in indexes {
-            if sampled >= SAMPLE {
-                break;
-            }
             let event = self.stored_event(ledger, index)?;
             for (ordinal, block) in sealed_blocks(&event) {
-                let covered = order.categories.as_ref().is_none_or(|categories| categories.contains(&block.category));
+                let covered = order
+                    .categories
+                    .as_ref()
+                    .is_none_or(|categories| categories.contains(&block.category));
                 if block.handle != order.handle || !covered {
                     continue;
                 }
-                sampled += 1;
-                seen.sampled += 1;
-                seen.opened += u64::from(self.open_block(ledger, &event, ordinal, &block)?.is_ok());
+                blocks += 1;
+                if blocks <= SAMPLE {
+                    seen.sampled += 1;
+                    seen.opened += u64::from(self.open_block(ledger, &event, ordinal, &block)?.is_ok());
+                }
             }
         }
         if order.categories.is_none() {
             let state = self.keystore.state(ledger.record.id, order.handle)?;
             seen.identity_resolves |= !matches!(state, SubjectState::Erased(_));
         }
-        Ok(concerned)
+        Ok((concerned, blocks))
     }
 
     /// The erasure of a request id.
     pub(super) fn find_erasure(&self, ledger: &Ledger, id: Uuid) -> Result<Option<Erasure>, Error> {
         let size = self.view(ledger)?.size();
         let lookup = Lookup::Correlation(id.to_string().into());
-        let indexes = self.store.find(ledger.record.number, &lookup, 0..size, Direction::Forward, 16)?;
-        let events = indexes.into_iter().map(|index| self.stored_event(ledger, index)).collect::<Result<Vec<_>, _>>()?;
-        Ok(gather(&events)?.into_iter().find(|erasure| erasure.requested.payload.request == id))
+        let indexes = self
+            .store
+            .find(ledger.record.number, &lookup, 0..size, Direction::Forward, 16)?;
+        let events = indexes
+            .into_iter()
+            .map(|index| self.stored_event(ledger, index))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(gather(&events)?
+            .into_iter()
+            .find(|erasure| erasure.requested.payload.request == id))
     }
 
     /// Every erasure, in the order of the requests.
@@ -309,8 +386,17 @@ impl Service {
             return Ok(Vec::new());
         };
         let size = self.view(ledger)?.size();
-        let indexes = self.store.stream_events(number, row.stream_ref, 1..row.version + 1, Direction::Forward, usize::MAX)?;
-        let events = indexes.into_iter().filter(|index| *index < size).map(|index| self.stored_event(ledger, index));
+        let indexes = self.store.stream_events(
+            number,
+            row.stream_ref,
+            1..row.version + 1,
+            Direction::Forward,
+            usize::MAX,
+        )?;
+        let events = indexes
+            .into_iter()
+            .filter(|index| *index < size)
+            .map(|index| self.stored_event(ledger, index));
         gather(&events.collect::<Result<Vec<_>, _>>()?)
     }
 }
@@ -318,7 +404,9 @@ impl Service {
 pub(super) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<Item = (u16, SealedBlock)> {
     event.bodies.iter().filter_map(|body| {
         let kind = event.header.bodies.get(usize::from(body.ordinal))?.kind;
-        let block = (kind == BodyKind::Sealed).then(|| SealedBlock::decode(&body.bytes).ok()).flatten()?;
+        let block = (kind == BodyKind::Sealed)
+            .then(|| SealedBlock::decode(&body.bytes).ok())
+            .flatten()?;
         Some((body.ordinal, block))
     })
 }
@@ -327,15 +415,21 @@ fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
     let mut erasures: Vec<Erasure> = Vec::new();
     for event in events {
         // Only Oubliette writes to streams that begin with $; a caller's event of the same correlation id is none.
-        if !event.meta.as_ref().is_some_and(|meta| meta.stream.as_str() == STREAM) {
+        if event.meta.as_ref().is_none_or(|meta| meta.stream.as_str() != STREAM) {
             continue;
         }
         match event.header.event_type.as_str() {
-            REQUESTED => erasures.push(Erasure { requested: recorded(event)?, completed: None }),
+            REQUESTED => erasures.push(Erasure {
+                requested: recorded(event)?,
+                completed: None,
+            }),
             COMPLETED => {
                 let completed: Recorded<Completed> = recorded(event)?;
                 let request = completed.payload.request;
-                if let Some(erasure) = erasures.iter_mut().find(|erasure| erasure.requested.payload.request == request) {
+                if let Some(erasure) = erasures
+                    .iter_mut()
+                    .find(|erasure| erasure.requested.payload.request == request)
+                {
                     erasure.completed = Some(completed);
                 }
             }
@@ -346,17 +440,28 @@ fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
 }
 
 fn recorded<T: serde::de::DeserializeOwned>(event: &StoredEvent) -> Result<Recorded<T>, Error> {
-    let damaged = || Error::new(Code::Damaged, format!("the erasure event at index {} cannot be read", event.index));
+    let damaged = || {
+        Error::new(
+            Code::Damaged,
+            format!("the erasure event at index {} cannot be read", event.index),
+        )
+    };
     let data = event.data().ok_or_else(damaged)?;
     let payload = serde_json::from_slice(&data.bytes).map_err(|error| damaged().caused_by(error))?;
-    Ok(Recorded { index: event.index, recorded_at: event.header.recorded_at, payload })
+    Ok(Recorded {
+        index: event.index,
+        recorded_at: event.header.recorded_at,
+        payload,
+    })
 }
 
 /// The legal limit: one calendar month (GDPR Art. 12(3)).
 fn one_month_after(time: Timestamp) -> Result<Timestamp, Error> {
     use jiff::ToSpan;
     let micros = i64::try_from(time.0).map_err(internal)?;
-    let start = jiff::Timestamp::from_microsecond(micros).map_err(internal)?.to_zoned(jiff::tz::TimeZone::UTC);
+    let start = jiff::Timestamp::from_microsecond(micros)
+        .map_err(internal)?
+        .to_zoned(jiff::tz::TimeZone::UTC);
     let due = start.checked_add(1.month()).map_err(internal)?.timestamp();
     u64::try_from(due.as_microsecond()).map(Timestamp).map_err(internal)
 }
@@ -368,7 +473,11 @@ mod tests {
     #[test]
     fn the_legal_month_is_a_calendar_month() {
         let due = |text: &str| {
-            text.parse().ok().and_then(|time| one_month_after(time).ok()).map(|due| due.to_string()).unwrap_or_default()
+            text.parse()
+                .ok()
+                .and_then(|time| one_month_after(time).ok())
+                .map(|due| due.to_string())
+                .unwrap_or_default()
         };
         assert_eq!(due("2026-01-31T10:00:00Z"), "2026-02-28T10:00:00.000000Z");
         assert_eq!(due("2026-11-21T10:00:00Z"), "2026-12-21T10:00:00.000000Z");

@@ -50,6 +50,26 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// A page of streams.
+#[derive(Debug, serde::Serialize)]
+pub struct StreamPage {
+    /// The streams, by name.
+    pub streams: Vec<StreamView>,
+    /// Where the next page begins; absent at the end.
+    pub next: Option<StreamName>,
+}
+
+/// A stream.
+#[derive(Debug, serde::Serialize)]
+pub struct StreamView {
+    /// Its name.
+    pub stream: StreamName,
+    /// Its random reference.
+    pub stream_ref: StreamRef,
+    /// Number of events in it.
+    pub version: u64,
+}
+
 impl Service {
     /// One page. Nothing beyond the head of now is in it.
     ///
@@ -59,7 +79,10 @@ impl Service {
         let (events, next) = self.find(ledger, filter, limit)?;
         let view = |event| self.event_view(ledger, event, reveal);
         let events = events.into_iter().map(view).collect::<Result<_, _>>()?;
-        Ok(Page { events, next: next.map(|index| index.to_string()) })
+        Ok(Page {
+            events,
+            next: next.map(|index| index.to_string()),
+        })
     }
 
     /// Streams in the order of their names, after `after`, and where to go on.
@@ -72,11 +95,22 @@ impl Service {
         after: Option<&StreamName>,
         limit: usize,
         system: bool,
-    ) -> Result<(Vec<(StreamName, StreamRef, u64)>, Option<StreamName>), Error> {
+    ) -> Result<StreamPage, Error> {
         let rows = self.store.streams(ledger.record.number, after, limit)?;
-        let next = rows.last().filter(|_| rows.len() == limit).map(|(name, _)| name.clone());
+        let next = rows
+            .last()
+            .filter(|_| rows.len() == limit)
+            .map(|(name, _)| name.clone());
         let wanted = rows.into_iter().filter(|(name, _)| system || !name.is_system());
-        Ok((wanted.map(|(name, row)| (name, row.stream_ref, row.version)).collect(), next))
+        let streams = wanted.map(|(stream, row)| StreamView {
+            stream,
+            stream_ref: row.stream_ref,
+            version: row.version,
+        });
+        Ok(StreamPage {
+            streams: streams.collect(),
+            next,
+        })
     }
 
     fn find(&self, ledger: &Ledger, filter: &Filter, limit: usize) -> Result<(Vec<StoredEvent>, Option<u64>), Error> {
@@ -85,7 +119,9 @@ impl Service {
         let (mut found, mut looked_at) = (Vec::new(), 0);
         loop {
             let indexes = self.candidates(ledger, filter, stream, &range)?;
-            let Some(last) = indexes.last().copied() else { return Ok((found, None)) };
+            let Some(last) = indexes.last().copied() else {
+                return Ok((found, None));
+            };
             for event in self.load(ledger, &indexes)? {
                 let index = event.index;
                 if matches(filter, stream, &event) {
@@ -111,7 +147,9 @@ impl Service {
         let start = filter.from.map_or(Ok(0), |from| self.first_at_or_after(ledger, from))?;
         let end = filter.to.map_or(Ok(size), |to| self.first_at_or_after(ledger, to))?;
         let range = start..end.min(size);
-        Ok(filter.after.map_or(range.clone(), |after| advance(&range, after, filter.direction)))
+        Ok(filter
+            .after
+            .map_or(range.clone(), |after| advance(&range, after, filter.direction)))
     }
 
     /// The first index recorded at or after a time, or the size: binary search, since times never decrease.
@@ -120,7 +158,8 @@ impl Service {
         while low < high {
             let middle = low + (high - low) / 2;
             let row = self.store.headers(ledger.record.number, middle..middle + 1)?.pop();
-            let row = row.ok_or_else(|| Error::new(Code::Damaged, format!("the header of index {middle} is missing")))?;
+            let row =
+                row.ok_or_else(|| Error::new(Code::Damaged, format!("the header of index {middle} is missing")))?;
             let header = crate::spec::event::Header::decode(&row.header)
                 .map_err(|error| Error::new(Code::Damaged, format!("the header of index {middle}")).caused_by(error))?;
             if header.recorded_at < time {
@@ -133,8 +172,14 @@ impl Service {
     }
 
     fn stream_ref(&self, ledger: &Ledger, filter: &Filter) -> Result<Option<StreamRef>, Error> {
-        let Some(name) = &filter.stream else { return Ok(filter.stream_ref) };
-        let row = self.store.stream_rows(ledger.record.number, std::slice::from_ref(name))?.pop().flatten();
+        let Some(name) = &filter.stream else {
+            return Ok(filter.stream_ref);
+        };
+        let row = self
+            .store
+            .stream_rows(ledger.record.number, std::slice::from_ref(name))?
+            .pop()
+            .flatten();
         let row = row.ok_or_else(|| Error::new(Code::StreamNotFound, "there is no stream of this name"))?;
         Ok(Some(row.stream_ref))
     }
@@ -164,10 +209,14 @@ impl Service {
             let chunk = CHUNK as u64;
             return Ok(match filter.direction {
                 Direction::Forward => (range.start..range.end.min(range.start + chunk)).collect(),
-                Direction::Backward => (range.start.max(range.end.saturating_sub(chunk))..range.end).rev().collect(),
+                Direction::Backward => (range.start.max(range.end.saturating_sub(chunk))..range.end)
+                    .rev()
+                    .collect(),
             });
         };
-        Ok(self.store.find(ledger.record.number, &lookup, range.clone(), filter.direction, CHUNK)?)
+        Ok(self
+            .store
+            .find(ledger.record.number, &lookup, range.clone(), filter.direction, CHUNK)?)
     }
 
     /// Versions and indexes of a stream grow together, so the range of indexes becomes one of versions by binary search.
@@ -179,14 +228,20 @@ impl Service {
         direction: Direction,
     ) -> Result<Vec<u64>, Error> {
         let number = ledger.record.number;
-        let last = self.store.stream_events(number, stream, 1..u64::MAX, Direction::Backward, 1)?;
-        let Some(last) = last.first() else { return Ok(Vec::new()) };
+        let last = self
+            .store
+            .stream_events(number, stream, 1..u64::MAX, Direction::Backward, 1)?;
+        let Some(last) = last.first() else {
+            return Ok(Vec::new());
+        };
         let last_version = self.stored_version(ledger, *last)?;
         let version_at = |index: u64| -> Result<u64, Error> {
             let (mut low, mut high) = (1, last_version + 1);
             while low < high {
                 let middle = low + (high - low) / 2;
-                let found = self.store.stream_events(number, stream, middle..middle + 1, Direction::Forward, 1)?;
+                let found = self
+                    .store
+                    .stream_events(number, stream, middle..middle + 1, Direction::Forward, 1)?;
                 if found.first().is_some_and(|found| *found < index) {
                     low = middle + 1;
                 } else {
@@ -202,14 +257,18 @@ impl Service {
     fn stored_version(&self, ledger: &Ledger, index: u64) -> Result<u64, Error> {
         let row = self.store.headers(ledger.record.number, index..index + 1)?.pop();
         let header = row.and_then(|row| crate::spec::event::Header::decode(&row.header).ok());
-        header.map(|header| header.stream_version).ok_or_else(|| Error::new(Code::Damaged, format!("the header of index {index}")))
+        header
+            .map(|header| header.stream_version)
+            .ok_or_else(|| Error::new(Code::Damaged, format!("the header of index {index}")))
     }
 
     /// Loads events, neighbours in one read, in the order of the indexes.
     fn load(&self, ledger: &Ledger, indexes: &[u64]) -> Result<Vec<StoredEvent>, Error> {
         let mut events = Vec::with_capacity(indexes.len());
         for run in indexes.chunk_by(|a, b| a.abs_diff(*b) == 1) {
-            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let (Some(first), Some(last)) = (run.first(), run.last()) else {
+                continue;
+            };
             let mut loaded = self.stored_events(ledger, *first.min(last)..first.max(last) + 1)?;
             if first > last {
                 loaded.reverse();
@@ -233,9 +292,17 @@ fn matches(filter: &Filter, stream: Option<StreamRef>, event: &StoredEvent) -> b
     let is_system = meta.is_some_and(|meta| meta.stream.is_system());
     (filter.system || !is_system)
         && stream.is_none_or(|stream| event.header.stream_ref == stream)
-        && filter.event_type.as_ref().is_none_or(|wanted| event.header.event_type == *wanted)
-        && filter.tag.as_ref().is_none_or(|tag| meta.is_some_and(|meta| meta.tags.contains(tag)))
-        && filter.correlation_id.is_none_or_equal(meta.and_then(|meta| meta.correlation_id.as_ref()))
+        && filter
+            .event_type
+            .as_ref()
+            .is_none_or(|wanted| event.header.event_type == *wanted)
+        && filter
+            .tag
+            .as_ref()
+            .is_none_or(|tag| meta.is_some_and(|meta| meta.tags.contains(tag)))
+        && filter
+            .correlation_id
+            .is_none_or_equal(meta.and_then(|meta| meta.correlation_id.as_ref()))
         && filter.handle.is_none_or(|handle| concerns(event, handle))
 }
 
@@ -251,9 +318,19 @@ impl<T: PartialEq> NoneOrEqual<T> for Option<T> {
 }
 
 fn concerns(event: &StoredEvent, handle: Handle) -> bool {
-    let is_actor = event.meta.as_ref().is_some_and(|meta| meta.actor == Some(Actor::Subject(handle)));
+    let is_actor = event
+        .meta
+        .as_ref()
+        .is_some_and(|meta| meta.actor == Some(Actor::Subject(handle)));
     let sealed = event.bodies.iter().filter(|body| {
-        event.header.bodies.get(usize::from(body.ordinal)).is_some_and(|body| body.kind == crate::spec::event::BodyKind::Sealed)
+        event
+            .header
+            .bodies
+            .get(usize::from(body.ordinal))
+            .is_some_and(|body| body.kind == crate::spec::event::BodyKind::Sealed)
     });
-    is_actor || sealed.filter_map(|body| SealedBlock::decode(&body.bytes).ok()).any(|block| block.handle == handle)
+    is_actor
+        || sealed
+            .filter_map(|body| SealedBlock::decode(&body.bytes).ok())
+            .any(|block| block.handle == handle)
 }

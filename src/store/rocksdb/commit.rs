@@ -98,26 +98,58 @@ impl RocksStore {
 fn add_event(rows: &mut WriteBatch, tables: &Tables<'_>, number: LedgerNumber, event: &SequencedEvent) {
     let index = event.row.index;
     let at = index.to_be_bytes();
-    rows.put_cf(tables.headers, schema::numbered(number, index), encode_header_row(event));
+    rows.put_cf(
+        tables.headers,
+        schema::numbered(number, index),
+        encode_header_row(event),
+    );
     for (ordinal, (kind, salt, bytes)) in (0_u16..).zip(&event.bodies) {
-        let table = if *kind == BodyKind::Sealed { tables.sealed } else { tables.bodies };
-        rows.put_cf(table, schema::body(number, index, ordinal), [salt.as_slice(), bytes].concat());
+        let table = if *kind == BodyKind::Sealed {
+            tables.sealed
+        } else {
+            tables.bodies
+        };
+        rows.put_cf(
+            table,
+            schema::body(number, index, ordinal),
+            [salt.as_slice(), bytes].concat(),
+        );
     }
     rows.put_cf(tables.ids, schema::id(number, &event.meta.id), at);
-    rows.put_cf(tables.stream_events, schema::stream_event(number, event.stream_ref, event.stream_version), at);
+    rows.put_cf(
+        tables.stream_events,
+        schema::stream_event(number, event.stream_ref, event.stream_version),
+        at,
+    );
     for handle in &event.handles {
-        rows.put_cf(tables.lookup, schema::lookup_key(number, b'h', handle.as_bytes(), index), []);
+        rows.put_cf(
+            tables.lookup,
+            schema::lookup_key(number, b'h', handle.as_bytes(), index),
+            [],
+        );
     }
     if let Some(Actor::Subject(handle)) = &event.meta.actor
         && !event.handles.contains(handle)
     {
-        rows.put_cf(tables.lookup, schema::lookup_key(number, b'h', handle.as_bytes(), index), []);
+        rows.put_cf(
+            tables.lookup,
+            schema::lookup_key(number, b'h', handle.as_bytes(), index),
+            [],
+        );
     }
     if let Some(text) = &event.meta.correlation_id {
-        rows.put_cf(tables.lookup, schema::lookup_key(number, b'c', text.as_bytes(), index), []);
+        rows.put_cf(
+            tables.lookup,
+            schema::lookup_key(number, b'c', text.as_bytes(), index),
+            [],
+        );
     }
     for tag in &event.meta.tags {
-        rows.put_cf(tables.lookup, schema::lookup_key(number, b'g', tag.as_bytes(), index), []);
+        rows.put_cf(
+            tables.lookup,
+            schema::lookup_key(number, b'g', tag.as_bytes(), index),
+            [],
+        );
     }
 }
 
@@ -157,12 +189,21 @@ fn encode_header_row(event: &SequencedEvent) -> Vec<u8> {
 
 /// `u64 size ‖ last leaf hash ‖ u64 µs`.
 fn encode_head(head: &Head) -> Vec<u8> {
-    [head.size.to_be_bytes().as_slice(), head.last.as_bytes(), &head.recorded_at.0.to_be_bytes()].concat()
+    [
+        head.size.to_be_bytes().as_slice(),
+        head.last.as_bytes(),
+        &head.recorded_at.0.to_be_bytes(),
+    ]
+    .concat()
 }
 
 pub(super) fn decode_head(row: &[u8]) -> Option<Head> {
     let size = u64::from_be_bytes(row.get(..8)?.try_into().ok()?);
     let last = Hash::try_from(row.get(8..40)?).ok()?;
     let recorded_at = Timestamp(u64::from_be_bytes(row.get(40..)?.try_into().ok()?));
-    Some(Head { size, last, recorded_at })
+    Some(Head {
+        size,
+        last,
+        recorded_at,
+    })
 }

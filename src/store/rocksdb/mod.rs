@@ -69,7 +69,10 @@ impl RocksStore {
         }
         let cache = Cache::new_lru_cache(CACHE_BYTES);
         let db = DB::open_cf_descriptors_read_only(&database_options(false), path, schema::descriptors(&cache), false);
-        let mut store = Self { db: db.map_err(classify)?, id: LedgerId([0; 16]) };
+        let mut store = Self {
+            db: db.map_err(classify)?,
+            id: LedgerId([0; 16]),
+        };
         migrations::refuse_newer(&store)?;
         store.id = migrations::store_id(&store)?;
         Ok(store)
@@ -78,11 +81,17 @@ impl RocksStore {
     fn open_at(path: &Path, create: bool, id: LedgerId) -> Result<Self, StoreError> {
         let cache = Cache::new_lru_cache(CACHE_BYTES);
         let db = DB::open_cf_descriptors(&database_options(create), path, schema::descriptors(&cache));
-        Ok(Self { db: db.map_err(classify)?, id })
+        Ok(Self {
+            db: db.map_err(classify)?,
+            id,
+        })
     }
 
     fn table(&self, name: &'static str) -> Result<&ColumnFamily, StoreError> {
-        self.db.cf_handle(name).ok_or(StoreError::Damaged { table: name, what: "the column family is missing".into() })
+        self.db.cf_handle(name).ok_or(StoreError::Damaged {
+            table: name,
+            what: "the column family is missing".into(),
+        })
     }
 }
 

@@ -17,13 +17,20 @@ use crate::spec::tiles::TileId;
 type Row = (Box<[u8]>, Box<[u8]>);
 
 fn damaged(table: &'static str, what: impl ToString) -> StoreError {
-    StoreError::Damaged { table, what: what.to_string() }
+    StoreError::Damaged {
+        table,
+        what: what.to_string(),
+    }
 }
 
 impl RocksStore {
     pub(super) fn read_head(&self, ledger: LedgerNumber) -> Result<Option<Head>, StoreError> {
-        let row = self.db.get_pinned_cf(self.table(schema::SYSTEM)?, schema::head(ledger)).map_err(classify)?;
-        row.map(|row| commit::decode_head(&row).ok_or_else(|| damaged(schema::SYSTEM, "head"))).transpose()
+        let row = self
+            .db
+            .get_pinned_cf(self.table(schema::SYSTEM)?, schema::head(ledger))
+            .map_err(classify)?;
+        row.map(|row| commit::decode_head(&row).ok_or_else(|| damaged(schema::SYSTEM, "head")))
+            .transpose()
     }
 
     /// Rows whose keys lie in the range, in the order asked for, until `take` says stop.
@@ -62,8 +69,15 @@ impl RocksStore {
         let keys = schema::numbered(ledger, indexes.start)..schema::numbered(ledger, indexes.end);
         self.scan(table, keys, Direction::Forward, |(key, value)| {
             let (index, ordinal) = schema::split_body(&key).ok_or_else(|| damaged(table, "key"))?;
-            let (salt, bytes) = value.split_first_chunk().ok_or_else(|| damaged(table, format!("body of {index}")))?;
-            out.push(BodyRow { index, ordinal, salt: *salt, bytes: bytes.to_vec() });
+            let (salt, bytes) = value
+                .split_first_chunk()
+                .ok_or_else(|| damaged(table, format!("body of {index}")))?;
+            out.push(BodyRow {
+                index,
+                ordinal,
+                salt: *salt,
+                bytes: bytes.to_vec(),
+            });
             Ok(true)
         })
     }
@@ -119,7 +133,11 @@ impl LedgerStore for RocksStore {
         self.scan(schema::HEADERS, keys, Direction::Forward, |(key, value)| {
             let index = schema::trailing_number(&key).ok_or_else(|| damaged(schema::HEADERS, "key"))?;
             let (header, signature) = split_header(&value).ok_or_else(|| damaged(schema::HEADERS, index))?;
-            rows.push(HeaderRow { index, header: header.to_vec(), signature: signature.to_vec() });
+            rows.push(HeaderRow {
+                index,
+                header: header.to_vec(),
+                signature: signature.to_vec(),
+            });
             Ok(true)
         })?;
         Ok(rows)
@@ -143,7 +161,9 @@ impl LedgerStore for RocksStore {
         rows.into_iter()
             .map(|row| match row.map_err(classify)? {
                 None => Ok(None),
-                Some(row) => schema::trailing_number(&row).map(Some).ok_or_else(|| damaged(schema::IDS, "row")),
+                Some(row) => schema::trailing_number(&row)
+                    .map(Some)
+                    .ok_or_else(|| damaged(schema::IDS, "row")),
             })
             .collect()
     }
@@ -155,7 +175,9 @@ impl LedgerStore for RocksStore {
         rows.into_iter()
             .map(|row| match row.map_err(classify)? {
                 None => Ok(None),
-                Some(row) => decode_stream(&row).map(Some).ok_or_else(|| damaged(schema::STREAMS, "row")),
+                Some(row) => decode_stream(&row)
+                    .map(Some)
+                    .ok_or_else(|| damaged(schema::STREAMS, "row")),
             })
             .collect()
     }
@@ -167,12 +189,21 @@ impl LedgerStore for RocksStore {
         limit: usize,
     ) -> Result<Vec<(StreamName, StreamRow)>, StoreError> {
         let start = schema::successor(schema::stream(ledger, after));
-        let start = if after.is_none() { schema::stream(ledger, None) } else { start };
+        let start = if after.is_none() {
+            schema::stream(ledger, None)
+        } else {
+            start
+        };
         let keys = start..schema::stream(LedgerNumber(ledger.0.saturating_add(1)), None);
         let mut streams = Vec::new();
         self.scan(schema::STREAMS, keys, Direction::Forward, |(key, value)| {
-            let name = key.get(4..).and_then(|name| std::str::from_utf8(name).ok()).and_then(|name| name.parse().ok());
-            let row = name.zip(decode_stream(&value)).ok_or_else(|| damaged(schema::STREAMS, "row"))?;
+            let name = key
+                .get(4..)
+                .and_then(|name| std::str::from_utf8(name).ok())
+                .and_then(|name| name.parse().ok());
+            let row = name
+                .zip(decode_stream(&value))
+                .ok_or_else(|| damaged(schema::STREAMS, "row"))?;
             streams.push(row);
             Ok(streams.len() < limit)
         })?;
@@ -229,7 +260,9 @@ impl LedgerStore for RocksStore {
         let table = self.table(schema::TILES)?;
         let keys: Vec<_> = ids.iter().map(|id| schema::tile(ledger, id)).collect();
         let rows = self.db.batched_multi_get_cf(table, &keys, false);
-        rows.into_iter().map(|row| Ok(row.map_err(classify)?.map(|row| row.to_vec()))).collect()
+        rows.into_iter()
+            .map(|row| Ok(row.map_err(classify)?.map(|row| row.to_vec())))
+            .collect()
     }
 
     fn checkpoint(&self, ledger: LedgerNumber, size: u64) -> Result<Option<(u64, String)>, StoreError> {
@@ -245,7 +278,9 @@ impl LedgerStore for RocksStore {
     }
 
     fn record(&self, ledger: Option<LedgerNumber>, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db.get_cf(self.table(schema::RECORDS)?, schema::record(ledger, kind, id)).map_err(classify)
+        self.db
+            .get_cf(self.table(schema::RECORDS)?, schema::record(ledger, kind, id))
+            .map_err(classify)
     }
 
     fn records(&self, ledger: Option<LedgerNumber>, kind: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
@@ -257,7 +292,10 @@ impl LedgerStore for RocksStore {
         let mut records = Vec::new();
         self.scan(schema::RECORDS, start..end, Direction::Forward, |(key, value)| {
             let id = key.get(prefix..).and_then(|id| std::str::from_utf8(id).ok());
-            records.push((id.ok_or_else(|| damaged(schema::RECORDS, "key"))?.to_owned(), value.into()));
+            records.push((
+                id.ok_or_else(|| damaged(schema::RECORDS, "key"))?.to_owned(),
+                value.into(),
+            ));
             Ok(true)
         })?;
         Ok(records)

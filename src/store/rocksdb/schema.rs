@@ -34,8 +34,19 @@ pub(super) const LOOKUP: &str = "lookup";
 pub(super) const RECORDS: &str = "records";
 
 /// Every column family.
-pub(super) const ALL: [&str; 11] =
-    [SYSTEM, HEADERS, BODIES, SEALED, TILES, CHECKPOINTS, IDS, STREAMS, STREAM_EVENTS, LOOKUP, RECORDS];
+pub(super) const ALL: [&str; 11] = [
+    SYSTEM,
+    HEADERS,
+    BODIES,
+    SEALED,
+    TILES,
+    CHECKPOINTS,
+    IDS,
+    STREAMS,
+    STREAM_EVENTS,
+    LOOKUP,
+    RECORDS,
+];
 
 /// Indexes in one block of the lookup by type.
 pub(super) const TYPE_BLOCK: u64 = 256;
@@ -45,7 +56,9 @@ pub(super) const STORE_ID_KEY: &[u8] = b"store-id";
 
 /// Column families with their options. `cache` is shared by all.
 pub(super) fn descriptors(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
-    ALL.into_iter().map(|name| ColumnFamilyDescriptor::new(name, options(name, cache))).collect()
+    ALL.into_iter()
+        .map(|name| ColumnFamilyDescriptor::new(name, options(name, cache)))
+        .collect()
 }
 
 fn options(name: &str, cache: &Cache) -> Options {
@@ -66,8 +79,16 @@ fn options(name: &str, cache: &Cache) -> Options {
     }
     options.set_block_based_table_factory(&table);
     let incompressible = matches!(name, SEALED | TILES);
-    options.set_compression_type(if incompressible { DBCompressionType::None } else { DBCompressionType::Lz4 });
-    options.set_write_buffer_size(if incompressible || matches!(name, HEADERS | BODIES) { 32 << 20 } else { 8 << 20 });
+    options.set_compression_type(if incompressible {
+        DBCompressionType::None
+    } else {
+        DBCompressionType::Lz4
+    });
+    options.set_write_buffer_size(if incompressible || matches!(name, HEADERS | BODIES) {
+        32 << 20
+    } else {
+        8 << 20
+    });
     options.set_max_write_buffer_number(3);
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_target_file_size_base(64 << 20);
@@ -149,7 +170,11 @@ pub(super) fn stream_event(ledger: LedgerNumber, stream: StreamRef, version: u64
 
 /// Key of a lookup row. The value's length stands before it, so that no value is a prefix of another.
 pub(super) fn lookup(ledger: LedgerNumber, lookup: &Lookup, index: u64) -> Vec<u8> {
-    let number = if matches!(lookup, Lookup::Type(_)) { index / TYPE_BLOCK } else { index };
+    let number = if matches!(lookup, Lookup::Type(_)) {
+        index / TYPE_BLOCK
+    } else {
+        index
+    };
     match lookup {
         Lookup::Handle(handle) => lookup_key(ledger, b'h', handle.as_bytes(), number),
         Lookup::Type(event_type) => lookup_key(ledger, b't', event_type.as_str().as_bytes(), number),

@@ -80,6 +80,12 @@ impl VaultHealth {
     }
 }
 
+/// The last checkpoint that a vault in these folders keeps of a ledger, without opening the vault: for whoever verifies
+/// and may not write. The note is not verified.
+pub fn kept_checkpoint(folders: &[PathBuf], ledger: LedgerId) -> Option<(u64, String)> {
+    checkpoint::peek(folders, ledger)
+}
+
 impl FileVault {
     /// Makes a new, empty vault with a random id. A folder that holds a vault is refused.
     ///

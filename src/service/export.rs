@@ -1,0 +1,290 @@
+//! Export: evidence and data to take away, streamed with constant memory, recorded before anything leaves.
+//!
+//! An export is fixed when it is asked for: the events up to the checkpoint of that moment. Its content is made anew at
+//! each download, so a bundle is the same bytes every time, until something in it is erased. Personal data stays sealed
+//! unless opening it was asked for, by a caller who may; then each block is opened as it leaves, and what has been erased
+//! since does not leave.
+
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::access::internal;
+use super::read::{Reveal, StoredEvent};
+use super::verify::read_records;
+use super::{Caller, Code, Error, Ledger, Role, Service};
+use crate::spec::bundle::{BundleHead, BundleWriter, Selection};
+use crate::spec::event::{Header, Meta};
+use crate::spec::ids::{EventType, StreamName, Timestamp};
+use crate::spec::system;
+use crate::spec::verify::Record;
+
+const RECORD: &str = "export";
+/// Events that are read at once.
+const CHUNK: u64 = 512;
+
+/// What an export is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One file with all evidence, verified offline by `oubliette-verify` (docs/spec/10-bundle.md).
+    Bundle,
+    /// One JSON event a line, as reads give it.
+    Ndjson,
+}
+
+/// `POST /exports`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportRequest {
+    /// Which form.
+    pub format: Format,
+    /// First index; 0 by default.
+    #[serde(default)]
+    pub from_index: u64,
+    /// First index after the range; by default up to now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_index: Option<u64>,
+    /// Only events of this stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamName>,
+    /// Only events of this type.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub event_type: Option<EventType>,
+    /// Only events with this tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Box<str>>,
+    /// Whether personal data is opened (`ndjson` alone; needs the role `revealer` too).
+    #[serde(default)]
+    pub reveal: bool,
+}
+
+impl ExportRequest {
+    fn filter_words(&self) -> Option<String> {
+        let words: Vec<_> = [
+            self.stream.as_ref().map(|stream| format!("stream = {stream}")),
+            self.event_type
+                .as_ref()
+                .map(|event_type| format!("type = {event_type}")),
+            self.tag.as_ref().map(|tag| format!("tag = {tag}")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        (!words.is_empty()).then(|| words.join(" and "))
+    }
+
+    fn wants(&self, index: u64, event_type: &EventType, meta: Option<&Meta>) -> bool {
+        index >= self.from_index
+            && self.to_index.is_none_or(|end| index < end)
+            && self
+                .stream
+                .as_ref()
+                .is_none_or(|stream| meta.is_some_and(|meta| meta.stream == *stream))
+            && self.event_type.as_ref().is_none_or(|wanted| wanted == event_type)
+            && self
+                .tag
+                .as_ref()
+                .is_none_or(|tag| meta.is_some_and(|meta| meta.tags.contains(tag)))
+    }
+
+    fn selection(&self, size: u64) -> Option<Selection> {
+        let filter = self.filter_words();
+        let end = self.to_index.map_or(size, |end| end.min(size));
+        let whole = self.from_index == 0 && end == size && filter.is_none();
+        (!whole).then(|| Selection {
+            first: self.from_index.min(end),
+            end,
+            filter,
+        })
+    }
+}
+
+/// An export as auditors see it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExportView {
+    /// Which.
+    pub id: Uuid,
+    /// What was asked for.
+    pub request: ExportRequest,
+    /// The API key that asked.
+    pub by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Events in the ledger as exported.
+    pub tree_size: u64,
+    /// Where the content is.
+    pub content: String,
+    /// The checkpoint of that size.
+    pub checkpoint: String,
+}
+
+impl Service {
+    /// Fixes an export and records it.
+    ///
+    /// # Errors
+    /// `invalid_field`, `forbidden`; whatever appending may answer.
+    pub async fn create_export(
+        &self,
+        ledger: &Ledger,
+        caller: &Caller,
+        request: ExportRequest,
+    ) -> Result<ExportView, Error> {
+        let size = self.view(ledger)?.size();
+        if request.to_index.is_some_and(|end| end < request.from_index) {
+            return Err(Error::field("/to_index", "lies before from_index"));
+        }
+        if request.from_index > size {
+            return Err(Error::field("/from_index", format!("the ledger has {size} events")));
+        }
+        if request.reveal {
+            caller.require(&[Role::Revealer], Some(&ledger.record.name))?;
+            if request.format == Format::Bundle {
+                return Err(Error::field(
+                    "/reveal",
+                    "a bundle carries sealed blocks as they are; open data with ndjson",
+                ));
+            }
+        }
+        let id = self.fresh_id();
+        let data =
+            serde_json::json!({"export": id, "by": caller.key.id, "roles": caller.key.roles, "request": request});
+        let event = self.system_event("$exports", "export.created", &data, Some(id.to_string()))?;
+        let appended = self
+            .append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
+            .await?;
+        let view = ExportView {
+            id,
+            request,
+            by: caller.key.id.clone(),
+            created_at: self.clock.now(),
+            tree_size: appended.view.size(),
+            content: format!("/v1/ledgers/{}/exports/{id}/content", ledger.record.name),
+            checkpoint: appended.view.checkpoint.clone(),
+        };
+        self.keep_record(ledger, RECORD, id, &view)?;
+        Ok(view)
+    }
+
+    /// One export.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn export(&self, ledger: &Ledger, id: Uuid) -> Result<ExportView, Error> {
+        self.kept_record(ledger, RECORD, id)
+    }
+
+    /// All exports, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn exports(&self, ledger: &Ledger) -> Result<Vec<ExportView>, Error> {
+        let mut views: Vec<ExportView> = self.kept_records(ledger, RECORD)?;
+        views.reverse();
+        Ok(views)
+    }
+
+    /// Writes an export's content.
+    ///
+    /// # Errors
+    /// If the store cannot be read or the output fails; the output is of no use then.
+    pub fn write_export(&self, ledger: &Ledger, export: &ExportView, out: impl Write) -> Result<(), Error> {
+        match export.request.format {
+            Format::Bundle => self.write_bundle(ledger, export, out),
+            Format::Ndjson => self.write_ndjson(ledger, export, out),
+        }
+    }
+
+    fn write_bundle(&self, ledger: &Ledger, export: &ExportView, out: impl Write) -> Result<(), Error> {
+        let size = export.tree_size;
+        let head = BundleHead {
+            origin: ledger.record.origin.clone(),
+            tree_size: size,
+            root: self.root_of_size(ledger, size)?,
+            checkpoint: export.checkpoint.clone(),
+            further: Vec::new(),
+            selection: export.request.selection(size),
+        };
+        let mut bundle = BundleWriter::new(out, head).map_err(internal)?;
+        self.each_record(ledger, size, |record, header, meta| {
+            let needed = system::is_reserved(&header.event_type);
+            let wanted = export.request.wants(record.index, &header.event_type, meta.as_ref());
+            if needed || wanted {
+                bundle.include(&record).map_err(internal)
+            } else {
+                bundle.leave_out(record.index, &record.header).map_err(internal)
+            }
+        })?;
+        for (request, certificate) in self.certificates_until(ledger, size)? {
+            bundle.certificate(request, &certificate).map_err(internal)?;
+        }
+        bundle
+            .finish(|manifest| ledger.manifests.sign_document(manifest))
+            .map_err(internal)?;
+        Ok(())
+    }
+
+    fn each_record(
+        &self,
+        ledger: &Ledger,
+        size: u64,
+        mut each: impl FnMut(Record, Header, Option<Meta>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut first = 0;
+        while first < size {
+            let end = size.min(first + CHUNK);
+            for record in read_records(&*self.store, ledger.record.number, first..end)? {
+                let damaged =
+                    |error| Error::new(Code::Damaged, format!("the event at index {}", record.index)).caused_by(error);
+                let header = Header::decode(&record.header).map_err(damaged)?;
+                let meta = record.bodies.first().filter(|body| body.ordinal == 0);
+                let meta = meta
+                    .map(|body| Meta::decode(&body.bytes))
+                    .transpose()
+                    .map_err(damaged)?;
+                each(record, header, meta)?;
+            }
+            first = end;
+        }
+        Ok(())
+    }
+
+    fn write_ndjson(&self, ledger: &Ledger, export: &ExportView, mut out: impl Write) -> Result<(), Error> {
+        let reveal = if export.request.reveal {
+            Reveal::Open
+        } else {
+            Reveal::Sealed
+        };
+        let end = export
+            .request
+            .to_index
+            .map_or(export.tree_size, |end| end.min(export.tree_size));
+        let mut first = export.request.from_index;
+        while first < end {
+            let next = end.min(first + CHUNK);
+            for event in self.stored_events(ledger, first..next)? {
+                if export
+                    .request
+                    .wants(event.index, &event.header.event_type, event.meta.as_ref())
+                {
+                    self.write_line(ledger, event, reveal, &mut out)?;
+                }
+            }
+            first = next;
+        }
+        out.flush().map_err(internal)
+    }
+
+    fn write_line(
+        &self,
+        ledger: &Ledger,
+        event: StoredEvent,
+        reveal: Reveal,
+        out: &mut impl Write,
+    ) -> Result<(), Error> {
+        let view = self.event_view(ledger, event, reveal)?;
+        serde_json::to_writer(&mut *out, &view).map_err(internal)?;
+        out.write_all(b"\n").map_err(internal)
+    }
+}

@@ -1,0 +1,188 @@
+//! The certificate of erasure: what was destroyed, when, what is left, and the events that prove it
+//! (docs/spec/15-certificate.md).
+//!
+//! ```text
+//! document = COSE_Sign1 (certificate key, kind certificate) over the deterministic CBOR of [`Certificate`]
+//! ```
+//!
+//! It names nobody: subjects are handles, which lead nowhere after the erasure. It carries the events of the erasure and
+//! the ledger's key event with proofs under one checkpoint, so that it can be checked alone. It says what it does not
+//! say: residues that may still exist, other ledgers, copies that were exported. Its words are those of the product: it
+//! never claims anonymity or deletion everywhere.
+//!
+//! Out of scope: its readable form (HTML), and making the numbers true (`service`).
+
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use verify::{is_certificate, verify_certificate};
+
+pub(super) use verify::check_in_bundle;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::evidence::Evidence;
+use super::ids::{Category, Handle, Origin, Timestamp};
+use super::system::{Basis, Reason};
+
+/// The format that certificates name.
+pub const FORMAT: &str = "oubliette/certificate/v1";
+
+/// A certificate of erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// [`FORMAT`].
+    pub format: String,
+    /// Whether anything is still to come.
+    pub status: Status,
+    /// The ledger.
+    pub origin: Origin,
+    /// The erasure's request id.
+    pub request: Uuid,
+    /// The legal ground.
+    pub basis: Basis,
+    /// Why.
+    pub reason: Reason,
+    /// The role in which it was asked for.
+    pub role: Box<str>,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// When it had to be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+    /// When `erasure.completed` was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    /// What was destroyed, by handle.
+    pub subjects: Vec<CertifiedSubject>,
+    /// The steps.
+    pub times: Times,
+    /// The algorithms under which the data was sealed and this is signed.
+    pub algorithms: Vec<Box<str>>,
+    /// How the destruction was checked.
+    pub verification: DestructionCheck,
+    /// Where something may still be.
+    pub residues: Vec<Residue>,
+    /// Whether the same subject id is refused from now on.
+    pub suppression: Suppression,
+    /// Always false: an erasure covers the one ledger that it names.
+    pub other_ledgers_examined: bool,
+    /// What the certificate does not say, in plain words.
+    pub limits: Vec<Box<str>>,
+    /// Events in the ledger when the erasure was requested: the index of `erasure.requested`.
+    pub tree_size_before: u64,
+    /// Events in the ledger under the checkpoint of this certificate.
+    pub tree_size_after: u64,
+    /// `erasure.requested`, then `erasure.completed`, then what came of it.
+    pub evidence: Vec<Evidence>,
+    /// The key events: `ledger.created` first.
+    pub anchors: Vec<Evidence>,
+    /// The signed note under which all of the evidence is proved.
+    pub checkpoint: String,
+}
+
+/// Whether anything is still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The keys are destroyed; residues are still to go.
+    Provisional,
+    /// The last residue that the system knows of is gone.
+    Final,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Provisional => "provisional",
+            Self::Final => "final",
+        })
+    }
+}
+
+/// What was destroyed of one subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertifiedSubject {
+    /// The handle.
+    pub handle: Handle,
+    /// The categories; absent: all, also those never seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<Category>>,
+    /// Keys destroyed.
+    pub keys_destroyed: u64,
+    /// Whether the row that led from the subject id to the handle was destroyed.
+    pub identity_destroyed: bool,
+    /// Blocks that were sealed under those keys.
+    pub blocks_sealed: u64,
+}
+
+/// When the steps were done, as far as they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Times {
+    /// T1: access fenced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t1: Option<Timestamp>,
+    /// T2: live keys destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t2: Option<Timestamp>,
+    /// T3: residue compacted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t3: Option<Timestamp>,
+    /// T4: ciphertext removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t4: Option<Timestamp>,
+    /// T5: recoverable key copies expired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t5: Option<Timestamp>,
+}
+
+impl Times {
+    /// The steps that were done, in their order.
+    pub fn done(&self) -> impl Iterator<Item = Timestamp> {
+        [self.t1, self.t2, self.t3, self.t4, self.t5].into_iter().flatten()
+    }
+}
+
+/// How the destruction was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DestructionCheck {
+    /// Blocks that were tried with every key known to the system.
+    pub sampled: u64,
+    /// Blocks that opened: must be none.
+    pub opened: u64,
+    /// Whether the identity still resolves: must not.
+    pub identity_resolves: bool,
+}
+
+/// A place where something of the erased data may still be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Residue {
+    /// A word for programs, such as `database_files`, `backups`, `epoch_key`, `ciphertext`.
+    pub code: Box<str>,
+    /// The same for people.
+    pub text: Box<str>,
+}
+
+/// Whether the same subject id is refused from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suppression {
+    /// Whether it is.
+    pub active: bool,
+    /// Until when; absent: for ever, or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// On what ground the keyed hash of the subject id is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Box<str>>,
+}

@@ -1,0 +1,232 @@
+//! Checking a certificate: signed by the certificate key of the ledger that its anchor creates, and saying what its events
+//! say.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::{Certificate, FORMAT, Status};
+use crate::spec::evidence::Review;
+use crate::spec::ids::Handle;
+use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState};
+use crate::spec::signature::{Kind, SignatureError, read_unverified};
+use crate::spec::system::{Authority, ErasedSubject, ErasureRequested};
+use crate::spec::verify::{Examined, Keyring, Trust, signature_code};
+
+/// Whether a file is a certificate, be it a damaged one: it names its content type or its format near the beginning.
+pub fn is_certificate(file: &[u8]) -> bool {
+    let contains = |text: &str| file.windows(text.len()).any(|window| window == text.as_bytes());
+    contains(Kind::Certificate.content_type()) || contains(FORMAT)
+}
+
+/// Verifies a certificate alone.
+pub fn verify_certificate(document: &[u8], trust: &Trust) -> Report {
+    let certificate: Certificate = match read_unverified(document) {
+        Ok(certificate) => certificate,
+        Err(error) => {
+            let mut findings = Findings::default();
+            findings.push(unreadable("certificate", &error));
+            return Report::new(Object::Certificate, TrustState::SelfConsistent, findings);
+        }
+    };
+    let mut review = Review::new(trust, &certificate.anchors, &certificate.checkpoint);
+    if certificate.anchors.is_empty() {
+        review.find(None, "anchors", FindingCode::EvidenceAbsent, "ledger.created", "none");
+    }
+    check(&mut review, document, &certificate);
+    let notes = notes(&certificate);
+    review.finish(Object::Certificate, notes)
+}
+
+/// Verifies a certificate that a bundle of this ledger carries under this request id. Gives findings whose fields start
+/// with `place`, and how many signatures hold.
+pub(in crate::spec) fn check_in_bundle(
+    document: &[u8],
+    request: &Uuid,
+    keyring: &Keyring,
+    place: &str,
+) -> (Vec<Finding>, u64) {
+    let certificate: Certificate = match read_unverified(document) {
+        Ok(certificate) => certificate,
+        Err(error) => return (vec![unreadable(place, &error)], 0),
+    };
+    let trust = Trust {
+        keys: vec![keyring.checkpoint_key().clone()],
+        ..Trust::default()
+    };
+    let mut review = Review::new(&trust, &certificate.anchors, &certificate.checkpoint);
+    review.compare(None, "request", request, &certificate.request);
+    if let Err(error) = keyring.certificate_key().open_document::<Certificate>(document) {
+        let expected = format!("a signature by key {}", keyring.certificate_key().public().id());
+        review.find(None, "signature", signature_code(&error), expected, error);
+    }
+    check(&mut review, document, &certificate);
+    let signatures = review.checked.signatures;
+    let findings = review.finish(Object::Certificate, Vec::new()).findings;
+    let within = |mut finding: Finding| {
+        finding.field = format!("{place}, {}", finding.field);
+        finding
+    };
+    (findings.into_iter().map(within).collect(), signatures)
+}
+
+fn unreadable(place: &str, error: &SignatureError) -> Finding {
+    Finding::new(None, place, FindingCode::DocumentInvalid, "a signed certificate", error)
+}
+
+fn check(review: &mut Review<'_>, document: &[u8], certificate: &Certificate) {
+    check_signature(review, document);
+    review.compare(None, "format", &FORMAT.to_owned(), &certificate.format);
+    if let Some(checkpoint) = review.checkpoint().cloned() {
+        let origin = checkpoint.origin.as_str().to_owned();
+        review.compare(None, "origin", &origin, &certificate.origin.as_str().to_owned());
+        review.compare(None, "tree_size_after", &checkpoint.size, &certificate.tree_size_after);
+    }
+    let mut evidence = certificate.evidence.iter().enumerate();
+    let first = evidence.next().map(|(_, event)| review.evidence("evidence/0", event));
+    let second = evidence.next().map(|(_, event)| review.evidence("evidence/1", event));
+    for (number, event) in evidence {
+        review.evidence(&format!("evidence/{number}"), event);
+    }
+    check_requested(review, certificate, first.as_ref());
+    check_completed(review, certificate, second.as_ref());
+    check_statements(review, certificate);
+}
+
+fn check_signature(review: &mut Review<'_>, document: &[u8]) {
+    let Some(keyring) = review.keyring() else {
+        let expected = "anchors that name the certificate key";
+        return review.find(None, "signature", FindingCode::SignatureUnchecked, expected, "none");
+    };
+    let key = keyring.certificate_key();
+    let expected = format!("a signature by key {}", key.public().id());
+    match key.open_document::<Certificate>(document) {
+        Ok(_) => review.checked.signatures += 1,
+        Err(error) => review.find(None, "signature", signature_code(&error), expected, error),
+    }
+}
+
+fn check_requested(review: &mut Review<'_>, certificate: &Certificate, event: Option<&Examined>) {
+    let Some((event, Authority::ErasureRequested(requested))) = with_authority(event) else {
+        let expected = "a valid erasure.requested";
+        return review.find(None, "evidence/0", FindingCode::EvidenceAbsent, expected, "none");
+    };
+    let index = Some(event.index);
+    review.compare(index, "request", &requested.request, &certificate.request);
+    review.compare(index, "tree_size_before", &event.index, &certificate.tree_size_before);
+    compare_subjects(review, event.index, &requested.subjects, certificate);
+    compare_codes(review, event.index, requested, certificate);
+}
+
+fn compare_codes(review: &mut Review<'_>, index: u64, requested: &ErasureRequested, certificate: &Certificate) {
+    let index = Some(index);
+    if let Some(basis) = requested.basis {
+        review.compare(
+            index,
+            "basis",
+            &format!("{basis:?}"),
+            &format!("{:?}", certificate.basis),
+        );
+    }
+    if let Some(reason) = requested.reason {
+        review.compare(
+            index,
+            "reason",
+            &format!("{reason:?}"),
+            &format!("{:?}", certificate.reason),
+        );
+    }
+    if let (Some(signed), Some(stated)) = (requested.due_at, certificate.due_at) {
+        review.compare(index, "due_at", &signed, &stated);
+    }
+    for subject in &certificate.subjects {
+        let text = |categories: &Option<Vec<_>>| match categories {
+            Some(categories) => format!("{categories:?}"),
+            None => "all".to_owned(),
+        };
+        review.compare(
+            index,
+            "categories",
+            &text(&requested.categories),
+            &text(&subject.categories),
+        );
+    }
+}
+
+fn check_completed(review: &mut Review<'_>, certificate: &Certificate, event: Option<&Examined>) {
+    match with_authority(event) {
+        Some((event, Authority::ErasureCompleted(completed))) => {
+            let index = Some(event.index);
+            review.compare(index, "request", &completed.request, &certificate.request);
+            compare_subjects(review, event.index, &completed.subjects, certificate);
+            let recorded = event.header.as_ref().map(|header| header.recorded_at);
+            if let (Some(recorded), Some(stated)) = (recorded, certificate.completed_at) {
+                review.compare(index, "completed_at", &recorded, &stated);
+            }
+        }
+        _ => {
+            let expected = "a valid erasure.completed";
+            review.find(None, "evidence/1", FindingCode::EvidenceAbsent, expected, "none");
+        }
+    }
+}
+
+/// What an event establishes, if its signature holds.
+fn with_authority(event: Option<&Examined>) -> Option<(&Examined, &Authority)> {
+    let event = event.filter(|event| event.signed)?;
+    Some((event, event.authority.as_ref()?))
+}
+
+fn compare_subjects(review: &mut Review<'_>, index: u64, subjects: &[ErasedSubject], certificate: &Certificate) {
+    let text = |handles: BTreeSet<Handle>| handles.iter().map(Handle::to_string).collect::<Vec<_>>().join(", ");
+    let signed = text(subjects.iter().map(|subject| subject.handle).collect());
+    let stated = text(certificate.subjects.iter().map(|subject| subject.handle).collect());
+    review.compare(Some(index), "subjects", &signed, &stated);
+}
+
+fn check_statements(review: &mut Review<'_>, certificate: &Certificate) {
+    let check = &certificate.verification;
+    let mut shown = |holds: bool, field: &str, expected: &str, found: String| {
+        if !holds {
+            review.find(None, field, FindingCode::ErasureNotShown, expected, found);
+        }
+    };
+    shown(check.opened == 0, "verification, opened", "0", check.opened.to_string());
+    shown(
+        !check.identity_resolves,
+        "verification, identity_resolves",
+        "false",
+        "true".to_owned(),
+    );
+    let times: Vec<_> = certificate.times.done().collect();
+    shown(times.is_sorted(), "times", "t1 to t5 in order", format!("{times:?}"));
+    if certificate.status == Status::Final {
+        let complete = certificate.completed_at.is_some() && certificate.times.t2.is_some();
+        shown(
+            complete,
+            "status",
+            "a completed erasure with its keys destroyed",
+            "final".to_owned(),
+        );
+    }
+}
+
+fn notes(certificate: &Certificate) -> Vec<String> {
+    let mut notes = vec![
+        "It shows that the ledger recorded this erasure and that its operator signed what was done; that every copy of a \
+         key is gone cannot be seen from here."
+            .to_owned(),
+        format!("It covers the ledger {} and no other.", certificate.origin),
+    ];
+    if certificate.status == Status::Provisional {
+        notes.push("It is provisional: the residues that it lists are still to go.".to_owned());
+    }
+    notes.extend(
+        certificate
+            .residues
+            .iter()
+            .map(|residue| format!("Possible residue, {}: {}", residue.code, residue.text)),
+    );
+    notes.extend(certificate.limits.iter().map(ToString::to_string));
+    notes
+}

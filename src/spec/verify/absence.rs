@@ -1,0 +1,184 @@
+//! Bodies that are not there, and the events that excuse it.
+//!
+//! A missing body is erased, purged or redacted only if an event after it, in the verified prefix, is the authority and
+//! names its position:
+//!
+//! | authority | kind | state |
+//! | --- | --- | --- |
+//! | `bodies.purged`, ground erasure, naming an `erasure.requested` before it | sealed | erased |
+//! | the same | meta, data | purged: they stood beside the person's data |
+//! | `bodies.purged`, ground retention | any | purged |
+//! | `bodies.redacted` | any | redacted |
+//! | none | any | missing, which is tampering |
+//!
+//! *Erased* wins over the others, else the first excuse counts. A body that is there although an event removed it
+//! contradicts that event. That a block belonged to the erased person cannot be checked once it is gone.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use crate::spec::event::BodyKind;
+use crate::spec::report::{Bodies, Finding, FindingCode, Findings};
+use crate::spec::system::{Authority, Ground, Position};
+
+use super::examine::place;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Excuse {
+    None,
+    Redacted,
+    Purged,
+    Erased,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Absent {
+    position: Position,
+    kind: BodyKind,
+    excuse: Excuse,
+}
+
+/// All absent bodies seen so far, 24 bytes each, and the erasures that were requested.
+#[derive(Debug, Default)]
+pub(super) struct Absences {
+    /// Ascending by position.
+    absent: Vec<Absent>,
+    /// Ranges of indexes whose bodies are not known: `first..end`, ascending.
+    unknown: Vec<(u64, u64)>,
+    requests: HashSet<Uuid>,
+}
+
+impl Absences {
+    /// Notes an absent body.
+    pub(super) fn push(&mut self, position: Position, kind: BodyKind) {
+        if let Err(at) = self.find(position) {
+            self.absent.insert(
+                at,
+                Absent {
+                    position,
+                    kind,
+                    excuse: Excuse::None,
+                },
+            );
+        }
+    }
+
+    /// Notes indexes of which no bodies are known, since the events are left out or cannot be read.
+    pub(super) fn push_unknown(&mut self, first: u64, end: u64) {
+        match self.unknown.last_mut() {
+            Some(last) if last.1 == first => last.1 = end,
+            _ => self.unknown.push((first, end)),
+        }
+    }
+
+    fn find(&self, position: Position) -> Result<usize, usize> {
+        // Nearly always at the end.
+        match self.absent.last() {
+            Some(last) if position <= last.position => {
+                self.absent.binary_search_by_key(&position, |absent| absent.position)
+            }
+            _ => Err(self.absent.len()),
+        }
+    }
+
+    fn is_unknown(&self, index: u64) -> bool {
+        let after = self.unknown.partition_point(|(first, _)| *first <= index);
+        after
+            .checked_sub(1)
+            .and_then(|at| self.unknown.get(at))
+            .is_some_and(|(_, end)| index < *end)
+    }
+
+    /// Lets the event at `index` excuse what it names.
+    pub(super) fn apply(&mut self, index: u64, authority: &Authority, findings: &mut Findings) {
+        match authority {
+            Authority::ErasureRequested(request) => {
+                self.requests.insert(request.request);
+            }
+            Authority::Purged(purged) => {
+                if let Some(request) = purged.request.filter(|request| !self.requests.contains(request)) {
+                    return findings.push(Finding::new(
+                        Some(index),
+                        "data",
+                        FindingCode::AuthorityInvalid,
+                        "the request id of an erasure.requested before it",
+                        request,
+                    ));
+                }
+                self.excuse_all(index, &purged.positions, findings, |kind| match (purged.ground, kind) {
+                    (Ground::Erasure, BodyKind::Sealed) => Excuse::Erased,
+                    _ => Excuse::Purged,
+                });
+            }
+            Authority::Redacted(redacted) => {
+                self.excuse_all(index, &redacted.positions, findings, |_| Excuse::Redacted);
+            }
+            Authority::ErasureCompleted(_) | Authority::Nothing => {}
+        }
+    }
+
+    fn excuse_all(
+        &mut self,
+        index: u64,
+        positions: &[Position],
+        findings: &mut Findings,
+        excuse: impl Fn(BodyKind) -> Excuse,
+    ) {
+        for position in positions {
+            if position.index >= index {
+                let found = format!("[{}, {}]", position.index, position.ordinal);
+                let expected = "positions before this event";
+                findings.push(Finding::new(
+                    Some(index),
+                    "data",
+                    FindingCode::AuthorityInvalid,
+                    expected,
+                    found,
+                ));
+            } else if let Some(absent) = self.find(*position).ok().and_then(|at| self.absent.get_mut(at)) {
+                let excuse = excuse(absent.kind);
+                if absent.excuse == Excuse::None || excuse == Excuse::Erased {
+                    absent.excuse = excuse;
+                }
+            } else if !self.is_unknown(position.index) {
+                findings.push(Finding::new(
+                    Some(position.index),
+                    format!("body {}", position.ordinal),
+                    FindingCode::PurgedButPresent,
+                    format!("absent, since event {index} records its removal"),
+                    "present, or never there",
+                ));
+            }
+        }
+    }
+
+    /// Counts what became of the bodies and reports what nothing excuses. If the end was not read, an excuse may be there.
+    pub(super) fn close(self, whole: bool, bodies: &mut Bodies, findings: &mut Findings) {
+        let (code, expected) = match whole {
+            true => (FindingCode::Missing, "present, or removed by an event that names it"),
+            false => (
+                FindingCode::MissingUnresolved,
+                "present, or removed by an event that was read",
+            ),
+        };
+        for absent in self.absent {
+            match absent.excuse {
+                Excuse::Erased => bodies.erased += 1,
+                Excuse::Purged => bodies.purged += 1,
+                Excuse::Redacted => bodies.redacted += 1,
+                Excuse::None => {
+                    bodies.missing += 1;
+                    let Position { index, ordinal } = absent.position;
+                    findings.push(Finding::new(
+                        Some(index),
+                        place(absent.kind, ordinal),
+                        code,
+                        expected,
+                        "absent",
+                    ));
+                }
+            }
+        }
+    }
+}
