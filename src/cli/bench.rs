@@ -91,7 +91,10 @@ impl Bench {
     }
 
     fn until(&self) -> Until {
-        Until { time: Duration::from_secs(self.seconds), events: self.events.unwrap_or(u64::MAX) }
+        Until {
+            time: Duration::from_secs(self.seconds),
+            events: self.events.unwrap_or(u64::MAX),
+        }
     }
 
     fn measure(&self) -> Result<Report, Failure> {
@@ -101,7 +104,10 @@ impl Bench {
             say("bounds: signing, verifying, the store");
             report.bounds = Some(bounds::measure(&parent)?);
         }
-        if [Phase::Batch, Phase::Single, Phase::Mixed, Phase::Grow].into_iter().any(|phase| self.wants(phase)) {
+        if [Phase::Batch, Phase::Single, Phase::Mixed, Phase::Grow]
+            .into_iter()
+            .any(|phase| self.wants(phase))
+        {
             self.load_server(&parent, &mut report)?;
         }
         if let Some(bounds) = &mut report.bounds {
