@@ -4,16 +4,12 @@
 mod fsck;
 mod job;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::access::internal;
-use super::{Caller, Code, Error, Ledger, Service};
+pub(super) use job::Running;
+pub use job::{VerificationRequest, VerificationView};
+
+use crate::keystore::KeyRef;
 use crate::spec::checkpoint::Checkpoint;
 use crate::spec::edge::Edge;
 use crate::spec::hash::{Hash, leaf_hash};
