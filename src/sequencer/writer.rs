@@ -85,6 +85,13 @@ struct Planner<'a> {
     watch: Watch,
 }
 
+fn fences_of(pending: &[Pending]) -> Vec<(LedgerNumber, Fence)> {
+    let appends = pending.iter().map(|pending| &pending.append);
+    appends
+        .flat_map(|append| append.fences.iter().map(|fence| (append.ledger, fence.clone())))
+        .collect()
+}
+
 impl Planner<'_> {
     /// Plans until the pool is closed (true) or a commit failed (false).
     fn run(
@@ -113,19 +120,15 @@ impl Planner<'_> {
             if pending.is_empty() {
                 continue;
             }
-            for append in pending
-                .iter()
-                .map(|pending| &pending.append)
-                .filter(|append| !append.fences.is_empty())
-            {
-                // Kept for the states that a recovery makes anew. If the append is refused, its fence refuses more
-                // than it must until the next start; it never refuses less.
-                fences
-                    .entry(append.ledger)
-                    .or_default()
-                    .extend(append.fences.iter().cloned());
+            let opened = fences_of(&pending);
+            let group = self.group(pending, fences);
+            // Kept for the states that a recovery makes anew, but not for the one that this very group may make: the
+            // event that opens a fence names its subject. If the append is refused, its fence refuses more than it
+            // must until the next start; it never refuses less.
+            for (ledger, fence) in opened {
+                fences.entry(ledger).or_default().push(fence);
             }
-            match self.group(pending, fences) {
+            match group {
                 Ok(group) => {
                     if let Err(unsent) = to_committer.send(group) {
                         fail(unsent.into_inner());
