@@ -4,6 +4,7 @@ mod anchor;
 mod inspect;
 mod keyfiles;
 mod lock;
+mod server;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::store::{LedgerStore, StoreError};
 pub use crate::keystore::memory::harden_process;
 pub use inspect::{Inspection, inspect};
 pub use lock::{LockError, is_served};
+pub use server::{LocalServer, serve};
 
 /// An open data directory. Dropping it finishes what is accepted and gives the directory free.
 pub struct App {
@@ -60,6 +62,14 @@ pub enum AppError {
         /// What does not fit.
         what: String,
     },
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
+    Listen {
+        /// As asked for.
+        address: std::net::SocketAddr,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -85,6 +95,7 @@ impl AppError {
             Self::Keys(_) => "key_unavailable",
             Self::Service(error) => error.code.as_str(),
             Self::Used(_) => "data_dir_used",
+            Self::Listen { .. } => "address_unavailable",
             Self::RolledBack { .. } => "ledger_rolled_back",
         }
     }
