@@ -22,7 +22,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, Exit, Failure};
+use super::Context;
+use super::failure::{Exit, Failure};
 use check::Keys;
 use load::{Load, Until};
 use report::Report;
@@ -153,5 +154,5 @@ fn say(what: &str) {
 
 /// A failure that only a benchmark can have.
 fn failed(what: impl std::fmt::Display) -> Failure {
-    Failure::new(3, "bench_failed", what.to_string())
+    Failure::new(Exit::Io, "bench_failed", what.to_string())
 }
