@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
-use actix_web::web::{Bytes, Path, Query};
+use actix_web::web::{Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use super::auth::{On, Reader, Writer};
+use super::body::Body;
 use super::problem::Problem;
 use crate::service::append::{AppendCall, Proof};
 use crate::service::cloudevents;
@@ -35,7 +36,7 @@ pub(super) async fn append(
     path: Path<(String, String)>,
     query: Query<AppendQuery>,
     request: HttpRequest,
-    body: Bytes,
+    body: Body,
 ) -> Result<HttpResponse, Problem> {
     let stream = stream_name(&path.1)?;
     let mut parsed: AppendRequest = request::parse(&body)?;
@@ -55,7 +56,7 @@ pub(super) async fn append_batch(
     on: On<Writer>,
     query: Query<AppendQuery>,
     request: HttpRequest,
-    body: Bytes,
+    body: Body,
 ) -> Result<HttpResponse, Problem> {
     let call = match content_type(&request) {
         Some(cloudevents::STRUCTURED) => on.service.cloud_events(&body, false, query.proof)?,
