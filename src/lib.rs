@@ -25,3 +25,7 @@ pub mod service;
 pub mod store;
 #[cfg(feature = "server")]
 pub mod telemetry;
+
+// So that the test ledgers of `spec` serve the tests in `tests/` too.
+#[cfg(test)]
+extern crate self as oubliette;

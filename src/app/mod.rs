@@ -114,6 +114,14 @@ pub struct Initialised {
     pub vault_shares_device: bool,
 }
 
+/// An empty ledger store in a new folder, without anything around it: benchmarks measure the store alone with it.
+///
+/// # Errors
+/// If the folder cannot be written.
+pub fn empty_store(path: &std::path::Path) -> Result<Arc<dyn LedgerStore>, AppError> {
+    Ok(Arc::new(RocksStore::create(path, LedgerId([0; 16]))?))
+}
+
 struct Opened {
     store: Arc<RocksStore>,
     keystore: Arc<RocksKeyStore>,
@@ -257,8 +265,8 @@ impl App {
             anchor::check(service, &name)?;
         }
         for ledger in service.all_ledgers() {
-            service.apply_journal(&ledger).await?;
             service.resume_erasures(&ledger).await?;
+            service.apply_erasures(&ledger).await?;
         }
         Ok(())
     }
@@ -266,5 +274,18 @@ impl App {
     /// The service.
     pub fn service(&self) -> &Arc<Service> {
         &self.service
+    }
+
+    /// Closes the stores once nobody else holds the service; waits ten seconds for that at most.
+    ///
+    /// IMPORTANT: before the process ends. Server threads let go of the service a moment after the server has stopped,
+    /// and RocksDB's own exit handlers abort the process when a database is still being closed.
+    pub async fn close(self) {
+        for _ in 0..1_000 {
+            if Arc::strong_count(&self.service) == 1 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
     }
 }

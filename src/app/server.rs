@@ -3,17 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::{App, AppError};
 use crate::config::Settings;
-
-/// How long closing waits for work on other threads: 20 seconds in all.
-const CLOSING_WAIT: Duration = Duration::from_millis(5);
-const CLOSING_WAITS: u32 = 4_000;
 
 /// Opens the data directory and serves it until SIGTERM or SIGINT; what was accepted is finished then.
 ///
@@ -45,21 +40,6 @@ pub fn serve(settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<(), 
         tracing::info!("stopped");
         Ok(())
     })
-}
-
-impl App {
-    /// Gives the directory free once nothing works on it: exports and verifications run on threads of their own, and a
-    /// store must not be torn down under them.
-    async fn close(self) {
-        let mut waits = 0_u32;
-        while Arc::strong_count(&self.service) > 1 && waits < CLOSING_WAITS {
-            waits += 1;
-            tokio::time::sleep(CLOSING_WAIT).await;
-        }
-        if Arc::strong_count(&self.service) > 1 {
-            tracing::warn!("stopping although an export or a verification still runs");
-        }
-    }
 }
 
 fn bind(app: &App, listen: SocketAddr, workers: usize) -> Result<(actix_web::dev::Server, SocketAddr), AppError> {

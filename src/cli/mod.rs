@@ -6,6 +6,7 @@
 
 mod api_key;
 mod append;
+mod bench;
 mod client;
 mod erase;
 mod export;
@@ -73,6 +74,8 @@ enum Command {
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
+    /// Load a throw-away server and report its figures beside the machine's own bounds.
+    Bench(bench::Bench),
 }
 
 impl Command {
@@ -141,6 +144,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Erase(command) => command.run(&context),
         Command::Key(command) => command.run(&context),
         Command::ApiKey(command) => command.run(&context),
+        Command::Bench(command) => command.run(context),
     }
 }
 

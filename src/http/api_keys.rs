@@ -1,9 +1,10 @@
 //! API keys.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Bytes, Path};
+use actix_web::web::Path;
 
 use super::auth::{Admin, OnStore};
+use super::body::Body;
 use super::problem::Problem;
 use crate::service::request;
 
@@ -11,7 +12,7 @@ pub(super) async fn list(on: OnStore<Admin>) -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({"api_keys": on.service.api_keys(), "next": null}))
 }
 
-pub(super) async fn create(on: OnStore<Admin>, body: Bytes) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(on: OnStore<Admin>, body: Body) -> Result<HttpResponse, Problem> {
     let shown = on
         .service
         .create_api_key(&on.caller.key.id, request::parse(&body)?)

@@ -1,14 +1,15 @@
 //! Erasures and their certificates.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Bytes, Path};
+use actix_web::web::Path;
 use uuid::Uuid;
 
 use super::auth::{ErasureReader, Officer, On};
+use super::body::Body;
 use super::problem::Problem;
 use crate::service::{Code, Error, request};
 
-pub(super) async fn create(on: On<Officer>, body: Bytes) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(on: On<Officer>, body: Body) -> Result<HttpResponse, Problem> {
     let view = on.service.erase(&on.ledger, &on.caller, request::parse(&body)?).await?;
     Ok(HttpResponse::Accepted().json(view))
 }

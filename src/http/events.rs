@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::{ACCEPT, IF_MATCH};
-use actix_web::web::{Bytes, Path, Query};
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
+use actix_web::web::{Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use super::auth::{On, Reader, Writer};
+use super::body::Body;
 use super::problem::Problem;
 use crate::service::append::{AppendCall, Proof};
+use crate::service::cloudevents;
 use crate::service::read::Direction;
 use crate::service::read::{Filter, Reveal};
 use crate::service::request::ExpectedVersion;
@@ -34,7 +36,7 @@ pub(super) async fn append(
     path: Path<(String, String)>,
     query: Query<AppendQuery>,
     request: HttpRequest,
-    body: Bytes,
+    body: Body,
 ) -> Result<HttpResponse, Problem> {
     let stream = stream_name(&path.1)?;
     let mut parsed: AppendRequest = request::parse(&body)?;
@@ -54,10 +56,25 @@ pub(super) async fn append_batch(
     on: On<Writer>,
     query: Query<AppendQuery>,
     request: HttpRequest,
-    body: Bytes,
+    body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let parsed: BatchRequest = request::parse(&body)?;
-    respond(&on, AppendCall::batch(parsed, query.proof), &request).await
+    let call = match content_type(&request) {
+        Some(cloudevents::STRUCTURED) => on.service.cloud_events(&body, false, query.proof)?,
+        Some(cloudevents::BATCH) => on.service.cloud_events(&body, true, query.proof)?,
+        media if request.headers().contains_key("ce-specversion") => {
+            let headers = request.headers().iter();
+            let attributes =
+                headers.filter_map(|(name, value)| Some((name.as_str().strip_prefix("ce-")?, value.to_str().ok()?)));
+            on.service.binary_cloud_event(attributes, media, &body, query.proof)?
+        }
+        _ => AppendCall::batch(request::parse::<BatchRequest>(&body)?, query.proof),
+    };
+    respond(&on, call, &request).await
+}
+
+fn content_type(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').next().map(str::trim)
 }
 
 async fn respond(on: &On<Writer>, call: AppendCall, request: &HttpRequest) -> Result<HttpResponse, Problem> {

@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, web};
 use tokio::sync::mpsc;
 
 use super::auth::{Auditor, On};
+use super::body::Body;
 use super::problem::Problem;
 use crate::service::export::{ExportView, Format};
 use crate::service::{Code, Error, Role, request};
@@ -17,7 +18,7 @@ const PIECE: usize = 256 * 1024;
 /// Pieces that may wait for a slow reader; the export waits with them.
 const WAITING: usize = 4;
 
-pub(super) async fn create(on: On<Auditor>, body: Bytes) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(on: On<Auditor>, body: Body) -> Result<HttpResponse, Problem> {
     let view = on
         .service
         .create_export(&on.ledger, &on.caller, request::parse(&body)?)

@@ -1,10 +1,10 @@
 //! Ledgers and their public keys.
 
 use actix_web::HttpResponse;
-use actix_web::web::Bytes;
 use serde::Serialize;
 
 use super::auth::{Admin, AnyKey, On, OnStore};
+use super::body::Body;
 use super::problem::Problem;
 use crate::service::request;
 use crate::spec::ids::{LedgerName, Origin};
@@ -35,7 +35,7 @@ pub(super) async fn list(on: OnStore<Admin>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(serde_json::json!({"ledgers": ledgers, "next": null})))
 }
 
-pub(super) async fn create(on: OnStore<Admin>, body: Bytes) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(on: OnStore<Admin>, body: Body) -> Result<HttpResponse, Problem> {
     let created = on.service.create_ledger(request::parse(&body)?).await?;
     Ok(HttpResponse::Created().json(created))
 }

@@ -3,6 +3,7 @@
 
 mod api_keys;
 mod auth;
+mod body;
 mod erasures;
 mod events;
 mod exports;

@@ -3,7 +3,7 @@
 use actix_web::dev::ServiceResponse;
 use actix_web::error::QueryPayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use actix_web::middleware::ErrorHandlerResponse;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
@@ -49,6 +49,7 @@ fn status(code: Code) -> StatusCode {
         Code::MalformedJson => StatusCode::BAD_REQUEST,
         Code::InvalidField | Code::PersonalDataRefused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,
         Code::LedgerNotFound | Code::EventNotFound | Code::StreamNotFound | Code::SubjectNotFound | Code::NotFound => {
@@ -105,7 +106,7 @@ impl ResponseError for Problem {
 pub(super) async fn no_such_route() -> Result<HttpResponse, Problem> {
     Err(Problem(Error::new(
         Code::NotFound,
-        "there is no such route; see /openapi.json",
+        "there is no such route; see the API guide (docs/api.md)",
     )))
 }
 
@@ -118,13 +119,15 @@ pub(super) fn query(error: QueryPayloadError, _: &HttpRequest) -> actix_web::Err
     .into()
 }
 
-/// Gives 405 the body of a problem too.
+/// Gives answers that the framework makes itself (405) the body of a problem too.
 pub(super) fn method_not_allowed<B: 'static>(
     response: ServiceResponse<B>,
 ) -> actix_web::Result<ErrorHandlerResponse<B>> {
-    let mut response = response;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    Ok(ErrorHandlerResponse::Response(response.map_into_left_body()))
+    let error = Error::new(
+        Code::NotFound,
+        "this route does not take this method; see the API guide (docs/api.md)",
+    );
+    let problem = Problem(error).error_response();
+    let response = response.into_response(problem.map_into_boxed_body());
+    Ok(ErrorHandlerResponse::Response(response.map_into_right_body()))
 }

@@ -1,20 +1,21 @@
 //! Data subjects. Their ids travel in bodies only.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Bytes, Path};
+use actix_web::web::Path;
 
 use super::auth::{Officer, On, Writer};
+use super::body::Body;
 use super::problem::Problem;
 use crate::service::request::{self, SubjectRequest};
 use crate::service::{Code, Error};
 
-pub(super) async fn handle(on: On<Writer>, body: Bytes) -> Result<HttpResponse, Problem> {
+pub(super) async fn handle(on: On<Writer>, body: Body) -> Result<HttpResponse, Problem> {
     let request: SubjectRequest = request::parse(&body)?;
     let handle = on.service.subject_handle(&on.ledger, request.subject).await?;
     Ok(HttpResponse::Ok().json(serde_json::json!({"handle": handle})))
 }
 
-pub(super) async fn look_up(on: On<Officer>, body: Bytes) -> Result<HttpResponse, Problem> {
+pub(super) async fn look_up(on: On<Officer>, body: Body) -> Result<HttpResponse, Problem> {
     let request: SubjectRequest = request::parse(&body)?;
     Ok(HttpResponse::Ok().json(on.service.look_up_subject(&on.ledger, &request.subject)?))
 }

@@ -1,14 +1,15 @@
 //! Verification jobs.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Bytes, Path};
+use actix_web::web::Path;
 
 use super::auth::{Auditor, On};
+use super::body::Body;
 use super::problem::Problem;
 use crate::service::verify::VerificationRequest;
 use crate::service::{Code, Error, request};
 
-pub(super) async fn start(on: On<Auditor>, body: Bytes) -> Result<HttpResponse, Problem> {
+pub(super) async fn start(on: On<Auditor>, body: Body) -> Result<HttpResponse, Problem> {
     let asked = if body.is_empty() {
         VerificationRequest::default()
     } else {

@@ -228,7 +228,9 @@ impl LedgerState {
             last,
             recorded_at,
         });
-        self.taken.insert(event.meta.id, index);
+        if event.caller_chose_id {
+            self.taken.insert(event.meta.id, index); // nobody knows a fresh id before it is durable
+        }
         let mut handles: Vec<_> = event.subjects.iter().map(|(handle, _)| *handle).collect();
         handles.sort_unstable();
         handles.dedup();

@@ -85,13 +85,6 @@ struct Planner<'a> {
     watch: Watch,
 }
 
-fn fences_of(pending: &[Pending]) -> Vec<(LedgerNumber, Fence)> {
-    let appends = pending.iter().map(|pending| &pending.append);
-    appends
-        .flat_map(|append| append.fences.iter().map(|fence| (append.ledger, fence.clone())))
-        .collect()
-}
-
 impl Planner<'_> {
     /// Plans until the pool is closed (true) or a commit failed (false).
     fn run(
@@ -120,15 +113,7 @@ impl Planner<'_> {
             if pending.is_empty() {
                 continue;
             }
-            let opened = fences_of(&pending);
-            let group = self.group(pending, fences);
-            // Kept for the states that a recovery makes anew, but not for the one that this very group may make: the
-            // event that opens a fence names its subject. If the append is refused, its fence refuses more than it
-            // must until the next start; it never refuses less.
-            for (ledger, fence) in opened {
-                fences.entry(ledger).or_default().push(fence);
-            }
-            match group {
+            match self.group(pending, fences) {
                 Ok(group) => {
                     if let Err(unsent) = to_committer.send(group) {
                         fail(unsent.into_inner());
@@ -148,7 +133,7 @@ impl Planner<'_> {
     fn group(
         &mut self,
         pending: Vec<Pending>,
-        fences: &HashMap<LedgerNumber, Vec<Fence>>,
+        fences: &mut HashMap<LedgerNumber, Vec<Fence>>,
     ) -> Result<Group, StoreError> {
         let mut group = Group {
             batch: Batch::default(),
@@ -161,7 +146,10 @@ impl Planner<'_> {
         }
         for (ledger, pending) in ledgers {
             match self.plannable(ledger, fences) {
-                Ok(now) => self.plan_ledger(ledger, pending, now, &mut group)?,
+                Ok(now) => {
+                    let own = fences.entry(ledger).or_default();
+                    self.plan_ledger(ledger, pending, now, &mut group, own)?;
+                }
                 Err(refusal) => {
                     let refused = pending
                         .into_iter()
@@ -202,6 +190,7 @@ impl Planner<'_> {
         pending: Vec<Pending>,
         now: Timestamp,
         group: &mut Group,
+        fences: &mut Vec<Fence>,
     ) -> Result<(), StoreError> {
         let keys = self.parts.keys.read().get(&ledger).cloned();
         let (Some(state), Some(keys)) = (self.states.get_mut(&ledger), keys) else {
@@ -209,9 +198,12 @@ impl Planner<'_> {
         };
         let expected = state.head;
         let known = look_up(&*self.parts.store, state, &pending)?;
-        let (mut appends, mut replies, mut records) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut appends, mut replies, mut extras) = (Vec::new(), Vec::new(), Vec::new());
         for mut pending in pending {
-            records.push(std::mem::take(&mut pending.append.records));
+            extras.push((
+                std::mem::take(&mut pending.append.records),
+                pending.append.fences.clone(),
+            ));
             replies.push(pending.reply);
             appends.push(pending.append);
         }
@@ -246,11 +238,12 @@ impl Planner<'_> {
                 checkpoint: String::new(),
             }),
         };
-        for ((answer, reply), records) in answers.into_iter().zip(replies).zip(records) {
+        for ((answer, reply), (records, begun)) in answers.into_iter().zip(replies).zip(extras) {
             let reply_with = match answer {
                 Err(refusal) => Reply::Refused(refusal),
                 Ok(range) => {
                     group.batch.records.extend(records);
+                    fences.extend(begun); // kept for the state that a recovery makes anew
                     let placed = |planned: &Planned| Placed::of(&planned.event, planned.leaf_hash, planned.recorded_at);
                     let events = events.get(range).unwrap_or_default().iter().map(placed).collect();
                     Reply::Appended {

@@ -73,6 +73,8 @@ codes! {
     SubjectNotFound => "subject_not_found", NotFound;
     /// No such route, job, erasure or key.
     NotFound => "not_found", NotFound;
+    /// The route does not take the method.
+    MethodNotAllowed => "method_not_allowed", Invalid;
     /// The stream moved.
     WrongExpectedVersion => "wrong_expected_version", Conflict;
     /// The id is taken by other content.

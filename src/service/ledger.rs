@@ -1,5 +1,7 @@
 //! Ledgers: what an open one is, and how a new one begins.
 
+use std::sync::atomic::AtomicBool;
+
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -38,6 +40,8 @@ pub struct Ledger {
     pub(crate) certificates: Signer,
     /// Signs manifests.
     pub(crate) manifests: Signer,
+    /// Whether an erasure broke off and must be taken up again.
+    pub(crate) unfinished: AtomicBool,
 }
 
 /// A public key as `GET /keys` shows it.
@@ -280,6 +284,7 @@ impl Service {
             certificates: Signer::new(Kind::Certificate, keys.certificate.clone()).map_err(bad)?,
             manifests: Signer::new(Kind::Manifest, keys.certificate).map_err(bad)?,
             record: record.clone(),
+            unfinished: AtomicBool::new(false),
         };
         self.sequencer
             .open_ledger(record.clone(), LedgerKeys { event, checkpoint }, fences)

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod append;
+pub mod cloudevents;
 pub mod erase;
 pub mod error;
 pub mod export;

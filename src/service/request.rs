@@ -207,11 +207,14 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
             format!("the body is not UTF-8 after byte {}", error.valid_up_to()),
         )
     })?;
-    let mut json = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(explain)?;
-    json.end()
-        .map_err(|error| Error::new(Code::MalformedJson, format!("after the JSON value: {error}")))?;
-    Ok(value)
+    // Paths are tracked only once it is known that there is something to say about them.
+    serde_json::from_str(text).or_else(|_| {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let value = serde_path_to_error::deserialize(&mut json).map_err(explain)?;
+        let trailing = |error| Error::new(Code::MalformedJson, format!("after the JSON value: {error}"));
+        json.end().map_err(trailing)?;
+        Ok(value)
+    })
 }
 
 fn explain(error: serde_path_to_error::Error<serde_json::Error>) -> Error {

@@ -1,4 +1,5 @@
-//! Small ledgers with real keys, for the tests of the layer.
+//! Small ledgers with real keys, for the tests of the layer and for those of the offline verifier's command line, which
+//! include this file. So it uses what is public alone.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
@@ -9,20 +10,22 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::bundle::{BundleHead, BundleWriter, Selection};
-use super::certificate::{self, Certificate, CertifiedSubject, DestructionCheck, Residue, Status, Suppression, Times};
-use super::checkpoint::Checkpoint;
-use super::event::{Body, BodyKind, Header, Meta};
-use super::evidence::{Evidence, Inclusion};
-use super::hash::{Hash, leaf_hash};
-use super::ids::{Category, EventRef, Handle, Origin, StreamRef, Timestamp};
-use super::keys::{AnnouncedKey, LEDGER_CREATED, LedgerCreated, Role};
-use super::merkle::naive::{Naive, mth};
-use super::note::{SignerKey, VerifierKey};
-use super::seal::{BlockContext, SubjectKey, seal};
-use super::signature::{Kind, Signer};
-use super::system::{Basis, Reason};
-use super::verify::{Record, RecordBody};
+use oubliette::spec::bundle::{BundleHead, BundleWriter, Selection};
+use oubliette::spec::certificate::{
+    self, Certificate, CertifiedSubject, DestructionCheck, Residue, Status, Suppression, Times,
+};
+use oubliette::spec::checkpoint::Checkpoint;
+use oubliette::spec::edge::Edge;
+use oubliette::spec::event::{Body, BodyKind, Header, Meta};
+use oubliette::spec::evidence::{Base64, Evidence, Inclusion, Receipt, ReceiptEvent, Salt, Salts, SealedPlace};
+use oubliette::spec::hash::{Hash, leaf_hash};
+use oubliette::spec::ids::{Category, EventRef, Handle, Origin, StreamRef, Timestamp};
+use oubliette::spec::keys::{AnnouncedKey, LEDGER_CREATED, LedgerCreated, Role};
+use oubliette::spec::note::{SignerKey, VerifierKey};
+use oubliette::spec::seal::{BlockContext, SubjectKey, seal};
+use oubliette::spec::signature::{Kind, Signer, key_id};
+use oubliette::spec::system::{Basis, Reason};
+use oubliette::spec::verify::{Record, RecordBody};
 
 /// A person in the tests.
 pub(crate) const ADA: Handle = Handle([0xad; 16]);
@@ -65,7 +68,7 @@ impl TestLedger {
 
     pub(crate) fn created(&self) -> LedgerCreated {
         let certificate = Signer::new(Kind::Certificate, self.certificate.clone()).unwrap();
-        let checkpoint = super::signature::PublicKey::new(self.checkpoint.verifier().public_key()).unwrap();
+        let checkpoint = oubliette::spec::signature::PublicKey::new(self.checkpoint.verifier().public_key()).unwrap();
         LedgerCreated {
             ledger: "main".parse().unwrap(),
             origin: self.origin.clone(),
@@ -86,6 +89,18 @@ impl TestLedger {
         ledger.append("order-2", "order.placed", Some("[]"), 0);
         ledger.erase();
         ledger.purge(&[(1, 2), (2, 1), (2, 2)]);
+        ledger
+    }
+
+    /// A ledger of four events: an order with a sealed block, the request to erase it, its purge.
+    pub(crate) fn small() -> Self {
+        let mut ledger = Self::new();
+        ledger.append("order-1", "order.placed", Some("3"), 1);
+        ledger.system(
+            "erasure.requested",
+            &json!({"request": REQUEST, "subjects": [{"handle": ADA}]}),
+        );
+        ledger.purge(&[(1, 2)]);
         ledger
     }
 
@@ -188,11 +203,15 @@ impl TestLedger {
     }
 
     pub(crate) fn root(&self, size: u64) -> Hash {
-        mth(&self.leaves()[..size as usize])
+        self.tree(size).root()
     }
 
-    fn leaves(&self) -> Vec<Hash> {
-        self.records.iter().map(|record| leaf_hash(&record.header)).collect()
+    fn tree(&self, size: u64) -> Edge {
+        let mut tree = Edge::new();
+        self.records[..size as usize]
+            .iter()
+            .for_each(|record| tree.append(leaf_hash(&record.header)));
+        tree
     }
 
     /// The signed checkpoint of the first `size` events.
@@ -216,8 +235,7 @@ impl TestLedger {
     }
 
     pub(crate) fn inclusion(&self, index: u64) -> Inclusion {
-        let naive = Naive { leaves: self.leaves() };
-        let hashes = naive.inclusion(index as usize, self.records.len());
+        let hashes = self.tree(self.size()).inclusion_proof(index).unwrap();
         Inclusion {
             leaf_index: index,
             tree_size: self.size(),
@@ -227,6 +245,50 @@ impl TestLedger {
 
     pub(crate) fn evidence(&self, index: u64) -> Evidence {
         Evidence::new(&self.records[index as usize], self.inclusion(index))
+    }
+
+    /// The receipt that an append would have answered, with its anchor.
+    pub(crate) fn receipt(&self, indexes: &[u64]) -> Receipt {
+        Receipt {
+            events: indexes.iter().map(|index| self.receipt_event(*index)).collect(),
+            range: None,
+            checkpoint: self.head(),
+            anchors: vec![self.evidence(0)],
+            unknown: Default::default(),
+        }
+    }
+
+    fn receipt_event(&self, index: u64) -> ReceiptEvent {
+        let record = &self.records[index as usize];
+        let header = Header::decode(&record.header).unwrap();
+        let meta = Meta::decode(&record.bodies[0].bytes).unwrap();
+        let of_kind = |kind| (0_u16..).zip(&header.bodies).filter(move |(_, body)| body.kind == kind);
+        let (category, generation) = (Category::default(), 1);
+        let block = |(ordinal, _)| SealedPlace {
+            ordinal,
+            handle: ADA,
+            category: category.clone(),
+            generation,
+        };
+        ReceiptEvent {
+            id: meta.id,
+            index,
+            stream: meta.stream,
+            stream_version: header.stream_version,
+            recorded_at: header.recorded_at,
+            leaf_hash: leaf_hash(&record.header),
+            key_id: key_id(&record.signature).unwrap(),
+            header: Base64(record.header.clone()),
+            signature: Base64(record.signature.clone()),
+            meta: Base64(record.bodies[0].bytes.clone()),
+            salts: Salts {
+                meta: Salt(record.bodies[0].salt),
+                data: of_kind(BodyKind::Data).map(|_| Salt(record.bodies[1].salt)).next(),
+            },
+            personal: of_kind(BodyKind::Sealed).map(block).collect(),
+            inclusion: Some(self.inclusion(index)),
+            unknown: Default::default(),
+        }
     }
 
     pub(crate) fn bundle_head(&self) -> BundleHead {
@@ -296,7 +358,7 @@ impl TestLedger {
             subjects: vec![CertifiedSubject {
                 handle: ADA,
                 categories: None,
-                keys_destroyed: 1,
+                keys_destroyed: Some(1),
                 identity_destroyed: true,
                 blocks_sealed: 3,
             }],

@@ -30,9 +30,9 @@ pub fn verify_bundle<R: Read + Send>(
     let mut reader = BundleReader::new(input)?;
     let mut audit = Audit {
         verification: Verification::new(Object::Bundle, trust, options),
-        options,
         gaps: Vec::new(),
         manifest: None,
+        declared: None,
     };
     let mut next = reader.next_member()?;
     loop {
@@ -53,15 +53,19 @@ pub fn verify_bundle<R: Read + Send>(
     } else {
         End::CutShort
     };
-    Ok(audit.verification.finish(end))
+    let declared = audit.declared.take();
+    let mut report = audit.verification.finish(end);
+    report.notes.extend(declared);
+    Ok(report)
 }
 
 struct Audit {
     verification: Verification,
-    options: Options,
     /// Ranges of left-out leaves, `first..end`, neighbours merged.
     gaps: Vec<(u64, u64)>,
     manifest: Option<Vec<u8>>,
+    /// The selection that the manifest declares, in words.
+    declared: Option<String>,
 }
 
 impl Audit {
@@ -218,16 +222,7 @@ impl Audit {
             );
             self.verification.add(finding);
         }
-        let (included, left_out) = self.verification.counts();
-        if let Some(selection) = selection.filter(|_| left_out > 0 && !self.options.selection) {
-            let found = format!("{included} events; {left_out} are left out by {}", describe(selection));
-            self.find(
-                "selection",
-                FindingCode::NotIncluded,
-                "all events, unless a selection was asked for",
-                found,
-            );
-        }
+        self.declared = selection.map(describe);
     }
 }
 
@@ -238,13 +233,12 @@ fn needed(selection: &Selection, first: u64, end: u64) -> Option<u64> {
 }
 
 fn describe(selection: &Selection) -> String {
-    let range = format!(
-        "a selection of leaves {} to {}",
-        selection.first,
-        selection.end.saturating_sub(1)
-    );
+    let (first, end) = (selection.first, selection.end);
+    let range = format!("The manifest declares a selection: the leaves from {first} up to, without, {end}");
     match &selection.filter {
-        Some(filter) => format!("{range}, filter: {filter}"),
-        None => range,
+        Some(filter) => {
+            format!("{range}, with the filter: {filter}. Whether it was applied as stated cannot be checked.")
+        }
+        None => format!("{range}."),
     }
 }

@@ -3,58 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::spec::event::{BodyKind, Header, Meta};
-use crate::spec::ids::Category;
 use crate::spec::merkle::naive::Naive;
 use crate::spec::merkle::range_proof;
 use crate::spec::report::{FindingCode, Report, TrustState, Verdict};
-use crate::spec::signature;
-use crate::spec::testing::{ADA, TestLedger};
+use crate::spec::testing::TestLedger;
 use crate::spec::tlog_proof::TlogProof;
 use crate::spec::verify::Trust;
-
-/// The receipt that an append would have answered.
-fn receipt(ledger: &TestLedger, indexes: &[u64]) -> Receipt {
-    let event = |index: &u64| {
-        let record = &ledger.records[*index as usize];
-        let header = Header::decode(&record.header).unwrap();
-        let meta = Meta::decode(&record.bodies[0].bytes).unwrap();
-        let of_kind = |kind| (0_u16..).zip(&header.bodies).filter(move |(_, body)| body.kind == kind);
-        ReceiptEvent {
-            id: meta.id,
-            index: *index,
-            stream: meta.stream,
-            stream_version: header.stream_version,
-            recorded_at: header.recorded_at,
-            leaf_hash: crate::spec::hash::leaf_hash(&record.header),
-            key_id: signature::key_id(&record.signature).unwrap(),
-            header: Base64(record.header.clone()),
-            signature: Base64(record.signature.clone()),
-            meta: Base64(record.bodies[0].bytes.clone()),
-            salts: Salts {
-                meta: Salt(record.bodies[0].salt),
-                data: of_kind(BodyKind::Data).map(|_| Salt(record.bodies[1].salt)).next(),
-            },
-            personal: of_kind(BodyKind::Sealed)
-                .map(|(ordinal, _)| SealedPlace {
-                    ordinal,
-                    handle: ADA,
-                    category: Category::default(),
-                    generation: 1,
-                })
-                .collect(),
-            inclusion: Some(ledger.inclusion(*index)),
-            unknown: Default::default(),
-        }
-    };
-    Receipt {
-        events: indexes.iter().map(event).collect(),
-        range: None,
-        checkpoint: ledger.head(),
-        anchors: vec![ledger.evidence(0)],
-        unknown: Default::default(),
-    }
-}
 
 type Tweak<T> = (&'static str, fn(&mut T));
 
@@ -80,7 +34,7 @@ fn pinned(ledger: &TestLedger) -> Trust {
 #[test]
 fn a_receipt_with_anchors_is_checked_alone() {
     let ledger = TestLedger::sample();
-    let receipt = receipt(&ledger, &[1, 2, 3]);
+    let receipt = ledger.receipt(&[1, 2, 3]);
     assert!(is_receipt(&json(&receipt)));
     let report = verify(&receipt);
     assert_eq!(
@@ -98,7 +52,7 @@ fn without_anchors_only_pinned_keys_say_anything() {
     let ledger = TestLedger::sample();
     let receipt = Receipt {
         anchors: Vec::new(),
-        ..receipt(&ledger, &[1])
+        ..ledger.receipt(&[1])
     };
     let report = verify(&receipt);
     assert_eq!(report.verdict, Verdict::Incomplete);
@@ -132,7 +86,7 @@ fn without_anchors_only_pinned_keys_say_anything() {
 #[test]
 fn one_proof_may_serve_a_run_of_events() {
     let ledger = TestLedger::sample();
-    let mut receipt = receipt(&ledger, &[1, 2, 3]);
+    let mut receipt = ledger.receipt(&[1, 2, 3]);
     receipt.events.iter_mut().for_each(|event| event.inclusion = None);
     assert_eq!(codes(&verify(&receipt)), [FindingCode::ProofAbsent; 3]);
     assert_eq!(verify(&receipt).verdict, Verdict::Incomplete);
@@ -166,7 +120,7 @@ fn one_proof_may_serve_a_run_of_events() {
 #[test]
 fn every_flipped_byte_of_a_receipt_is_found() {
     let ledger = TestLedger::sample();
-    let original = receipt(&ledger, &[1]);
+    let original = ledger.receipt(&[1]);
     let file = serde_json::to_vec(&original).unwrap();
     let trust = pinned(&ledger);
     for at in 0..file.len() {
@@ -201,7 +155,7 @@ fn stated_facts_must_be_the_signed_ones() {
         ("meta", |event| event.meta.0[5] ^= 1),
     ];
     for (what, tweak) in tweaks {
-        let mut receipt = receipt(&ledger, &[1]);
+        let mut receipt = ledger.receipt(&[1]);
         tweak(&mut receipt.events[0]);
         assert_eq!(verify(&receipt).verdict, Verdict::Tampered, "{what}");
     }
@@ -209,7 +163,7 @@ fn stated_facts_must_be_the_signed_ones() {
 
 #[test]
 fn a_field_of_a_newer_version_makes_a_receipt_incomplete() {
-    let mut receipt = receipt(&TestLedger::sample(), &[1]);
+    let mut receipt = TestLedger::sample().receipt(&[1]);
     receipt.events[0].unknown.insert("colour".into(), "blue".into());
     let report = verify(&receipt);
     assert_eq!(
@@ -222,7 +176,7 @@ fn a_field_of_a_newer_version_makes_a_receipt_incomplete() {
 fn data_that_the_holder_supplies_is_compared_byte_for_byte() {
     let ledger = TestLedger::sample();
     let with =
-        |indexes: &[u64], data: &[u8]| verify_receipt(&json(&receipt(&ledger, indexes)), Some(data), &Trust::default());
+        |indexes: &[u64], data: &[u8]| verify_receipt(&json(&ledger.receipt(indexes)), Some(data), &Trust::default());
     assert_eq!(with(&[1], br#"{"total":3}"#).verdict, Verdict::Valid);
     assert_eq!(with(&[1], b"{\"total\":3}\n").verdict, Verdict::Valid);
     assert_eq!(with(&[1, 2, 3], b"[]").verdict, Verdict::Valid);
@@ -243,7 +197,7 @@ fn data_that_the_holder_supplies_is_compared_byte_for_byte() {
 #[test]
 fn a_receipt_against_a_kept_checkpoint_of_its_size() {
     let ledger = TestLedger::sample();
-    let file = json(&receipt(&ledger, &[1]));
+    let file = json(&ledger.receipt(&[1]));
     let against = |note: String| {
         verify_receipt(
             &file,

@@ -25,44 +25,35 @@ mod chain;
 mod checkpoints;
 mod examine;
 mod keyring;
+mod notes;
 mod record;
 mod tree;
+mod trust;
 
 #[cfg(test)]
 mod tests;
 
 pub use keyring::Keyring;
 pub use record::{Entry, Record, RecordBody};
+pub use trust::Trust;
 
 pub(super) use checkpoints::{chain as error_chain, read_unverified as read_checkpoint, verify_note};
 pub(super) use examine::{Examined, examine, signature_code};
+pub(super) use trust::check_pins;
 
 use super::hash::Hash;
-use super::ids::Origin;
-use super::note::VerifierKey;
 use super::report::{Bodies, Checked, Finding, FindingCode, Findings, Object, Report, TrustState};
 use super::system::Position;
 use absence::Absences;
 use chain::Chain;
 use checkpoints::{Checkpoints, Purpose};
 
-/// What the reader knows from elsewhere.
-#[derive(Debug, Clone, Default)]
-pub struct Trust {
-    /// Checkpoint or event keys, one of which must be the ledger's.
-    pub keys: Vec<VerifierKey>,
-    /// The origin that it must have.
-    pub origin: Option<Origin>,
-    /// Signed checkpoints of the ledger, kept from earlier: it must have grown out of each.
-    pub against: Vec<Vec<u8>>,
-}
-
 /// How to verify.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
     /// Verify event signatures in batches: about twice as fast, and not the strict predicate. The report says so.
     pub fast: bool,
-    /// The reader asked for a selection of events: what the manifest declares as left out is then no finding.
+    /// The reader asked for a selection of events: that some are left out is then no finding. Undeclared, it still is.
     pub selection: bool,
 }
 
@@ -290,6 +281,7 @@ impl Verification {
             ));
         }
         self.close_head(whole);
+        self.close_selection();
         self.checkpoints
             .close(self.chain.size(), whole && !self.chain.broken, &mut self.findings);
         self.checked.checkpoints += self.checkpoints.hold;
@@ -329,6 +321,23 @@ impl Verification {
         }
     }
 
+    fn close_selection(&mut self) {
+        if self.left_out > 0 && !self.options.selection {
+            let expected = "all events, unless a selection was asked for";
+            let found = format!(
+                "{} events; of {} only the leaf hashes",
+                self.checked.events, self.left_out
+            );
+            self.add(Finding::new(
+                None,
+                "selection",
+                FindingCode::NotIncluded,
+                expected,
+                found,
+            ));
+        }
+    }
+
     fn report(self, trust: TrustState) -> Report {
         let (tree_size, root) = self.tree();
         let mut report = Report::new(self.object, trust, self.findings);
@@ -340,73 +349,7 @@ impl Verification {
         (report.tree_size, report.root) = (tree_size, root);
         (report.checked, report.bodies) = (self.checked, self.bodies);
         (report.events_not_included, report.fast) = (self.left_out, self.options.fast);
-        report.notes = notes(&report);
+        report.notes = notes::notes(&report);
         report
     }
-}
-
-/// Compares the ledger with what the reader pinned; whether a pinned key is the ledger's.
-pub(super) fn check_pins(trust: &Trust, keyring: Option<&Keyring>, findings: &mut Findings) -> bool {
-    let found = keyring.map_or_else(
-        || "no valid keys".to_owned(),
-        |keyring| keyring.checkpoint_key().to_string(),
-    );
-    let origin = keyring.map(Keyring::origin);
-    if let Some(expected) = trust.origin.as_ref().filter(|expected| origin != Some(*expected)) {
-        let found = origin.map_or("unknown", Origin::as_str);
-        findings.push(Finding::new(
-            None,
-            "origin",
-            FindingCode::OriginMismatch,
-            expected,
-            found,
-        ));
-    }
-    let pinned = keyring.is_some_and(|keyring| keyring.is_among(&trust.keys));
-    if !pinned && !trust.keys.is_empty() {
-        let keys: Vec<_> = trust.keys.iter().map(ToString::to_string).collect();
-        findings.push(Finding::new(
-            None,
-            "keys",
-            FindingCode::KeyNotPinned,
-            keys.join(" or "),
-            found,
-        ));
-    }
-    pinned
-}
-
-fn notes(report: &Report) -> Vec<String> {
-    let mut notes = vec![
-        format!(
-            "Events after the first {} are not covered, and neither is whether others were shown another history: \
-             compare the root with a checkpoint from elsewhere.",
-            report.tree_size
-        ),
-        "Recorded times are the server's own; they never decrease, but no outside clock confirms them.".to_owned(),
-        "Sealed blocks were compared with their commitments, not opened.".to_owned(),
-        "Whether event ids are unique was not looked at.".to_owned(),
-    ];
-    if report.bodies.erased > 0 {
-        notes.push(
-            "Erased means: a signed event records the erasure and names the block. That every copy of the key is gone \
-             cannot be seen from here."
-                .to_owned(),
-        );
-    }
-    if report.events_not_included > 0 {
-        notes.push(format!(
-            "{} events are left out: of them only the leaf hashes are there. Nothing is said about their signatures, \
-             streams, times and bodies.",
-            report.events_not_included
-        ));
-    }
-    if report.fast {
-        notes.push(
-            "Signatures were verified in batches (--fast), which accept some signatures that the strict check refuses: \
-             repeat without --fast for a verdict that others can reproduce."
-                .to_owned(),
-        );
-    }
-    notes
 }

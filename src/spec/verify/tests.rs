@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::spec::note::VerifierKey;
 use crate::spec::report::Verdict;
 use crate::spec::testing::{REQUEST, TestLedger};
 
@@ -628,6 +629,12 @@ fn left_out_events_keep_the_root_and_may_advance_streams() {
         };
     }
     let report = run(&ledger.head(), &all, &Trust::default(), BOTH[0], 10);
+    assert_only(&report, None, FindingCode::NotIncluded);
+    let asked_for = Options {
+        fast: false,
+        selection: true,
+    };
+    let report = run(&ledger.head(), &all, &Trust::default(), asked_for, 10);
     assert_eq!(
         (report.verdict, report.events_not_included),
         (Verdict::Valid, 3),

@@ -1,0 +1,3 @@
+//! Faults: the real binary killed, starved, given wrong or damaged files; and what it must still keep and say.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
