@@ -21,7 +21,6 @@ use crate::spec::ids::{LedgerId, LedgerName, Origin};
 use crate::store::rocksdb::RocksStore;
 use crate::store::{LedgerStore, StoreError};
 
-pub use crate::keystore::memory::harden_process;
 pub use inspect::{Inspection, inspect};
 pub use lock::{LockError, is_served};
 pub use server::{LocalServer, serve};
@@ -220,6 +219,10 @@ impl App {
         entropy: &Arc<dyn Entropy>,
     ) -> Result<Self, AppError> {
         let Opened { store, keystore, vault } = opened;
+        // Keys are in memory from here on.
+        if let Err(error) = crate::keystore::memory::harden_process() {
+            tracing::warn!(error = %error, "core dumps could not be switched off");
+        }
         let clock: Arc<dyn Clock> = Arc::new(System);
         let keeper = anchor::Keeper::start(vault);
         let limits = sequencer::Limits {
@@ -274,18 +277,5 @@ impl App {
     /// The service.
     pub fn service(&self) -> &Arc<Service> {
         &self.service
-    }
-
-    /// Closes the stores once nobody else holds the service; waits ten seconds for that at most.
-    ///
-    /// IMPORTANT: before the process ends. Server threads let go of the service a moment after the server has stopped,
-    /// and RocksDB's own exit handlers abort the process when a database is still being closed.
-    pub async fn close(self) {
-        for _ in 0..1_000 {
-            if Arc::strong_count(&self.service) == 1 {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
     }
 }

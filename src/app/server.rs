@@ -1,14 +1,23 @@
 //! The server around an open data directory: served to the network, or to this process alone.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::{App, AppError};
 use crate::config::Settings;
+use crate::service::Service;
+
+/// How long closing waits for work on other threads: 20 seconds in all.
+const CLOSING_WAIT: Duration = Duration::from_millis(5);
+const CLOSING_WAITS: u32 = 4_000;
+
+/// How often erasures that broke off are taken up again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Opens the data directory and serves it until SIGTERM or SIGINT; what was accepted is finished then.
 ///
@@ -34,12 +43,37 @@ pub fn serve(settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<(), 
             tracing::info!("stopping: finishing what was accepted");
             handle.stop(true).await;
         });
+        actix_web::rt::spawn(retry_erasures(Arc::downgrade(app.service())));
         ready(address);
         server.await.map_err(io)?;
         app.close().await;
         tracing::info!("stopped");
         Ok(())
     })
+}
+
+impl App {
+    /// Gives the directory free once nothing works on it: exports and verifications run on threads of their own, and a
+    /// store must not be torn down under them.
+    async fn close(self) {
+        let mut waits = 0_u32;
+        while Arc::strong_count(&self.service) > 1 && waits < CLOSING_WAITS {
+            waits += 1;
+            tokio::time::sleep(CLOSING_WAIT).await;
+        }
+        if Arc::strong_count(&self.service) > 1 {
+            tracing::warn!("stopping although an export or a verification still runs");
+        }
+    }
+}
+
+/// Takes up erasures that broke off, as long as the service lives.
+async fn retry_erasures(service: Weak<Service>) {
+    loop {
+        tokio::time::sleep(RETRY).await;
+        let Some(service) = service.upgrade() else { return };
+        service.retry_erasures().await;
+    }
 }
 
 fn bind(app: &App, listen: SocketAddr, workers: usize) -> Result<(actix_web::dev::Server, SocketAddr), AppError> {

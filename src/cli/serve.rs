@@ -32,9 +32,6 @@ impl Serve {
             context.print(&context.settings, || "The configuration is valid.".into());
             return Ok(Exit::Fine);
         }
-        if let Err(error) = crate::app::harden_process() {
-            tracing::warn!(error = %error, "core dumps could not be switched off");
-        }
         crate::app::serve(&context.settings, |address| {
             let url = format!("http://{address}");
             println!("listening on {url}");

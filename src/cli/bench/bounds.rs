@@ -54,7 +54,9 @@ fn mean(figures: &[f64]) -> f64 {
 
 pub(super) fn measure(parent: &Path) -> Result<Bounds, Failure> {
     let (signs, verifies) = signatures()?;
-    let store = [100, 1_000].into_iter().map(|events| Ok((events, store(parent, events)?)));
+    let store = [100, 1_000]
+        .into_iter()
+        .map(|events| Ok((events, store(parent, events)?)));
     Ok(Bounds {
         signs_per_second: vec![signs],
         verifies_per_second: vec![verifies],

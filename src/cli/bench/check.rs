@@ -92,10 +92,18 @@ struct Range {
 impl Keys {
     pub(super) fn fetch(server: &Server) -> Result<Self, Failure> {
         let body = block_on(async {
-            Connection::open(server).await?.get("/v1/ledgers/main/keys").await?.success()
+            Connection::open(server)
+                .await?
+                .get("/v1/ledgers/main/keys")
+                .await?
+                .success()
         })?;
         let published: Published = serde_json::from_slice(&body).map_err(failed)?;
-        let event = published.keys.iter().find(|key| key.role == Role::Event).ok_or_else(|| failed("no event key"))?;
+        let event = published
+            .keys
+            .iter()
+            .find(|key| key.role == Role::Event)
+            .ok_or_else(|| failed("no event key"))?;
         let event = PublicKey::new(event.public_key.as_bytes()).map_err(failed)?;
         Ok(Self {
             event: Verifier::new(Kind::Header, event),
@@ -113,17 +121,27 @@ impl Keys {
     pub(super) fn check_proof(&self, index: u64, body: &[u8]) -> Result<(), Failure> {
         let proof: TlogProof = std::str::from_utf8(body).map_err(failed)?.parse().map_err(failed)?;
         if proof.index != index {
-            return Err(failed(format!("asked for the proof of {index}, got that of {}", proof.index)));
+            return Err(failed(format!(
+                "asked for the proof of {index}, got that of {}",
+                proof.index
+            )));
         }
         let keys = std::slice::from_ref(&self.checkpoint);
-        proof.verify(&leaf_hash(&proof.extra), &self.origin, keys).map(drop).map_err(failed)
+        proof
+            .verify(&leaf_hash(&proof.extra), &self.origin, keys)
+            .map(drop)
+            .map_err(failed)
     }
 
     /// Checks one answer and gives the indexes of its events.
     fn check(&self, answered: &Answered) -> Result<Vec<u64>, Failure> {
         let answer: Answer = serde_json::from_slice(&answered.reply.success()?).map_err(failed)?;
         if answer.events.len() != usize::from(answered.count) {
-            return Err(failed(format!("{} receipts for {} events", answer.events.len(), answered.count)));
+            return Err(failed(format!(
+                "{} receipts for {} events",
+                answer.events.len(),
+                answered.count
+            )));
         }
         let checkpoint = self.open(&answer.checkpoint)?;
         let mut leaves = Vec::with_capacity(answer.events.len());
@@ -144,7 +162,9 @@ impl Keys {
     /// The header is signed by the event key and commits to the id that was sent.
     fn check_receipt(&self, number: u64, receipt: &Receipt) -> Result<Hash, Failure> {
         let header = decode(&receipt.header)?;
-        self.event.verify_detached(&decode(&receipt.signature)?, &header).map_err(failed)?;
+        self.event
+            .verify_detached(&decode(&receipt.signature)?, &header)
+            .map_err(failed)?;
         let (leaf, parsed) = (leaf_hash(&header), Header::decode(&header).map_err(failed)?);
         let (meta, salt) = (decode(&receipt.meta)?, decode(&receipt.salts.meta)?);
         let salt: [u8; 32] = salt.try_into().map_err(|_| failed("a salt is not 32 bytes"))?;
@@ -162,12 +182,21 @@ fn check_inclusion(receipt: &Receipt, inclusion: &Inclusion, checkpoint: &Checkp
     if inclusion.leaf_index != receipt.index || inclusion.tree_size != checkpoint.size {
         return Err(failed("an inclusion proof is not of this receipt"));
     }
-    verify_inclusion(&receipt.leaf_hash, receipt.index, checkpoint.size, &inclusion.hashes, &checkpoint.root)
-        .map_err(failed)
+    verify_inclusion(
+        &receipt.leaf_hash,
+        receipt.index,
+        checkpoint.size,
+        &inclusion.hashes,
+        &checkpoint.root,
+    )
+    .map_err(failed)
 }
 
 fn check_range(receipts: &[Receipt], leaves: &[Hash], range: &Range, checkpoint: &Checkpoint) -> Result<(), Failure> {
-    let in_a_row = receipts.iter().zip(range.first..).all(|(receipt, index)| receipt.index == index);
+    let in_a_row = receipts
+        .iter()
+        .zip(range.first..)
+        .all(|(receipt, index)| receipt.index == index);
     if !in_a_row || range.count != leaves.len() as u64 || range.tree_size != checkpoint.size {
         return Err(failed("a range proof is not of these receipts"));
     }
@@ -181,7 +210,10 @@ fn decode(text: &str) -> Result<Vec<u8>, Failure> {
 /// Checks every receipt on all cores, and that no index was given twice.
 pub(super) fn receipts(keys: &Keys, answers: &[Answered]) -> Result<Checked, Failure> {
     let start = Instant::now();
-    let indexes: Vec<Vec<u64>> = answers.par_iter().map(|answered| keys.check(answered)).collect::<Result<_, _>>()?;
+    let indexes: Vec<Vec<u64>> = answers
+        .par_iter()
+        .map(|answered| keys.check(answered))
+        .collect::<Result<_, _>>()?;
     let mut indexes = indexes.concat();
     indexes.par_sort_unstable();
     if indexes.windows(2).any(|pair| pair.first() == pair.last()) {

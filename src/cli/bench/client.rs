@@ -40,7 +40,11 @@ impl Reply {
         if self.status.is_success() {
             return Ok(body);
         }
-        Err(failed(format!("the server answered {}: {}", self.status, String::from_utf8_lossy(&body))))
+        Err(failed(format!(
+            "the server answered {}: {}",
+            self.status,
+            String::from_utf8_lossy(&body)
+        )))
     }
 }
 
@@ -87,5 +91,8 @@ fn host(address: SocketAddr) -> Result<HeaderValue, Failure> {
 
 /// Runs the load on one thread: on a small machine the server needs the rest.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
 }

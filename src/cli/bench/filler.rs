@@ -57,18 +57,37 @@ impl Filler {
     pub(super) fn batch(&mut self, count: usize) -> Result<Batch, Failure> {
         let expected = self.head;
         let mut grown = HashMap::new();
-        let mut events = (0..count).map(|_| self.event(&mut grown)).collect::<Result<Vec<_>, _>>()?;
+        let mut events = (0..count)
+            .map(|_| self.event(&mut grown))
+            .collect::<Result<Vec<_>, _>>()?;
         let signer = &self.signer;
-        events.par_iter_mut().for_each(|event| event.row.signature = signer.sign_detached(&event.row.header));
+        events
+            .par_iter_mut()
+            .for_each(|event| event.row.signature = signer.sign_detached(&event.row.header));
         let head = self.head.ok_or_else(|| failed("an empty batch"))?;
         let origin = self.notes.verifier().name().clone();
-        let checkpoint = Checkpoint { origin, size: head.size, root: self.edge.root() };
+        let checkpoint = Checkpoint {
+            origin,
+            size: head.size,
+            root: self.edge.root(),
+        };
         let checkpoint = checkpoint.sign(&[&self.notes]).map_err(failed)?.to_string();
         let tiles = self.edge.drain_full_tiles();
         self.edge.retire(head.size);
         let streams = grown.into_iter().collect();
-        let ledger = LedgerBatch { ledger: self.ledger.clone(), expected, head, events, streams, tiles, checkpoint };
-        Ok(Batch { ledgers: vec![ledger], records: Vec::new() })
+        let ledger = LedgerBatch {
+            ledger: self.ledger.clone(),
+            expected,
+            head,
+            events,
+            streams,
+            tiles,
+            checkpoint,
+        };
+        Ok(Batch {
+            ledgers: vec![ledger],
+            records: Vec::new(),
+        })
     }
 
     fn event(&mut self, grown: &mut HashMap<StreamName, StreamRow>) -> Result<SequencedEvent, Failure> {
@@ -76,7 +95,10 @@ impl Filler {
         let stream: StreamName = format!("stream-{}", mix(index) % STREAMS).parse().map_err(failed)?;
         let version = self.versions.entry(stream.clone()).or_default();
         *version += 1;
-        let row = StreamRow { stream_ref: StreamRef(reference(&stream)), version: *version };
+        let row = StreamRow {
+            stream_ref: StreamRef(reference(&stream)),
+            version: *version,
+        };
         grown.insert(stream.clone(), row);
         let meta = Meta::new(event_id(index), stream);
         let bodies = vec![
@@ -87,11 +109,19 @@ impl Filler {
         let bytes = header.encode();
         let last = leaf_hash(&bytes);
         self.edge.append(last);
-        self.head = Some(Head { size: index + 1, last, recorded_at: header.recorded_at });
+        self.head = Some(Head {
+            size: index + 1,
+            last,
+            recorded_at: header.recorded_at,
+        });
 
         let handle = *event_id(mix(index) % SUBJECTS).as_bytes();
         Ok(SequencedEvent {
-            row: HeaderRow { index, header: bytes, signature: Vec::new() },
+            row: HeaderRow {
+                index,
+                header: bytes,
+                signature: Vec::new(),
+            },
             bodies,
             meta,
             event_type: header.event_type,
@@ -132,5 +162,8 @@ fn salt(number: u64) -> [u8; 32] {
 
 /// Bytes that do not compress, as ciphertext does not.
 fn noise(number: u64, length: usize) -> Vec<u8> {
-    (0..length.div_ceil(8) as u64).flat_map(|at| mix(mix(number) ^ at).to_be_bytes()).take(length).collect()
+    (0..length.div_ceil(8) as u64)
+        .flat_map(|at| mix(mix(number) ^ at).to_be_bytes())
+        .take(length)
+        .collect()
 }

@@ -58,9 +58,15 @@ impl Latency {
         took.sort_unstable();
         let at = |share: f64| {
             let rank = (took.len() as f64 * share).ceil() as usize;
-            took.get(rank.saturating_sub(1)).map_or(0.0, |took| took.as_secs_f64() * 1e3)
+            took.get(rank.saturating_sub(1))
+                .map_or(0.0, |took| took.as_secs_f64() * 1e3)
         };
-        Self { p50_ms: at(0.5), p99_ms: at(0.99), p999_ms: at(0.999), max_ms: at(1.0) }
+        Self {
+            p50_ms: at(0.5),
+            p99_ms: at(0.99),
+            p999_ms: at(0.999),
+            max_ms: at(1.0),
+        }
     }
 }
 
@@ -78,16 +84,26 @@ pub(super) struct Appends {
 
 impl Load {
     pub(super) const fn batches(connections: u16, batch: u16) -> Self {
-        Self { connections, batch, proof: "range" }
+        Self {
+            connections,
+            batch,
+            proof: "range",
+        }
     }
 
     pub(super) const fn singles(connections: u16) -> Self {
-        Self { connections, batch: 1, proof: "each" }
+        Self {
+            connections,
+            batch: 1,
+            proof: "each",
+        }
     }
 
     fn templates(self, sender: u16) -> Vec<Template> {
         let seed = |turn| u64::from(sender) * TEMPLATES + turn;
-        (0..TEMPLATES).map(|turn| Template::new(self.batch, seed(turn))).collect()
+        (0..TEMPLATES)
+            .map(|turn| Template::new(self.batch, seed(turn)))
+            .collect()
     }
 }
 
@@ -101,7 +117,10 @@ pub(super) fn warm_up(server: &Server) -> Result<(), Failure> {
         }
         Ok(())
     })?;
-    let until = Until { time: Duration::from_secs(1), events: u64::MAX };
+    let until = Until {
+        time: Duration::from_secs(1),
+        events: u64::MAX,
+    };
     block_on(send(server, Load::singles(16), until)).map(drop)
 }
 
@@ -112,7 +131,14 @@ pub(super) fn measure(server: &Server, keys: &Keys, load: &Load, until: Until) -
     let events = checked.receipts;
     let latency = Latency::of(answers.iter().map(|answered| answered.took).collect());
     let events_per_second = events as f64 / cost.seconds;
-    Ok(Appends { load: *load, events, events_per_second, latency, cost, checked })
+    Ok(Appends {
+        load: *load,
+        events,
+        events_per_second,
+        latency,
+        cost,
+        checked,
+    })
 }
 
 async fn send(server: &Server, load: Load, until: Until) -> Result<(Vec<Answered>, Cost), Failure> {
@@ -136,7 +162,11 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) async fn open(server: &Server, load: Load, number: u16) -> Result<Self, Failure> {
-        Ok(Self { load, connection: Connection::open(server).await?, templates: load.templates(number) })
+        Ok(Self {
+            load,
+            connection: Connection::open(server).await?,
+            templates: load.templates(number),
+        })
     }
 
     /// Appends until the deadline, or until nothing is `left`.
@@ -151,7 +181,12 @@ impl Sender {
             let (path, body) = (path(first, self.load.proof), template.with_ids(first));
             let start = Instant::now();
             let reply = self.connection.post(&path, body).await?;
-            answers.push(Answered { first, count, took: start.elapsed(), reply });
+            answers.push(Answered {
+                first,
+                count,
+                took: start.elapsed(),
+                reply,
+            });
         }
         Ok(answers)
     }
@@ -159,7 +194,10 @@ impl Sender {
 
 /// The stream is drawn by the number of the first id.
 fn path(number: u64, proof: &str) -> String {
-    format!("/v1/ledgers/main/streams/stream-{}/events?proof={proof}", mix(number) % STREAMS)
+    format!(
+        "/v1/ledgers/main/streams/stream-{}/events?proof={proof}",
+        mix(number) % STREAMS
+    )
 }
 
 /// Numbers for ids that nobody else has.

@@ -26,10 +26,18 @@ pub(super) fn grow(server: &Server, keys: &Keys) -> Result<Vec<At>, Failure> {
     for mark in MARKS {
         while size < mark {
             let left = if size == 0 { 100 } else { STEP.min(mark - size) };
-            let until = Until { time: Duration::from_secs(3600), events: left };
-            size = load::measure(server, keys, &Load::batches(8, 100), until)?.checked.tree_size;
+            let until = Until {
+                time: Duration::from_secs(3600),
+                events: left,
+            };
+            size = load::measure(server, keys, &Load::batches(8, 100), until)?
+                .checked
+                .tree_size;
         }
-        readings.push(At { events: size, memory: server.memory() });
+        readings.push(At {
+            events: size,
+            memory: server.memory(),
+        });
     }
     Ok(readings)
 }

@@ -56,7 +56,10 @@ impl Question {
         let (index, stream) = (draw % size.max(1), draw % STREAMS);
         match self {
             Self::Index => (format!("/v1/ledgers/main/events/{index}"), index),
-            Self::Stream => (format!("/v1/ledgers/main/streams/stream-{stream}/events?limit=20"), stream),
+            Self::Stream => (
+                format!("/v1/ledgers/main/streams/stream-{stream}/events?limit=20"),
+                stream,
+            ),
             Self::Proof => (format!("/v1/ledgers/main/events/{index}/proof"), index),
         }
     }
@@ -76,19 +79,31 @@ pub(super) fn measure(server: &Server, keys: &Keys, until: Until) -> Result<Mixe
     let took = writes.iter().map(|answered| answered.took).collect();
     let mut parts = vec![part("append, one event, proof=each", WRITERS, took, &cost)];
     for (question, asked) in asked {
-        asked.par_iter().try_for_each(|asked| check_answer(question, asked, keys))?;
+        asked
+            .par_iter()
+            .try_for_each(|asked| check_answer(question, asked, keys))?;
         let (what, connections) = match question {
             Question::Index => ("read an event by index", READERS),
             Question::Stream => ("read 20 events of a stream", FOLLOWERS),
             Question::Proof => ("fetch a proof with its checkpoint", VERIFIERS),
         };
-        parts.push(part(what, connections, asked.iter().map(|asked| asked.took).collect(), &cost));
+        parts.push(part(
+            what,
+            connections,
+            asked.iter().map(|asked| asked.took).collect(),
+            &cost,
+        ));
     }
     Ok(Mixed { parts, cost, checked })
 }
 
 fn part(what: &'static str, connections: u16, took: Vec<Duration>, cost: &Cost) -> Part {
-    Part { what, connections, per_second: took.len() as f64 / cost.seconds, latency: Latency::of(took) }
+    Part {
+        what,
+        connections,
+        per_second: took.len() as f64 / cost.seconds,
+        latency: Latency::of(took),
+    }
 }
 
 type Ran = (Vec<Answered>, Vec<(Question, Vec<Asked>)>, Cost);
@@ -99,7 +114,11 @@ async fn run(server: &Server, until: Until) -> Result<Ran, Failure> {
     for number in 0..WRITERS {
         writers.push(Sender::open(server, Load::singles(WRITERS), number).await?);
     }
-    let sorts = [(Question::Index, READERS), (Question::Stream, FOLLOWERS), (Question::Proof, VERIFIERS)];
+    let sorts = [
+        (Question::Index, READERS),
+        (Question::Stream, FOLLOWERS),
+        (Question::Proof, VERIFIERS),
+    ];
     let mut readers: Vec<(Question, Vec<Connection>)> = Vec::new();
     for (question, count) in sorts {
         let mut connections = Vec::new();
@@ -112,14 +131,22 @@ async fn run(server: &Server, until: Until) -> Result<Ran, Failure> {
     let stretch = Stretch::begin(server.id());
     let deadline = Instant::now() + until.time;
     let asking = join_all(readers.into_iter().map(|(question, connections)| async move {
-        let all: Vec<Work<Asked>> =
-            connections.into_iter().map(|connection| Box::pin(ask(connection, question, size, deadline)) as _).collect();
-        try_join_all(all).await.map(|asked| (question, asked.into_iter().flatten().collect::<Vec<_>>()))
+        let all: Vec<Work<Asked>> = connections
+            .into_iter()
+            .map(|connection| Box::pin(ask(connection, question, size, deadline)) as _)
+            .collect();
+        try_join_all(all)
+            .await
+            .map(|asked| (question, asked.into_iter().flatten().collect::<Vec<_>>()))
     }));
     let writing = try_join_all(writers.into_iter().map(|writer| writer.run(deadline, &left)));
     let (writes, asked) = futures_util::future::join(writing, asking).await;
     let cost = stretch.end();
-    Ok((writes?.into_iter().flatten().collect(), asked.into_iter().collect::<Result<_, _>>()?, cost))
+    Ok((
+        writes?.into_iter().flatten().collect(),
+        asked.into_iter().collect::<Result<_, _>>()?,
+        cost,
+    ))
 }
 
 async fn ask(
@@ -133,16 +160,27 @@ async fn ask(
         let (path, about) = question.path(size);
         let start = Instant::now();
         let reply = connection.get(&path).await?;
-        asked.push(Asked { about, took: start.elapsed(), reply });
+        asked.push(Asked {
+            about,
+            took: start.elapsed(),
+            reply,
+        });
     }
     Ok(asked)
 }
 
 /// The size of the tree as it stands.
 async fn take_size(server: &Server) -> Result<u64, Failure> {
-    let note = Connection::open(server).await?.get("/v1/ledgers/main/log/checkpoint").await?.success()?;
+    let note = Connection::open(server)
+        .await?
+        .get("/v1/ledgers/main/log/checkpoint")
+        .await?
+        .success()?;
     let note = String::from_utf8(note).map_err(failed)?;
-    note.lines().nth(1).and_then(|size| size.parse().ok()).ok_or_else(|| failed("no size in the checkpoint"))
+    note.lines()
+        .nth(1)
+        .and_then(|size| size.parse().ok())
+        .ok_or_else(|| failed("no size in the checkpoint"))
 }
 
 fn check_answer(question: Question, asked: &Asked, keys: &Keys) -> Result<(), Failure> {
@@ -157,10 +195,19 @@ fn check_answer(question: Question, asked: &Asked, keys: &Keys) -> Result<(), Fa
     let json: serde_json::Value = serde_json::from_slice(&body).map_err(failed)?;
     let fits = match question {
         Question::Index => json.get("index").and_then(serde_json::Value::as_u64) == Some(asked.about),
-        _ => json.get("events").and_then(serde_json::Value::as_array).is_some_and(|events| {
-            let stream = format!("stream-{}", asked.about);
-            events.iter().all(|event| event.get("stream").and_then(serde_json::Value::as_str) == Some(&stream))
-        }),
+        _ => json
+            .get("events")
+            .and_then(serde_json::Value::as_array)
+            .is_some_and(|events| {
+                let stream = format!("stream-{}", asked.about);
+                events
+                    .iter()
+                    .all(|event| event.get("stream").and_then(serde_json::Value::as_str) == Some(&stream))
+            }),
     };
-    if fits { Ok(()) } else { Err(failed("a read answered something else than was asked for")) }
+    if fits {
+        Ok(())
+    } else {
+        Err(failed("a read answered something else than was asked for"))
+    }
 }

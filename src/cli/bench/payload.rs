@@ -15,7 +15,9 @@ const ID: usize = 36;
 /// The id of the `number`th event: unique, and in no order, as ids of the version 4 are.
 pub(super) fn event_id(number: u64) -> Uuid {
     let (high, low) = (mix(number), mix(!number));
-    uuid::Builder::from_u128(u128::from(high) << 64 | u128::from(low)).with_version(uuid::Version::Random).into_uuid()
+    uuid::Builder::from_u128(u128::from(high) << 64 | u128::from(low))
+        .with_version(uuid::Version::Random)
+        .into_uuid()
 }
 
 /// SplitMix64: a bijection that looks random. It spreads load and guards nothing.
@@ -54,7 +56,8 @@ impl Template {
             text.extend_from_slice(&[b'0'; ID]);
             let subject = draw % SUBJECTS;
             text.extend_from_slice(
-                format!("\",\"type\":\"order.placed\",\"personal\":[{{\"subject\":\"customer-{subject}\",\"data\":").as_bytes(),
+                format!("\",\"type\":\"order.placed\",\"personal\":[{{\"subject\":\"customer-{subject}\",\"data\":")
+                    .as_bytes(),
             );
             text.extend_from_slice(&block(draw));
             text.extend_from_slice(b"}]}");

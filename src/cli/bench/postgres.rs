@@ -35,7 +35,13 @@ pub(super) struct Postgres {
 pub(super) fn measure(parent: &Path, seconds: u64) -> Result<Postgres, Failure> {
     let Some(programs) = programs() else {
         let why = Some("initdb, postgres and pgbench were not found".into());
-        return Ok(Postgres { version: String::new(), clients: CLIENTS, events_per_second: 0.0, mean_ms: 0.0, not_available: why });
+        return Ok(Postgres {
+            version: String::new(),
+            clients: CLIENTS,
+            events_per_second: 0.0,
+            mean_ms: 0.0,
+            not_available: why,
+        });
     };
     let folder = Folder::make(parent, "postgres")?;
     let cluster = Cluster::start(&programs, folder.path())?;
@@ -43,12 +49,27 @@ pub(super) fn measure(parent: &Path, seconds: u64) -> Result<Postgres, Failure> 
     std::fs::write(&script, INSERT)?;
     cluster.run(Command::new(programs.join("psql")).args(["-d", "postgres", "-qc", TABLE]))?;
     let mut bench = Command::new(programs.join("pgbench"));
-    bench.args(["-n", "-M", "prepared", "-c", &CLIENTS.to_string(), "-j", "2", "-T", &seconds.to_string()]);
-    bench.args(["-D", "version=0", "-D", &format!("payload={}", "x".repeat(256)), "-f"]).arg(&script).arg("postgres");
+    bench.args([
+        "-n",
+        "-M",
+        "prepared",
+        "-c",
+        &CLIENTS.to_string(),
+        "-j",
+        "2",
+        "-T",
+        &seconds.to_string(),
+    ]);
+    bench
+        .args(["-D", "version=0", "-D", &format!("payload={}", "x".repeat(256)), "-f"])
+        .arg(&script)
+        .arg("postgres");
     let said = cluster.run(&mut bench)?;
     let version = Command::new(programs.join("postgres")).arg("--version").output()?;
     Ok(Postgres {
-        version: String::from_utf8_lossy(&version.stdout).trim().replace("postgres (PostgreSQL) ", ""),
+        version: String::from_utf8_lossy(&version.stdout)
+            .trim()
+            .replace("postgres (PostgreSQL) ", ""),
         clients: CLIENTS,
         events_per_second: number_after(&said, "tps = ")?,
         mean_ms: number_after(&said, "latency average = ")?,
@@ -58,11 +79,17 @@ pub(super) fn measure(parent: &Path, seconds: u64) -> Result<Postgres, Failure> 
 
 /// The folder that holds all four programs.
 fn programs() -> Option<PathBuf> {
-    let mut folders: Vec<PathBuf> =
-        std::env::var_os("PATH").iter().flat_map(|path| std::env::split_paths(path).collect::<Vec<_>>()).collect();
+    let mut folders: Vec<PathBuf> = std::env::var_os("PATH")
+        .iter()
+        .flat_map(|path| std::env::split_paths(path).collect::<Vec<_>>())
+        .collect();
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     folders.extend(installed.map(|version| version.path().join("bin")));
-    let complete = |folder: &PathBuf| ["initdb", "postgres", "pgbench", "psql"].iter().all(|name| folder.join(name).exists());
+    let complete = |folder: &PathBuf| {
+        ["initdb", "postgres", "pgbench", "psql"]
+            .iter()
+            .all(|name| folder.join(name).exists())
+    };
     folders.into_iter().find(complete)
 }
 
@@ -86,18 +113,31 @@ impl Cluster {
             chown(folder, Some(uid), Some(gid))?;
         }
         let mut make = Command::new(programs.join("initdb"));
-        make.args(["--auth=trust", "--username=bench", "--no-instructions", "-D"]).arg(&data);
+        make.args(["--auth=trust", "--username=bench", "--no-instructions", "-D"])
+            .arg(&data);
         quietly(&mut make, user);
         if !make.status()?.success() {
             return Err(failed("initdb failed"));
         }
         let mut serve = Command::new(programs.join("postgres"));
-        serve.arg("-D").arg(&data).arg("-k").arg(folder).args(["-c", "listen_addresses=", "-c", "max_connections=100"]);
+        serve
+            .arg("-D")
+            .arg(&data)
+            .arg("-k")
+            .arg(folder)
+            .args(["-c", "listen_addresses=", "-c", "max_connections=100"]);
         serve.args(["-c", "fsync=on", "-c", "synchronous_commit=on"]);
         quietly(&mut serve, user);
-        let cluster = Self { server: serve.spawn()?, folder: folder.to_owned(), user };
+        let cluster = Self {
+            server: serve.spawn()?,
+            folder: folder.to_owned(),
+            user,
+        };
         let start = Instant::now();
-        while cluster.run(Command::new(programs.join("psql")).args(["-d", "postgres", "-qc", "select 1"])).is_err() {
+        while cluster
+            .run(Command::new(programs.join("psql")).args(["-d", "postgres", "-qc", "select 1"]))
+            .is_err()
+        {
             if start.elapsed() > Duration::from_secs(30) {
                 return Err(failed("PostgreSQL did not start"));
             }
@@ -124,7 +164,9 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         // SIGINT is a fast and clean stop; the folder is removed right after.
-        let _ = Command::new("kill").args(["-INT", &self.server.id().to_string()]).status();
+        let _ = Command::new("kill")
+            .args(["-INT", &self.server.id().to_string()])
+            .status();
         let _ = self.server.wait();
     }
 }
@@ -133,7 +175,11 @@ fn quietly(command: &mut Command, user: Option<(u32, u32)>) {
     if let Some((uid, gid)) = user {
         command.uid(uid).gid(gid);
     }
-    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
 }
 
 /// PostgreSQL refuses to run as root: root uses the user `postgres`, or `nobody`.

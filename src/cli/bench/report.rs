@@ -77,15 +77,28 @@ impl Lines {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { cores, processor, version } = &self.machine;
-        writeln!(f, "oubliette {version} on {cores} cores ({processor}); load and server share them\n")?;
+        let Machine {
+            cores,
+            processor,
+            version,
+        } = &self.machine;
+        writeln!(
+            f,
+            "oubliette {version} on {cores} cores ({processor}); load and server share them\n"
+        )?;
         let mut lines = Lines::new();
         self.bounds.iter().for_each(|bounds| bound_lines(&mut lines, bounds));
         self.batch.iter().for_each(|batch| self.batch_lines(&mut lines, batch));
-        self.single.iter().for_each(|single| self.single_lines(&mut lines, single));
+        self.single
+            .iter()
+            .for_each(|single| self.single_lines(&mut lines, single));
         self.mixed.iter().for_each(|mixed| mixed_lines(&mut lines, mixed));
         self.memory_lines(&mut lines);
-        if let Some(why) = self.postgres.as_ref().and_then(|postgres| postgres.not_available.as_ref()) {
+        if let Some(why) = self
+            .postgres
+            .as_ref()
+            .and_then(|postgres| postgres.not_available.as_ref())
+        {
             lines.add("PostgreSQL", format!("not available: {why}"));
         }
         write!(f, "{}", lines.0)
@@ -94,34 +107,66 @@ impl fmt::Display for Report {
 
 impl Report {
     fn batch_lines(&self, lines: &mut Lines, batch: &Appends) {
-        let what = format!("{} × batches of {}, proof=range", batch.load.connections, batch.load.batch);
+        let what = format!(
+            "{} × batches of {}, proof=range",
+            batch.load.connections, batch.load.batch
+        );
         let (bound, share) = match &self.bounds {
             Some(bounds) => {
                 let share = batch.events_per_second / bounds.signs();
-                (rate(bounds.signs(), "signatures/s"), share_of(share, share >= BATCH_SHARE))
+                (
+                    rate(bounds.signs(), "signatures/s"),
+                    share_of(share, share >= BATCH_SHARE),
+                )
             }
             None => Default::default(),
         };
-        lines.held(&what, rate(batch.events_per_second, "events/s"), bound, share, "≥ 40 % of signing".into());
+        lines.held(
+            &what,
+            rate(batch.events_per_second, "events/s"),
+            bound,
+            share,
+            "≥ 40 % of signing".into(),
+        );
         append_lines(lines, batch);
     }
 
     fn single_lines(&self, lines: &mut Lines, single: &Appends) {
         let what = format!("{} × one event, proof=each", single.load.connections);
-        let peer = self.postgres.as_ref().filter(|postgres| postgres.not_available.is_none());
+        let peer = self
+            .postgres
+            .as_ref()
+            .filter(|postgres| postgres.not_available.is_none());
         let (bound, share) = match peer {
             Some(postgres) => {
                 let share = single.events_per_second / postgres.events_per_second;
                 let figure = rate(postgres.events_per_second, "rows/s");
-                (format!("{figure}, PostgreSQL {}", postgres.version), share_of(share, share >= 1.0))
+                (
+                    format!("{figure}, PostgreSQL {}", postgres.version),
+                    share_of(share, share >= 1.0),
+                )
             }
             None => Default::default(),
         };
-        lines.held(&what, rate(single.events_per_second, "events/s"), bound, share, "≥ PostgreSQL".into());
+        lines.held(
+            &what,
+            rate(single.events_per_second, "events/s"),
+            bound,
+            share,
+            "≥ PostgreSQL".into(),
+        );
         let p99 = single.latency.p99_ms;
         let met = met(p99 < SINGLE_P99_MS);
-        let peer = peer.map(|postgres| format!("mean {:.1} ms", postgres.mean_ms)).unwrap_or_default();
-        lines.held("  p99", format!("{p99:.1} ms {met}"), peer, String::new(), "< 20 ms".into());
+        let peer = peer
+            .map(|postgres| format!("mean {:.1} ms", postgres.mean_ms))
+            .unwrap_or_default();
+        lines.held(
+            "  p99",
+            format!("{p99:.1} ms {met}"),
+            peer,
+            String::new(),
+            "< 20 ms".into(),
+        );
         append_lines(lines, single);
     }
 
@@ -129,7 +174,12 @@ impl Report {
         for At { events, memory } in &self.memory {
             lines.held(
                 &format!("server memory at {events} events"),
-                format!("{} MiB, peak {} {}", memory.resident_mib, memory.peak_mib, met(memory.peak_mib < MEMORY_MIB)),
+                format!(
+                    "{} MiB, peak {} {}",
+                    memory.resident_mib,
+                    memory.peak_mib,
+                    met(memory.peak_mib < MEMORY_MIB)
+                ),
                 String::new(),
                 String::new(),
                 "flat, < 512 MiB".into(),
@@ -137,31 +187,65 @@ impl Report {
         }
         if let Some(memory) = &self.server_memory {
             let figure = format!("{} MiB, peak {}", memory.resident_mib, memory.peak_mib);
-            lines.held("server memory at the end", figure, String::new(), String::new(), "< 512 MiB".into());
+            lines.held(
+                "server memory at the end",
+                figure,
+                String::new(),
+                String::new(),
+                "< 512 MiB".into(),
+            );
         }
     }
 }
 
 fn bound_lines(lines: &mut Lines, bounds: &Bounds) {
-    let all = |figures: &[f64]| figures.iter().map(|figure| grouped(*figure)).collect::<Vec<_>>().join(", then ");
-    lines.add("Ed25519 signatures, all cores", format!("{}/s", all(&bounds.signs_per_second)));
-    lines.add("Ed25519 verify_strict, all cores", format!("{}/s", all(&bounds.verifies_per_second)));
+    let all = |figures: &[f64]| {
+        figures
+            .iter()
+            .map(|figure| grouped(*figure))
+            .collect::<Vec<_>>()
+            .join(", then ")
+    };
+    lines.add(
+        "Ed25519 signatures, all cores",
+        format!("{}/s", all(&bounds.signs_per_second)),
+    );
+    lines.add(
+        "Ed25519 verify_strict, all cores",
+        format!("{}/s", all(&bounds.verifies_per_second)),
+    );
     for (events, figure) in &bounds.store_events_per_second {
-        lines.add(&format!("store alone, {events} events a synced commit"), rate(*figure, "events/s"));
+        lines.add(
+            &format!("store alone, {events} events a synced commit"),
+            rate(*figure, "events/s"),
+        );
     }
-    lines.add("disk sync of 4 KiB", format!("p50 {:.2} ms, p99 {:.2} ms", bounds.sync.p50_ms, bounds.sync.p99_ms));
+    lines.add(
+        "disk sync of 4 KiB",
+        format!("p50 {:.2} ms, p99 {:.2} ms", bounds.sync.p50_ms, bounds.sync.p99_ms),
+    );
 }
 
 fn append_lines(lines: &mut Lines, appends: &Appends) {
     let latency = &appends.latency;
-    lines.add("  latency p50 / p99 / p99.9", format!("{:.1} / {:.1} / {:.1} ms", latency.p50_ms, latency.p99_ms, latency.p999_ms));
+    lines.add(
+        "  latency p50 / p99 / p99.9",
+        format!(
+            "{:.1} / {:.1} / {:.1} ms",
+            latency.p50_ms, latency.p99_ms, latency.p999_ms
+        ),
+    );
     lines.add("  cores: server, load, others", cores(&appends.cost));
     let micros = appends.cost.server_cores / appends.events_per_second * 1e6;
     lines.add("  server's processor time an event", format!("{micros:.1} µs"));
     let checked = &appends.checked;
     lines.add(
         "  receipts verified, all of them",
-        format!("{} at {}/s", grouped(checked.receipts as f64), grouped(checked.receipts_per_second)),
+        format!(
+            "{} at {}/s",
+            grouped(checked.receipts as f64),
+            grouped(checked.receipts_per_second)
+        ),
     );
 }
 
@@ -169,13 +253,22 @@ fn mixed_lines(lines: &mut Lines, mixed: &Mixed) {
     for part in &mixed.parts {
         let latency = format!("p50 {:.1}, p99 {:.1} ms", part.latency.p50_ms, part.latency.p99_ms);
         let what = format!("mixed: {} × {}", part.connections, part.what);
-        lines.held(&what, rate(part.per_second, "/s"), latency, String::new(), String::new());
+        lines.held(
+            &what,
+            rate(part.per_second, "/s"),
+            latency,
+            String::new(),
+            String::new(),
+        );
     }
     lines.add("  cores: server, load, others", cores(&mixed.cost));
 }
 
 fn cores(cost: &Cost) -> String {
-    format!("{:.2}, {:.2}, {:.2}", cost.server_cores, cost.client_cores, cost.other_cores)
+    format!(
+        "{:.2}, {:.2}, {:.2}",
+        cost.server_cores, cost.client_cores, cost.other_cores
+    )
 }
 
 fn rate(figure: f64, unit: &str) -> String {

@@ -59,17 +59,32 @@ impl Server {
         let program = std::env::current_exe()?;
         let folder = Folder::make(parent, "server")?;
         let data = folder.path().join("data");
-        let made = Command::new(&program).arg("init").arg("--json").arg("--data").arg(&data).stderr(Stdio::null()).output()?;
+        let made = Command::new(&program)
+            .arg("init")
+            .arg("--json")
+            .arg("--data")
+            .arg(&data)
+            .stderr(Stdio::null())
+            .output()?;
         if !made.status.success() {
             return Err(failed("`oubliette init` failed"));
         }
         let made: Made = serde_json::from_slice(&made.stdout).map_err(failed)?;
         let log = std::fs::File::create(folder.path().join("server.log"))?;
         let mut serve = Command::new(&program);
-        serve.arg("serve").arg("--data").arg(&data).args(["--listen", "127.0.0.1:0"]);
+        serve
+            .arg("serve")
+            .arg("--data")
+            .arg(&data)
+            .args(["--listen", "127.0.0.1:0"]);
         let mut child = serve.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         match address(&mut child) {
-            Ok(address) => Ok(Self { child, folder, address, made }),
+            Ok(address) => Ok(Self {
+                child,
+                folder,
+                address,
+                made,
+            }),
             Err(failure) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -86,9 +101,14 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
         let mib = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or_default() / 1024
+            line.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok())
+                .unwrap_or_default()
+                / 1024
         };
-        Memory { resident_mib: mib("VmRSS:"), peak_mib: mib("VmHWM:") }
+        Memory {
+            resident_mib: mib("VmRSS:"),
+            peak_mib: mib("VmHWM:"),
+        }
     }
 
     /// Ends the server as an operator would; an unclean end is a failure.
@@ -113,8 +133,12 @@ impl Drop for Server {
 /// Reads `listening on http://ADDR`, then drains what else comes, so that the server never waits for a reader.
 fn address(child: &mut Child) -> Result<SocketAddr, Failure> {
     let mut lines = BufReader::new(child.stdout.take().ok_or_else(|| failed("the server has no output"))?).lines();
-    let line = lines.next().ok_or_else(|| failed("the server ended before it listened"))??;
+    let line = lines
+        .next()
+        .ok_or_else(|| failed("the server ended before it listened"))??;
     std::thread::spawn(move || lines.for_each(drop));
-    let address = line.strip_prefix("listening on http://").and_then(|address| address.parse().ok());
+    let address = line
+        .strip_prefix("listening on http://")
+        .and_then(|address| address.parse().ok());
     address.ok_or_else(|| failed(format!("the server said: {line}")))
 }

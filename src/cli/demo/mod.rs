@@ -423,19 +423,38 @@ fn brief(event: &Value, person: &str) -> String {
     let blocks = event.get("personal").and_then(Value::as_array).into_iter().flatten();
     let personal = blocks.map(|block| {
         let field = |name: &str| block.get(name).and_then(Value::as_str).unwrap_or_default();
-        let data = block.get("data").map(|data| format!(": {}", around(&data.to_string(), person)));
-        format!("\n  personal, {:<9}{}{}", field("category"), field("state"), data.unwrap_or_default())
+        let data = block
+            .get("data")
+            .map(|data| format!(": {}", around(&data.to_string(), person)));
+        format!(
+            "\n  personal, {:<9}{}{}",
+            field("category"),
+            field("state"),
+            data.unwrap_or_default()
+        )
     });
-    format!("{} at {}{}", text("type"), text("occurred_at"), personal.collect::<String>())
+    format!(
+        "{} at {}{}",
+        text("type"),
+        text("occurred_at"),
+        personal.collect::<String>()
+    )
 }
 
 /// The part of a long text where a word stands.
 fn around(text: &str, word: &str) -> String {
     const BEFORE: usize = 50;
     const LENGTH: usize = 100;
-    let at = text.find(word).and_then(|at| text.get(..at)).map_or(0, |before| before.chars().count());
+    let at = text
+        .find(word)
+        .and_then(|at| text.get(..at))
+        .map_or(0, |before| before.chars().count());
     let skipped = at.saturating_sub(BEFORE);
     let part: String = text.chars().skip(skipped).take(LENGTH).collect();
     let dots = |cut: bool| if cut { "…" } else { "" };
-    format!("{}{part}{}", dots(skipped > 0), dots(text.chars().count() > skipped + LENGTH))
+    format!(
+        "{}{part}{}",
+        dots(skipped > 0),
+        dots(text.chars().count() > skipped + LENGTH)
+    )
 }

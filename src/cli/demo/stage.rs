@@ -71,7 +71,12 @@ impl Stage {
         let kept = keep(&printed.out);
         kept.lines().for_each(|line| self.say(&format!("     {line}")));
         let (title, exit) = (self.title.clone(), printed.exit);
-        self.steps.push(Step { title, command: shown, exit, output: kept });
+        self.steps.push(Step {
+            title,
+            command: shown,
+            exit,
+            output: kept,
+        });
         Ok(printed)
     }
 

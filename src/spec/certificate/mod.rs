@@ -1,5 +1,5 @@
 //! The certificate of erasure: what was destroyed, when, what is left, and the events that prove it
-//! (docs/spec/15-certificate.md).
+//! (docs/spec/09-evidence.md).
 //!
 //! ```text
 //! document = COSE_Sign1 (certificate key, kind certificate) over the deterministic CBOR of [`Certificate`]
