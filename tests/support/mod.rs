@@ -1,6 +1,8 @@
 //! What both black-box suites need: the real binary on a fresh directory, a client, and a checker of receipts that
 //! uses the library's verifiers alone.
 
+#![allow(dead_code, reason = "each of the two suites uses its part of it")]
+
 pub(crate) mod receipts;
 
 use std::collections::HashMap;
@@ -35,6 +37,13 @@ impl Data {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let made = serde_json::from_slice(&output.stdout).unwrap();
         Self { folder, made }
+    }
+
+    /// A copy of the directory as it lies there, for a server of its own.
+    pub(crate) fn copy(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("oubliette-test-").tempdir().unwrap();
+        copy_folder(&self.path(), &folder.path().join("data"));
+        Self { folder, made: self.made.clone() }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -72,6 +81,22 @@ impl Data {
             Ok(_) => panic!("the server started"),
             Err(refused) => refused,
         }
+    }
+}
+
+/// Lets helpers go on until it is dropped, also by a failed assertion.
+#[derive(Default)]
+pub(crate) struct Stop(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl Stop {
+    pub(crate) fn flag(&self) -> std::sync::Arc<std::sync::atomic::AtomicBool> {
+        std::sync::Arc::clone(&self.0)
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
@@ -358,7 +383,11 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() { copy_folder(&entry.path(), &target) } else { drop(std::fs::copy(entry.path(), target).unwrap()) }
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
