@@ -113,20 +113,16 @@ impl Planner<'_> {
             if pending.is_empty() {
                 continue;
             }
-            for append in pending
-                .iter()
-                .map(|pending| &pending.append)
-                .filter(|append| !append.fences.is_empty())
-            {
-                // Kept for the states that a recovery makes anew. If the append is refused, its fence refuses more
-                // than it must until the next start; it never refuses less.
-                fences
-                    .entry(append.ledger)
-                    .or_default()
-                    .extend(append.fences.iter().cloned());
-            }
+            let begun = pending.iter().map(|pending| &pending.append).filter(|append| !append.fences.is_empty());
+            let begun: Vec<_> = begun.map(|append| (append.ledger, append.fences.clone())).collect();
             match self.group(pending, fences) {
                 Ok(group) => {
+                    // Kept for the states that a recovery makes anew; only now, or the append that brings a fence would
+                    // be refused by it. If it is refused otherwise, its fence refuses more than it must until the next
+                    // start; it never refuses less.
+                    for (ledger, opened) in begun {
+                        fences.entry(ledger).or_default().extend(opened);
+                    }
                     if let Err(unsent) = to_committer.send(group) {
                         fail(unsent.into_inner());
                         return false;
