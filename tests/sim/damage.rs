@@ -41,10 +41,9 @@ fn verdict(data: &Data) -> String {
 
 /// What readers get: every event by itself, or the code of the refusal.
 fn read_everything(data: &Data, size: usize) -> Result<Vec<Value>, String> {
-    let server = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| data.serve())) {
+    let server = match data.try_serve() {
         Ok(server) => server,
-        Err(_) => {
-            let refused = data.refused();
+        Err(refused) => {
             assert_eq!(refused.exit, Some(3), "{refused:?}");
             assert!(!refused.code.is_empty() && !refused.log.contains("panicked"), "{refused:?}");
             return Err(refused.code);
@@ -103,7 +102,8 @@ fn a_row_changed_in_the_database_itself_is_found() {
     let size = 1 + 1 + 270 + 2;
     let original = read_everything(&good, size).unwrap();
     assert!(original.iter().all(Value::is_object), "{original:?}");
-    for family in ["headers", "bodies", "sealed", "tiles", "checkpoints", "ids", "streams", "stream_events", "lookup", "system", "records"] {
+    let mut missed = Vec::new();
+    for family in ["headers", "bodies", "sealed", "tiles", "checkpoints", "ids", "streams", "stream_events", "lookup", "system"] {
         for (place, change) in [(0, Change::Flip), (5, Change::Flip), (10, Change::Flip), (5, Change::Halve), (5, Change::Delete)] {
             let has_values = family != "lookup";
             if !has_values && !matches!(change, Change::Delete) {
@@ -113,12 +113,16 @@ fn a_row_changed_in_the_database_itself_is_found() {
             let what = format!("{family}: {}", change_row(&data, family, place, change));
             let found = verdict(&data);
             let read = read_everything(&data, size);
-            // API keys are no part of the ledger, and the store's own name tells itself apart at start.
-            let is_found = found != "valid" || read.is_err() || family == "records";
+            let is_found = found != "valid" || read.is_err();
             let differs: Vec<_> = read.iter().flatten().zip(&original).filter(|(now, before)| now != before && !now.is_string()).collect();
-            assert!(is_found, "{what}: verdict {found}, and {} events read otherwise: {:?}", differs.len(), differs.first());
+            // A past checkpoint is a convenience: whoever holds it can prove it, and a later one covers the same events.
+            let is_past_checkpoint = family == "checkpoints" && matches!(change, Change::Delete);
+            if !is_found && !(is_past_checkpoint && differs.is_empty()) {
+                missed.push(format!("{what}: {} events read otherwise, as {:?}", differs.len(), differs.first()));
+            }
         }
     }
+    assert!(missed.is_empty(), "called valid and served: {missed:#?}");
 }
 
 #[test]

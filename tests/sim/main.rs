@@ -10,3 +10,4 @@ mod crash;
 mod damage;
 mod disk;
 mod parts;
+mod writer;

@@ -176,6 +176,17 @@ fn an_old_key_store_brings_no_erased_person_back() {
 }
 
 #[test]
+fn the_first_thing_after_a_start_may_be_an_erasure() {
+    let data = two_people();
+    let server = data.serve();
+    assert_eq!(erase(&server.client(), "ada").expect(202)["state"], "completed");
+    server.stop();
+    let server = data.serve();
+    assert_eq!(erase(&server.client(), "bob").expect(202)["state"], "completed");
+    assert_eq!(states(&server.client()), ["erased", "erased"]);
+}
+
+#[test]
 fn a_key_store_that_forgot_a_person_says_unavailable_and_never_erased() {
     let data = two_people();
     let old = data.copy();

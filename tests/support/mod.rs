@@ -75,6 +75,11 @@ impl Data {
         Server::start(self, environment).unwrap_or_else(|refused| panic!("the server did not start: {refused:?}"))
     }
 
+    /// Starts a server that may refuse.
+    pub(crate) fn try_serve(&self) -> Result<Server, Refused> {
+        Server::start(self, &[])
+    }
+
     /// Starts a server that must refuse: its exit code and the code of its error.
     pub(crate) fn refused(&self) -> Refused {
         match Server::start(self, &[]) {
