@@ -18,8 +18,6 @@ mod verifications;
 
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
-use actix_web::middleware::ErrorHandlers;
 use actix_web::{App, HttpServer, web};
 
 use auth::{delete, get, post};
@@ -89,7 +87,6 @@ pub fn serve(
             .app_data(web::Data::from(Arc::clone(&service)))
             .app_data(web::PayloadConfig::new(limit))
             .app_data(web::QueryConfig::default().error_handler(problem::query))
-            .wrap(ErrorHandlers::new().handler(StatusCode::METHOD_NOT_ALLOWED, problem::method_not_allowed))
             .configure(routes)
     })
     .workers(workers)
