@@ -201,7 +201,7 @@ impl Service {
             let fences = service.keystore.fences(id)?;
             let done: HashSet<_> = fences
                 .iter()
-                .filter(|fence| fence.destroyed)
+                .filter(|fence| fence.destroyed.is_some())
                 .map(|fence| &fence.order)
                 .collect();
             let recorded = service.all_erasures(&on)?;

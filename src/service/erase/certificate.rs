@@ -94,11 +94,13 @@ impl Service {
         let subject = |outcome: &super::saga::Outcome| CertifiedSubject {
             handle: outcome.handle,
             categories: requested.categories.clone(),
-            keys_destroyed: outcome.keys_destroyed,
+            keys_destroyed: Some(outcome.keys_destroyed),
             identity_destroyed: outcome.identity_destroyed,
             blocks_sealed: outcome.blocks,
         };
         let checked = completed.payload.verification;
+        let subjects = &completed.payload.subjects;
+        let suppressed = !subjects.is_empty() && subjects.iter().all(|outcome| outcome.identity_destroyed);
         let residue = |(code, text): &(&str, &str)| Residue {
             code: (*code).into(),
             text: (*text).into(),
@@ -130,9 +132,9 @@ impl Service {
             },
             residues: RESIDUES.iter().filter(pending).map(residue).collect(),
             suppression: Suppression {
-                active: requested.categories.is_none(),
+                active: suppressed,
                 until: None,
-                basis: requested.categories.is_none().then(|| {
+                basis: suppressed.then(|| {
                     "a keyed hash of the subject id is kept so that the erased person is not taken for a new one".into()
                 }),
             },
