@@ -152,6 +152,10 @@ impl Pool {
         self.arrived.notify_all();
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.state.lock().events
     }

@@ -24,14 +24,26 @@ use crate::store::{LedgerNumber, LedgerRecord, LedgerStore, StoreError};
 /// Events that are read and verified at once.
 const CHUNK: u64 = 2_048;
 
+/// What is known of the ledger outside its store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Anchor {
+    /// Nothing is at hand; the report says so.
+    #[default]
+    None,
+    /// There should be a checkpoint, and it cannot be read.
+    Unreadable,
+    /// A checkpoint: its size, and the signed note.
+    Checkpoint(u64, String),
+}
+
 /// What is verified beyond the events themselves.
 #[derive(Default)]
 pub struct Scope<'a> {
     /// Tells whether the key of a block can be had or is recorded as erased; absent where no key store is at hand. A block
     /// whose key is simply not there is `key_unavailable`, never erased.
     pub has_key: Option<&'a (dyn Fn(&KeyRef) -> bool + Sync)>,
-    /// The checkpoint that the vault keeps, with its size: a ledger that is shorter was truncated or rolled back.
-    pub kept: Option<(u64, String)>,
+    /// The checkpoint that is kept outside the store: a ledger that is shorter was truncated or rolled back.
+    pub kept: Anchor,
     /// Whether the store's indexes are checked too (`fsck`).
     pub indexes: bool,
 }
@@ -56,8 +68,8 @@ pub fn verify_store(
         None => verification.expect_head("checkpoint", b""),
     }
     match &scope.kept {
-        Some((kept, note)) if *kept <= size => verification.expect_checkpoint("vault", note.as_bytes()),
-        Some((kept, _)) => {
+        Anchor::Checkpoint(kept, note) if *kept <= size => verification.expect_checkpoint("vault", note.as_bytes()),
+        Anchor::Checkpoint(kept, _) => {
             let found = format!("{size} events");
             verification.add(Finding::new(
                 None,
@@ -67,7 +79,17 @@ pub fn verify_store(
                 found,
             ));
         }
-        None => {}
+        Anchor::Unreadable => {
+            let expected = "the last checkpoint, kept outside the store";
+            verification.add(Finding::new(
+                None,
+                "vault",
+                FindingCode::CheckpointUnchecked,
+                expected,
+                "unreadable, or none",
+            ));
+        }
+        Anchor::None => {}
     }
     let mut tree = Edge::new();
     let mut first = 0;
@@ -93,7 +115,12 @@ pub fn verify_store(
     if let Some(head) = head {
         check_head(&mut verification, &head.last, store, ledger.number, size)?;
     }
-    Ok(verification.finish(End::Reached))
+    let mut report = verification.finish(End::Reached);
+    if scope.kept == Anchor::None {
+        let note = "No checkpoint from outside the store was compared: a ledger that was cut or rolled back as a whole would pass.";
+        report.notes.push(note.to_owned());
+    }
+    Ok(report)
 }
 
 /// The sealed blocks whose keys cannot be had.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::super::access::internal;
 use super::super::{Caller, Code, Error, Ledger, Service};
-use super::{Scope, verify_store};
+use super::{Anchor, Scope, verify_store};
 use crate::keystore::{KeyRef, Refusal};
 use crate::spec::ids::Timestamp;
 use crate::spec::report::Report;
@@ -119,7 +119,10 @@ impl Service {
         let has_key = |key: &KeyRef| !matches!(self.keystore.key(id, key), Ok(Err(Refusal::Unavailable)) | Err(_));
         let scope = Scope {
             has_key: Some(&has_key),
-            kept: self.kept_checkpoint(ledger).ok().flatten(),
+            kept: match self.kept_checkpoint(ledger) {
+                Ok(Some((size, note))) => Anchor::Checkpoint(size, note),
+                Ok(None) | Err(_) => Anchor::Unreadable,
+            },
             indexes: false,
         };
         let verified = verify_store(&*self.store, &ledger.record, trust, options, scope, |done, _| {
