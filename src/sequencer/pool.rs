@@ -152,6 +152,11 @@ impl Pool {
         self.arrived.notify_all();
     }
 
+    /// Takes everything that still waits.
+    pub(super) fn drain(&self) -> Vec<Pending> {
+        self.state.lock().waiting.drain(..).collect()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.state.lock().closed
     }

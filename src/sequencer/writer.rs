@@ -17,7 +17,7 @@ use super::pool::{Pending, Pool, Work};
 use super::{Answer, Appended, LedgerKeys, Parts, Placed, Refusal, View, load};
 use crate::spec::checkpoint::Checkpoint;
 use crate::spec::ids::{StreamRef, Timestamp};
-use crate::store::{Batch, Head, LedgerBatch, LedgerNumber, StoreError};
+use crate::store::{Batch, Head, LedgerBatch, LedgerNumber, RecordWrite, StoreError};
 
 /// How long the writer waits before it reads the heads again after a failed commit.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
@@ -39,8 +39,20 @@ enum Reply {
 /// makes the planner's states anew from these, without those whose event did not become durable.
 type Begun = HashMap<LedgerNumber, Vec<(u64, Fence)>>;
 
+/// When the writer ends, by whatever way: nobody is let in any more, and nobody waits for ever.
+struct End<'a>(&'a Parts, &'a Pool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.poisoned.store(true, Ordering::Release);
+        self.1.close();
+        refuse(self.1.drain(), &Refusal::Unavailable);
+    }
+}
+
 /// Runs until the pool is closed and empty.
 pub(super) fn run(parts: &Arc<Parts>, pool: &Pool) {
+    let _end = End(parts, pool);
     let mut fences = Begun::new();
     let mut watch = Watch::default();
     loop {
@@ -84,6 +96,8 @@ fn recover(parts: &Parts, pool: &Pool) -> bool {
             let ledger = view.load().ledger.clone();
             load::view(&*parts.store, &ledger).map(|fresh| view.store(Arc::new(fresh)))
         });
+        // A disk that still takes nothing would only poison the writer again.
+        let reloaded = reloaded.and_then(|()| Ok(parts.store.put_records(&[probe()])?));
         match reloaded {
             Ok(()) => break,
             Err(error) => tracing::error!(error = %error, "the ledger cannot be read again after a failed commit"),
@@ -92,6 +106,16 @@ fn recover(parts: &Parts, pool: &Pool) -> bool {
     parts.poisoned.store(false, Ordering::Release);
     tracing::warn!("the heads were read again after a failed commit; appends are taken");
     true
+}
+
+/// A record that is written to see whether writing works.
+fn probe() -> RecordWrite {
+    RecordWrite {
+        ledger: None,
+        kind: "writer",
+        id: "recovered".into(),
+        value: Some(Vec::new()),
+    }
 }
 
 struct Planner<'a> {

@@ -21,6 +21,9 @@ use crate::sequencer::{Append, ExpectedVersion, Refusal};
 use crate::spec::ids::StreamName;
 use crate::spec::system;
 
+/// Different categories that one request may name: they are a vocabulary, not data.
+const MAX_CATEGORIES: usize = 64;
+
 /// A valid request to append, whatever its form was.
 #[derive(Debug)]
 pub struct AppendCall {
@@ -132,6 +135,13 @@ impl Service {
         let mut wrong = Vec::new();
         for (at, (stream, event)) in call.events.iter().enumerate() {
             self.check_event(at, stream, event, &mut wrong)?;
+        }
+        let blocks = call.events.iter().flat_map(|(_, event)| &event.personal);
+        if blocks.map(|block| &block.category).collect::<HashSet<_>>().len() > MAX_CATEGORIES {
+            return Err(Error::field(
+                "/events",
+                format!("may name at most {MAX_CATEGORIES} different categories"),
+            ));
         }
         if !wrong.is_empty() {
             return Err(Error::fields(Code::InvalidField, wrong));

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::access::internal;
+use super::pace::Pace;
 use super::read::{Reveal, StoredEvent};
-use super::verify::read_records;
+use super::verify::{read_records, weight};
 use super::{Caller, Code, Error, Ledger, Role, Service};
 use crate::spec::bundle::{BundleHead, BundleWriter, Selection};
 use crate::spec::event::{Header, Meta};
@@ -21,7 +22,7 @@ use crate::spec::system;
 use crate::spec::verify::Record;
 
 const RECORD: &str = "export";
-/// Events that are read at once.
+/// Events that are read at once, at the most.
 const CHUNK: u64 = 512;
 
 /// What an export is written as.
@@ -147,6 +148,7 @@ impl Service {
                 ));
             }
         }
+        self.check_words(&request)?;
         let id = self.fresh_id();
         let data =
             serde_json::json!({"export": id, "by": caller.key.id, "roles": caller.key.roles, "request": request});
@@ -165,6 +167,33 @@ impl Service {
         };
         self.keep_record(ledger, RECORD, id, &view)?;
         Ok(view)
+    }
+
+    /// The filter's words are recorded in clear.
+    fn check_words(&self, request: &ExportRequest) -> Result<(), Error> {
+        let stream = request.stream.as_ref().map(|stream| ("/stream", stream.as_str()));
+        let tag = request.tag.as_deref().map(|tag| ("/tag", tag));
+        for (pointer, text) in [stream, tag].into_iter().flatten() {
+            if text.len() > 256 {
+                return Err(Error::field(pointer, "must be at most 256 bytes"));
+            }
+            self.refuse_personal(pointer, text)?;
+        }
+        Ok(())
+    }
+
+    /// Records that an export's content is about to leave, and with whose key.
+    ///
+    /// # Errors
+    /// Whatever appending may answer; then nothing may leave.
+    pub async fn record_download(&self, ledger: &Ledger, caller: &Caller, export: &ExportView) -> Result<(), Error> {
+        let data = serde_json::json!({
+            "export": export.id, "by": caller.key.id, "roles": caller.key.roles, "reveal": export.request.reveal,
+        });
+        let event = self.system_event("$exports", "export.downloaded", &data, Some(export.id.to_string()))?;
+        self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
+            .await
+            .map(drop)
     }
 
     /// One export.
@@ -231,10 +260,11 @@ impl Service {
         size: u64,
         mut each: impl FnMut(Record, Header, Option<Meta>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut first = 0;
-        while first < size {
-            let end = size.min(first + CHUNK);
-            for record in read_records(&*self.store, ledger.record.number, first..end)? {
+        let mut pace = Pace::new(0..size, CHUNK);
+        while let Some(piece) = pace.next() {
+            let records = read_records(&*self.store, ledger.record.number, piece)?;
+            pace.saw(records.iter().map(weight).sum());
+            for record in records {
                 let damaged =
                     |error| Error::new(Code::Damaged, format!("the event at index {}", record.index)).caused_by(error);
                 let header = Header::decode(&record.header).map_err(damaged)?;
@@ -245,7 +275,6 @@ impl Service {
                     .map_err(damaged)?;
                 each(record, header, meta)?;
             }
-            first = end;
         }
         Ok(())
     }
@@ -260,10 +289,11 @@ impl Service {
             .request
             .to_index
             .map_or(export.tree_size, |end| end.min(export.tree_size));
-        let mut first = export.request.from_index;
-        while first < end {
-            let next = end.min(first + CHUNK);
-            for event in self.stored_events(ledger, first..next)? {
+        let mut pace = Pace::new(export.request.from_index..end, CHUNK);
+        while let Some(piece) = pace.next() {
+            let events = self.stored_events(ledger, piece)?;
+            pace.saw(events.iter().map(StoredEvent::weight).sum());
+            for event in events {
                 if export
                     .request
                     .wants(event.index, &event.header.event_type, event.meta.as_ref())
@@ -271,7 +301,6 @@ impl Service {
                     self.write_line(ledger, event, reveal, &mut out)?;
                 }
             }
-            first = next;
         }
         out.flush().map_err(internal)
     }

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 pub(super) use job::Running;
 pub use job::{VerificationRequest, VerificationView};
 
+use super::pace::Pace;
 use crate::keystore::KeyRef;
 use crate::spec::checkpoint::Checkpoint;
 use crate::spec::edge::Edge;
@@ -21,7 +22,7 @@ use crate::spec::tiles::encode_tile;
 use crate::spec::verify::{End, Entry, Options, Record, RecordBody, Trust, Verification};
 use crate::store::{LedgerNumber, LedgerRecord, LedgerStore, StoreError};
 
-/// Events that are read and verified at once.
+/// Events that are read and verified at once, at the most.
 const CHUNK: u64 = 2_048;
 
 /// What is known of the ledger outside its store.
@@ -92,11 +93,11 @@ pub fn verify_store(
         Anchor::None => {}
     }
     let mut tree = Edge::new();
-    let mut first = 0;
-    while first < size {
-        let end = size.min(first + CHUNK);
-        let entries = read_entries(store, ledger.number, first..end)?;
-        let notes = checkpoints(store, ledger.number, first..end)?;
+    let mut pace = Pace::new(0..size, CHUNK);
+    while let Some(piece) = pace.next() {
+        let entries = read_entries(store, ledger.number, piece.clone())?;
+        pace.saw(entries.iter().filter_map(Entry::event).map(weight).sum());
+        let notes = checkpoints(store, ledger.number, piece.clone())?;
         verification.feed(&entries);
         grow_and_check(&mut verification, &mut tree, (store, ledger), &entries, &notes)?;
         if let Some(has_key) = scope.has_key {
@@ -109,8 +110,7 @@ pub fn verify_store(
                 .into_iter()
                 .for_each(|finding| verification.add(finding));
         }
-        first = end;
-        progress(first, size);
+        progress(piece.end, size);
     }
     if let Some(head) = head {
         check_head(&mut verification, &head.last, store, ledger.number, size)?;
@@ -143,6 +143,11 @@ fn keyless(entries: &[Entry], has_key: &(dyn Fn(&KeyRef) -> bool + Sync)) -> Vec
         (!has_key(&key)).then(|| Position::from((index, body.ordinal)))
     });
     keyless.collect()
+}
+
+/// Bytes of an event's bodies.
+pub(crate) fn weight(record: &Record) -> usize {
+    record.bodies.iter().map(|body| body.bytes.len()).sum()
 }
 
 /// Events with the bodies that are there.

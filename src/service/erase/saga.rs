@@ -1,5 +1,6 @@
 //! The steps, and what the ledger tells of an erasure.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -431,23 +432,25 @@ pub(super) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<Item = (u16, S
 
 fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
     let mut erasures: Vec<Erasure> = Vec::new();
+    let mut places = HashMap::new();
     for event in events {
         // Only Oubliette writes to streams that begin with $; a caller's event of the same correlation id is none.
         if event.meta.as_ref().is_none_or(|meta| meta.stream.as_str() != STREAM) {
             continue;
         }
         match event.header.event_type.as_str() {
-            REQUESTED => erasures.push(Erasure {
-                requested: recorded(event)?,
-                completed: None,
-            }),
+            REQUESTED => {
+                let requested: Recorded<Requested> = recorded(event)?;
+                places.insert(requested.payload.request, erasures.len());
+                erasures.push(Erasure {
+                    requested,
+                    completed: None,
+                });
+            }
             COMPLETED => {
                 let completed: Recorded<Completed> = recorded(event)?;
-                let request = completed.payload.request;
-                if let Some(erasure) = erasures
-                    .iter_mut()
-                    .find(|erasure| erasure.requested.payload.request == request)
-                {
+                let place = places.get(&completed.payload.request);
+                if let Some(erasure) = place.and_then(|place| erasures.get_mut(*place)) {
                     erasure.completed = Some(completed);
                 }
             }

@@ -62,6 +62,19 @@ struct Job {
     done: AtomicU64,
 }
 
+/// Takes a job off the list, however it ends.
+struct Leave<'a>(&'a Service, &'a Arc<Job>);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0
+            .verifying
+            .0
+            .lock()
+            .retain(|(_, other)| !Arc::ptr_eq(other, self.1));
+    }
+}
+
 impl Service {
     /// Starts a verification of everything and answers at once.
     ///
@@ -110,6 +123,7 @@ impl Service {
     }
 
     fn run_verification(&self, ledger: &Ledger, job: &Arc<Job>, options: Options) {
+        let _running = Leave(self, job);
         let mut view = job.view.clone();
         let trust = Trust {
             origin: Some(ledger.record.origin.clone()),
@@ -139,7 +153,6 @@ impl Service {
         if let Err(error) = self.keep_record(ledger, RECORD, view.id, &view) {
             tracing::error!(error = %error, "the report of a verification could not be kept");
         }
-        self.verifying.0.lock().retain(|(_, other)| !Arc::ptr_eq(other, job));
     }
 
     /// One verification, running or done.
