@@ -91,7 +91,11 @@ async fn respond(on: &On<Writer>, call: AppendCall, request: &HttpRequest) -> Re
     } else {
         HttpResponse::Created()
     };
-    Ok(response.json(answer))
+    // Receipts are long: a buffer that grows on the way would copy them several times.
+    let mut body = Vec::with_capacity(answer.json_size());
+    serde_json::to_writer(&mut body, &answer)
+        .map_err(|error| Error::new(crate::service::Code::Internal, error.to_string()))?;
+    Ok(response.content_type("application/json").body(body))
 }
 
 /// `If-Match: "3"`.

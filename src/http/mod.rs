@@ -18,8 +18,6 @@ mod verifications;
 
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
-use actix_web::middleware::ErrorHandlers;
 use actix_web::{App, HttpServer, web};
 
 use auth::{delete, get, post};
@@ -41,13 +39,14 @@ fn routes(config: &mut web::ServiceConfig) {
                 .route("/api-keys/{id}", delete(api_keys::revoke))
                 .service(
                     web::scope("/ledgers/{ledger}")
+                        // Routes are tried in this order, and appends are most of the load.
+                        .route("/streams/{stream}/events", post(events::append))
                         .route("/events", post(events::append_batch))
                         .route("/events", get(events::list))
                         .route("/events/{event}", get(events::one))
                         .route("/events/{event}/proof", get(proofs::tlog_proof))
                         .route("/events/{event}/receipt", get(proofs::receipt))
                         .route("/streams", get(events::streams))
-                        .route("/streams/{stream}/events", post(events::append))
                         .route("/streams/{stream}/events", get(events::of_stream))
                         .route("/keys", get(ledgers::keys))
                         .route("/log/checkpoint", get(log::checkpoint))
@@ -88,7 +87,6 @@ pub fn serve(
             .app_data(web::Data::from(Arc::clone(&service)))
             .app_data(web::PayloadConfig::new(limit))
             .app_data(web::QueryConfig::default().error_handler(problem::query))
-            .wrap(ErrorHandlers::new().handler(StatusCode::METHOD_NOT_ALLOWED, problem::method_not_allowed))
             .configure(routes)
     })
     .workers(workers)

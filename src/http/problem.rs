@@ -1,10 +1,8 @@
 //! Errors as `application/problem+json` (RFC 9457): one exhaustive match from code to status.
 
-use actix_web::dev::ServiceResponse;
 use actix_web::error::QueryPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use actix_web::middleware::ErrorHandlerResponse;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 
@@ -102,12 +100,18 @@ impl ResponseError for Problem {
     }
 }
 
-/// Every path that is no route.
-pub(super) async fn no_such_route() -> Result<HttpResponse, Problem> {
-    Err(Problem(Error::new(
-        Code::NotFound,
-        "there is no such route; see the API guide (docs/api.md)",
-    )))
+/// Every path that is no route, and every method that a route does not take.
+pub(super) async fn no_such_route(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Err(Problem(match request.match_pattern() {
+        Some(_) => Error::new(
+            Code::MethodNotAllowed,
+            "this route does not take this method; see the API guide (docs/api.md)",
+        ),
+        None => Error::new(
+            Code::NotFound,
+            "there is no such route; see the API guide (docs/api.md)",
+        ),
+    }))
 }
 
 /// A query that does not parse: the pointer is the parameter's name where serde tells it.
@@ -117,17 +121,4 @@ pub(super) fn query(error: QueryPayloadError, _: &HttpRequest) -> actix_web::Err
         error.to_string().replace("Query deserialize error: ", ""),
     ))
     .into()
-}
-
-/// Gives answers that the framework makes itself (405) the body of a problem too.
-pub(super) fn method_not_allowed<B: 'static>(
-    response: ServiceResponse<B>,
-) -> actix_web::Result<ErrorHandlerResponse<B>> {
-    let error = Error::new(
-        Code::NotFound,
-        "this route does not take this method; see the API guide (docs/api.md)",
-    );
-    let problem = Problem(error).error_response();
-    let response = response.into_response(problem.map_into_boxed_body());
-    Ok(ErrorHandlerResponse::Response(response.map_into_right_body()))
 }

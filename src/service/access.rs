@@ -280,24 +280,21 @@ impl Service {
     /// # Errors
     /// `not_found`; whatever appending may answer.
     pub async fn revoke_api_key(&self, by: &str, id: &str) -> Result<(), Error> {
-        let known = self.access.stored.read().contains_key(id);
-        if !known {
-            return Err(Error::new(Code::NotFound, "there is no such API key"));
-        }
+        // Out of memory first: a caller who hangs up must not leave a key that the log calls revoked in use.
+        let removed = self.access.stored.write().remove(id);
+        let revoked = removed.ok_or_else(|| Error::new(Code::NotFound, "there is no such API key"))?;
         let record = RecordWrite {
             ledger: None,
             kind: RECORD,
             id: id.to_owned(),
             value: None,
         };
-        self.record_access(
-            "api_key.revoked",
-            &serde_json::json!({"by": by, "key": {"id": id}}),
-            record,
-        )
-        .await?;
-        self.access.stored.write().remove(id);
-        Ok(())
+        let data = serde_json::json!({"by": by, "key": {"id": id}});
+        let recorded = self.record_access("api_key.revoked", &data, record).await;
+        if recorded.is_err() {
+            self.access.stored.write().insert(id.to_owned(), revoked);
+        }
+        recorded
     }
 
     /// Events about access go to the store's first ledger, with the record in the same write.

@@ -98,7 +98,7 @@ impl Service {
             records: Vec::new(),
         };
         match self.submit(append).await? {
-            Ok(appended) => AppendAnswer::first(&appended, sketches, call.proof, ledger),
+            Ok(appended) => AppendAnswer::first(appended, sketches, call.proof, ledger),
             Err(Refusal::IdsTaken(indexes)) => {
                 let (service, ledger) = (Arc::clone(self), Arc::clone(ledger));
                 blocking(move || service.repeat(&ledger, &call, &indexes)).await
@@ -233,34 +233,38 @@ pub(super) fn subject_erased(pointer: &str) -> Error {
 
 fn refuse_personal_data(call: &AppendCall) -> Result<(), Error> {
     let mut found = Vec::new();
-    let mut look = |pointer: String, text: &str| {
+    // The pointer is only written where something was found: this runs over every field of every event.
+    let mut look = |text: &str, pointer: &dyn Fn() -> String| {
         if let Some(pattern) = personal_data_in(text) {
             let detail = format!(
                 "holds what looks like {pattern}; this field stays in clear for ever. Put it into `personal`, or use a handle"
             );
-            found.push(FieldError { pointer, detail });
+            found.push(FieldError {
+                pointer: pointer(),
+                detail,
+            });
         }
     };
     for (at, (stream, event)) in call.events.iter().enumerate() {
-        look(format!("/events/{at}/stream"), stream.as_str());
-        look(format!("/events/{at}/type"), event.event_type.as_str());
+        look(stream.as_str(), &|| format!("/events/{at}/stream"));
+        look(event.event_type.as_str(), &|| format!("/events/{at}/type"));
         if let Some(ActorRequest::Name(name)) = &event.actor {
-            look(format!("/events/{at}/actor"), name);
+            look(name, &|| format!("/events/{at}/actor"));
         }
         for (name, text) in [
             ("correlation_id", &event.correlation_id),
             ("causation_id", &event.causation_id),
         ] {
-            text.iter().for_each(|text| look(format!("/events/{at}/{name}"), text));
+            text.iter()
+                .for_each(|text| look(text, &|| format!("/events/{at}/{name}")));
         }
         for (tag, text) in event.tags.iter().enumerate() {
-            look(format!("/events/{at}/tags/{tag}"), text);
+            look(text, &|| format!("/events/{at}/tags/{tag}"));
         }
         for (block, personal) in event.personal.iter().enumerate() {
-            look(
-                format!("/events/{at}/personal/{block}/category"),
-                personal.category.as_str(),
-            );
+            look(personal.category.as_str(), &|| {
+                format!("/events/{at}/personal/{block}/category")
+            });
         }
     }
     if found.is_empty() {

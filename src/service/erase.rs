@@ -105,10 +105,21 @@ impl Service {
         request: ErasureRequest,
     ) -> Result<ErasureView, Error> {
         check(&request)?;
+        let (service, ledger, caller) = (Arc::clone(self), Arc::clone(ledger), caller.clone());
+        // A task of its own: a caller who hangs up must not leave the erasure half done.
+        let task = tokio::spawn(async move { service.erase_now(&ledger, &caller, Arc::new(request)).await });
+        task.await.map_err(super::access::internal)?
+    }
+
+    async fn erase_now(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        caller: &Caller,
+        request: Arc<ErasureRequest>,
+    ) -> Result<ErasureView, Error> {
         // One erasure at a time: two requests for one person must not both find it living.
         let _turn = self.erasing.lock().await;
-        let (service, on, request) = (Arc::clone(self), Arc::clone(ledger), Arc::new(request));
-        let asked = Arc::clone(&request);
+        let (service, on, asked) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(&request));
         let targets = blocking(move || service.targets(&on, &asked)).await?;
         let erased = match self.request_erasure(ledger, caller, &request, targets).await {
             Ok(erasure) => self.run_saga(ledger, erasure).await,

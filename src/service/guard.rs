@@ -62,6 +62,9 @@ fn is_phone(text: &str) -> bool {
 
 /// Two letters, two check digits, 11 to 30 letters or digits, modulo 97 = 1 (ISO 13616); groups of four allowed.
 fn is_iban(text: &str) -> bool {
+    if text.len() < 15 {
+        return false;
+    }
     let compact: String = text
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { ' ' })
@@ -96,6 +99,9 @@ fn checks_as_iban(text: &str) -> bool {
 
 /// 13 to 19 digits that pass the Luhn check (ISO/IEC 7812), single spaces or dashes between them allowed.
 fn is_card(text: &str) -> bool {
+    if text.bytes().filter(u8::is_ascii_digit).count() < 13 {
+        return false;
+    }
     let chars: Vec<char> = text.chars().collect();
     let starts = (0..chars.len()).filter(|at| {
         let boundary = at

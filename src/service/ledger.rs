@@ -1,5 +1,6 @@
 //! Ledgers: what an open one is, and how a new one begins.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use ed25519_dalek::SigningKey;
@@ -137,6 +138,7 @@ impl Service {
     /// # Errors
     /// `ledger_exists`, `invalid_field`; whatever appending may answer.
     pub async fn create_ledger(&self, new: NewLedger) -> Result<CreatedLedger, Error> {
+        self.refuse_existing(&new.ledger)?;
         let origin = match new.origin {
             Some(origin) => origin,
             None => self.default_origin(&new.ledger)?,
@@ -178,12 +180,7 @@ impl Service {
         recovery: Option<PublicKey>,
     ) -> Result<CreatedLedger, Error> {
         let _turn = self.founding.lock().await;
-        if self.ledgers.read().contains_key(&name) {
-            return Err(Error::new(
-                Code::LedgerExists,
-                format!("there is a ledger {name} already"),
-            ));
-        }
+        self.refuse_existing(&name)?;
         let (recovery, recovery_key) = match recovery {
             Some(public) => (public, None),
             None => {
@@ -204,15 +201,27 @@ impl Service {
         };
         let keys = self.signing_keys.create(&name)?;
         self.keystore.create_ledger(record.id)?;
-        self.open(record, keys, Vec::new())?;
-        self.begin_ledger(&name, &recovery).await?;
-        let vkey = self.ledger(&name)?.vkey();
+        let ledger = self.open(record, keys, Vec::new())?;
+        self.begin_ledger(&ledger, &recovery).await?;
+        // IMPORTANT: known only now: nobody else's event may come to stand at index 0.
+        let vkey = ledger.vkey();
+        self.ledgers.write().insert(name.clone(), ledger);
         Ok(CreatedLedger {
             ledger: name,
             origin,
             vkey,
             recovery_key,
         })
+    }
+
+    fn refuse_existing(&self, name: &LedgerName) -> Result<(), Error> {
+        if self.ledgers.read().contains_key(name) {
+            return Err(Error::new(
+                Code::LedgerExists,
+                format!("there is a ledger {name} already"),
+            ));
+        }
+        Ok(())
     }
 
     /// The ledgers in the store, open or not.
@@ -246,8 +255,7 @@ impl Service {
     pub fn open_ledger(&self, record: LedgerRecord, fences: Vec<Fence>) -> Result<(), Error> {
         let keys = self.signing_keys.load(&record.name)?;
         let name = record.name.clone();
-        self.open(record, keys, fences)?;
-        let ledger = self.ledger(&name)?;
+        let ledger = self.open(record, keys, fences)?;
         let announced = self.announced_keys(&ledger)?;
         let own = [
             (Role::Event, &ledger.event_key),
@@ -262,6 +270,7 @@ impl Service {
                 return Err(Error::new(Code::KeyUnavailable, detail));
             }
         }
+        self.ledgers.write().insert(name, ledger);
         Ok(())
     }
 
@@ -272,7 +281,7 @@ impl Service {
         serde_json::from_slice(&data.bytes).map_err(|error| damaged().caused_by(error))
     }
 
-    fn open(&self, record: LedgerRecord, keys: SigningKeys, fences: Vec<Fence>) -> Result<(), Error> {
+    fn open(&self, record: LedgerRecord, keys: SigningKeys, fences: Vec<Fence>) -> Result<Arc<Ledger>, Error> {
         let bad = |error| Error::new(Code::KeyUnavailable, "a signing key is not valid").caused_by(error);
         let event = Signer::new(Kind::Header, keys.event).map_err(bad)?;
         let checkpoint_key = PublicKey::new(keys.checkpoint.verifying_key().as_bytes()).map_err(bad)?;
@@ -287,20 +296,18 @@ impl Service {
             unfinished: AtomicBool::new(false),
         };
         self.sequencer
-            .open_ledger(record.clone(), LedgerKeys { event, checkpoint }, fences)
+            .open_ledger(record, LedgerKeys { event, checkpoint }, fences)
             .map_err(|error| Error::new(Code::Damaged, error.to_string()).caused_by(error))?;
-        self.ledgers.write().insert(record.name, std::sync::Arc::new(ledger));
-        Ok(())
+        Ok(Arc::new(ledger))
     }
 
     /// Writes the event at index 0, which registers the ledger and announces its keys.
     ///
     /// # Errors
     /// Whatever appending may answer.
-    async fn begin_ledger(&self, name: &LedgerName, recovery_key: &PublicKey) -> Result<(), Error> {
-        let ledger = self.ledger(name)?;
+    async fn begin_ledger(&self, ledger: &Ledger, recovery_key: &PublicKey) -> Result<(), Error> {
         let created = LedgerCreated {
-            ledger: name.clone(),
+            ledger: ledger.record.name.clone(),
             origin: ledger.record.origin.clone(),
             keys: vec![
                 AnnouncedKey::new(Role::Event, &ledger.event_key),
@@ -312,7 +319,7 @@ impl Service {
         let stream: StreamName = system_name("$ledger")?;
         let event = self.system_event("$ledger", LEDGER_CREATED, &created, None)?;
         let expected = vec![(stream, ExpectedVersion::NoStream)];
-        self.append_system(&ledger, expected, vec![event], Vec::new(), Vec::new())
+        self.append_system(ledger, expected, vec![event], Vec::new(), Vec::new())
             .await
             .map(drop)
     }

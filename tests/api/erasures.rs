@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::receipts::Keys;
-use crate::support::{Client, Data, eventually};
+use crate::support::{Client, Data, Stop, eventually};
 
 fn erase(client: &Client, subject: &str) -> Value {
     client
@@ -372,24 +372,63 @@ fn an_erasure_completes_even_if_its_caller_hangs_up() {
     for n in 0..20_u64 {
         client.append("s", sealed(&format!("p{n}"), "x"));
         let body = json!({"subjects": [format!("p{n}")], "basis": "other", "reason": "request"}).to_string();
+        // The answer to the first request is never read, so that closing resets the connection.
         let request = format!(
-            "POST /v1/ledgers/main/erasures HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{body}",
+            "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nPOST /v1/ledgers/main/erasures HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{body}",
             data.key(),
             body.len()
         );
         let mut socket = std::net::TcpStream::connect(address).unwrap();
         socket.write_all(request.as_bytes()).unwrap();
-        std::thread::sleep(std::time::Duration::from_micros(n * 400));
+        std::thread::sleep(std::time::Duration::from_micros(500 + n * 400));
         drop(socket);
     }
     eventually("every erasure that began is completed", || {
         let erasures = client.get("erasures").expect(200);
-        erasures["erasures"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|erasure| erasure["state"] == "completed")
+        let erasures = erasures["erasures"].as_array().unwrap();
+        !erasures.is_empty() && erasures.iter().all(|erasure| erasure["state"] == "completed")
     });
+}
+
+#[test]
+fn a_revoked_key_is_dead_even_if_its_revoker_hangs_up() {
+    use std::io::Write;
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut keys = Vec::new();
+    for n in 0..20_u64 {
+        let made = client
+            .post("/v1/api-keys", &json!({"name": "x", "roles": ["reader"]}))
+            .expect(201);
+        let id = made["id"].as_str().unwrap().to_owned();
+        let request = format!(
+            "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nDELETE /v1/api-keys/{id} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
+            data.key()
+        );
+        let mut socket = std::net::TcpStream::connect(address).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(300 + n * 100));
+        drop(socket);
+        keys.push((id, made["api_key"].as_str().unwrap().to_owned()));
+    }
+    client.append("s", json!({"type": "t"})); // comes after all of them
+    let revoked = client.get("events?type=api_key.revoked&limit=1000").expect(200);
+    let revoked: Vec<_> = revoked["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["data"]["key"]["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(!revoked.is_empty(), "no revocation got through");
+    for (id, key) in keys.iter().filter(|(id, _)| revoked.contains(id)) {
+        assert_eq!(
+            server.client_with(key).get("events").status,
+            401,
+            "{id} is revoked, and works"
+        );
+    }
 }
 
 #[test]
@@ -397,13 +436,13 @@ fn an_erasure_completes_while_the_queue_is_full() {
     let data = Data::new();
     let server = data.serve_with(&[("OUBLIETTE_QUEUE_EVENTS", "1")]);
     let client = server.client();
-    let stop = std::sync::atomic::AtomicBool::new(false);
     for n in 0..10 {
         client.append("s", sealed(&format!("p{n}"), "x"));
     }
     std::thread::scope(|scope| {
+        let stop = Stop::default();
         for writer in 0..6 {
-            let (client, stop) = (&client, &stop);
+            let (client, stop) = (&client, stop.flag());
             scope.spawn(move || {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                     client.post(
@@ -419,7 +458,6 @@ fn an_erasure_completes_while_the_queue_is_full() {
                 &json!({"subjects": [format!("p{n}")], "basis": "other", "reason": "request"}),
             );
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     eventually("every erasure that began is completed", || {
         let erasures = client.get("erasures").expect(200);

@@ -1,11 +1,11 @@
 //! Many at once.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
 use crate::support::receipts::Keys;
-use crate::support::{Data, id};
+use crate::support::{Data, Stop, id};
 
 #[test]
 fn of_many_writers_who_expect_the_same_version_exactly_one_wins() {
@@ -141,10 +141,10 @@ fn a_ledger_begins_with_its_founding_whoever_hurries() {
     let data = Data::new();
     let server = data.serve();
     let client = server.client();
-    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let stop = Stop::default();
         for _ in 0..4 {
-            let (client, stop) = (&client, &stop);
+            let (client, stop) = (&client, stop.flag());
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     for n in 0..8 {
@@ -161,7 +161,6 @@ fn a_ledger_begins_with_its_founding_whoever_hurries() {
                 .post("/v1/ledgers", &json!({"ledger": format!("new-{n}")}))
                 .expect(201);
         }
-        stop.store(true, Ordering::Relaxed);
     });
     for n in 0..8 {
         assert_eq!(
@@ -178,10 +177,10 @@ fn a_ledger_whose_founding_was_refused_is_not_there() {
     let data = Data::new();
     let server = data.serve_with(&[("OUBLIETTE_QUEUE_EVENTS", "1")]);
     let client = server.client();
-    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let stop = Stop::default();
         for writer in 0..8 {
-            let (client, stop) = (&client, &stop);
+            let (client, stop) = (&client, stop.flag());
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     client.post(
@@ -208,7 +207,6 @@ fn a_ledger_whose_founding_was_refused_is_not_there() {
                 break;
             }
         }
-        stop.store(true, Ordering::Relaxed);
         assert!(refused > 0, "no founding was refused");
     });
     server.stop();

@@ -17,7 +17,7 @@ fn a_body_that_is_no_json_is_malformed_and_a_wrong_field_is_named() {
         "{",
         "nonsense",
         "{\"events\":[]} x",
-        "[1,2",
+        "[",
         "{\"events\":[{\"type\":\"t\",}]}",
         "\u{feff}{\"events\":[]}",
     ] {
@@ -378,7 +378,6 @@ fn a_path_that_is_no_utf_8_is_a_problem() {
         "erasures/%C3%28",
         "subjects/%FF",
         "/v1/ledgers/%FF/events",
-        "events?tag=%FF",
     ] {
         let answer = client.get(path);
         assert!((400..500).contains(&answer.status), "{path}: {}", answer.status);

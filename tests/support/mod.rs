@@ -1,6 +1,8 @@
 //! What both black-box suites need: the real binary on a fresh directory, a client, and a checker of receipts that
 //! uses the library's verifiers alone.
 
+#![allow(dead_code, reason = "each of the two suites uses its part of it")]
+
 pub(crate) mod receipts;
 
 use std::collections::HashMap;
@@ -40,6 +42,16 @@ impl Data {
         Self { folder, made }
     }
 
+    /// A copy of the directory as it lies there, for a server of its own.
+    pub(crate) fn copy(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("oubliette-test-").tempdir().unwrap();
+        copy_folder(&self.path(), &folder.path().join("data"));
+        Self {
+            folder,
+            made: self.made.clone(),
+        }
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -69,12 +81,33 @@ impl Data {
         Server::start(self, environment).unwrap_or_else(|refused| panic!("the server did not start: {refused:?}"))
     }
 
+    /// Starts a server that may refuse.
+    pub(crate) fn try_serve(&self) -> Result<Server, Refused> {
+        Server::start(self, &[])
+    }
+
     /// Starts a server that must refuse: its exit code and the code of its error.
     pub(crate) fn refused(&self) -> Refused {
         match Server::start(self, &[]) {
             Ok(_) => panic!("the server started"),
             Err(refused) => refused,
         }
+    }
+}
+
+/// Lets helpers go on until it is dropped, also by a failed assertion.
+#[derive(Default)]
+pub(crate) struct Stop(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl Stop {
+    pub(crate) fn flag(&self) -> std::sync::Arc<std::sync::atomic::AtomicBool> {
+        std::sync::Arc::clone(&self.0)
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
@@ -413,9 +446,9 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target)
+            copy_folder(&entry.path(), &target);
         } else {
-            drop(std::fs::copy(entry.path(), target).unwrap())
+            std::fs::copy(entry.path(), target).unwrap();
         }
     }
 }

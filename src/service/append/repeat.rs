@@ -166,7 +166,7 @@ impl Service {
                 _ => None,
             };
             let (placed, sketch) = event.into_receipt_parts()?;
-            events.push(ReceiptEvent::new(&placed, sketch, ledger.event_key.id(), inclusion));
+            events.push(ReceiptEvent::new(placed, sketch, ledger.event_key.id(), inclusion));
         }
         let indexes: Vec<_> = events.iter().map(|event| event.index).collect();
         let in_one_run = indexes.is_sorted_by(|a, b| *b == a + 1);

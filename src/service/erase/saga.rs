@@ -13,7 +13,7 @@ use super::super::{Caller, Code, Error, Ledger, Service};
 use super::{ErasedSubjectView, ErasureRequest, ErasureView, Targets, order};
 use crate::keystore::vault::JournalEntry;
 use crate::keystore::{ErasureOrder, SubjectState, Wanted};
-use crate::sequencer::{Fence, NewEvent};
+use crate::sequencer::{Appended, Fence, NewEvent};
 use crate::spec::event::{Body, BodyKind};
 use crate::spec::ids::{Category, Handle, Timestamp};
 use crate::spec::seal::{self, BlockContext, SealedBlock};
@@ -25,6 +25,9 @@ const REQUESTED: &str = "erasure.requested";
 const COMPLETED: &str = "erasure.completed";
 /// Blocks that are tried after the destruction.
 const SAMPLE: u64 = 32;
+
+/// How long a full queue is left alone.
+const QUEUE_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// The payload of `erasure.requested`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -264,9 +267,7 @@ impl Service {
         let (service, on, from) = (Arc::clone(self), Arc::clone(ledger), erasure.clone());
         let payload = blocking(move || service.destroy(&on, &from)).await?;
         let event = self.system_event(STREAM, COMPLETED, &payload, Some(payload.request.to_string()))?;
-        let appended = self
-            .append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
-            .await?;
+        let appended = self.append_at_last(ledger, &event).await?;
         let placed = appended.events.first();
         let completed = placed.map(|placed| Recorded {
             index: placed.index,
@@ -274,6 +275,20 @@ impl Service {
             payload,
         });
         Ok(Erasure { completed, ..erasure })
+    }
+
+    /// The keys are gone and the ledger must say so: a full queue is waited for.
+    async fn append_at_last(&self, ledger: &Ledger, event: &NewEvent) -> Result<Appended, Error> {
+        loop {
+            let events = vec![event.clone()];
+            match self
+                .append_system(ledger, Vec::new(), events, Vec::new(), Vec::new())
+                .await
+            {
+                Err(error) if error.code == Code::Overloaded => tokio::time::sleep(QUEUE_PAUSE).await,
+                answer => return answer,
+            }
+        }
     }
 
     /// Steps 2 to 5. Every one may be repeated.

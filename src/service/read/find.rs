@@ -4,9 +4,7 @@ use std::ops::Range;
 
 use super::super::{Code, Error, Ledger, Service};
 use super::{EventView, Reveal, StoredEvent};
-use crate::spec::event::Actor;
 use crate::spec::ids::{EventType, Handle, StreamName, StreamRef, Timestamp};
-use crate::spec::seal::SealedBlock;
 use crate::store::{Direction, Lookup};
 
 /// Events that one page looks at before it hands back a cursor, found or not.
@@ -194,7 +192,7 @@ impl Service {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        if let Some(stream) = stream {
+        if let (Some(stream), None) = (stream, filter.handle) {
             return self.stream_candidates(ledger, stream, range, filter.direction);
         }
         let lookup = if let Some(handle) = filter.handle {
@@ -287,6 +285,7 @@ fn advance(range: &Range<u64>, index: u64, direction: Direction) -> Range<u64> {
     }
 }
 
+/// Everything but the handle, for which the index alone can tell: an erasure names people in its payload.
 fn matches(filter: &Filter, stream: Option<StreamRef>, event: &StoredEvent) -> bool {
     let meta = event.meta.as_ref();
     let is_system = meta.is_some_and(|meta| meta.stream.is_system());
@@ -303,7 +302,6 @@ fn matches(filter: &Filter, stream: Option<StreamRef>, event: &StoredEvent) -> b
         && filter
             .correlation_id
             .is_none_or_equal(meta.and_then(|meta| meta.correlation_id.as_ref()))
-        && filter.handle.is_none_or(|handle| concerns(event, handle))
 }
 
 trait NoneOrEqual<T> {
@@ -315,22 +313,4 @@ impl<T: PartialEq> NoneOrEqual<T> for Option<T> {
     fn is_none_or_equal(&self, found: Option<&T>) -> bool {
         self.is_none() || self.as_ref() == found
     }
-}
-
-fn concerns(event: &StoredEvent, handle: Handle) -> bool {
-    let is_actor = event
-        .meta
-        .as_ref()
-        .is_some_and(|meta| meta.actor == Some(Actor::Subject(handle)));
-    let sealed = event.bodies.iter().filter(|body| {
-        event
-            .header
-            .bodies
-            .get(usize::from(body.ordinal))
-            .is_some_and(|body| body.kind == crate::spec::event::BodyKind::Sealed)
-    });
-    is_actor
-        || sealed
-            .filter_map(|body| SealedBlock::decode(&body.bytes).ok())
-            .any(|block| block.handle == handle)
 }

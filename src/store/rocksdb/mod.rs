@@ -122,7 +122,9 @@ fn synced() -> WriteOptions {
 }
 
 fn classify(error: rocksdb::Error) -> StoreError {
-    if error.kind() == rocksdb::ErrorKind::IOError && error.as_ref().contains("lock") {
+    // RocksDB has no kind of its own for a lock that is held, and names paths, which may hold any word.
+    let text = error.as_ref();
+    if text.contains("lock hold by current process") || text.contains("While lock file") {
         StoreError::InUse
     } else {
         StoreError::Io(Box::new(error))

@@ -1,0 +1,418 @@
+//! The single writer on a store that fails: in both ways, and with many ledgers at once.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use ed25519_dalek::SigningKey;
+use oubliette::env::{Entropy, System};
+use oubliette::sequencer::{Append, ExpectedVersion, LedgerKeys, Limits, NewEvent, Publish, Refusal, Sequencer, View};
+use oubliette::spec::checkpoint;
+use oubliette::spec::event::{Body, BodyKind, Header, Meta};
+use oubliette::spec::hash::{Hash, leaf_hash};
+use oubliette::spec::ids::{EventRef, LedgerId, StreamName};
+use oubliette::spec::note::SignerKey;
+use oubliette::spec::signature::{Kind, Signer, Verifier};
+use oubliette::spec::tiles::TileId;
+use oubliette::store::rocksdb::RocksStore;
+use oubliette::store::{
+    Batch, BodyRow, Direction, Head, HeaderRow, LedgerNumber, LedgerRecord, LedgerStore, Lookup, RecordWrite,
+    StoreError, StreamRow,
+};
+use uuid::Uuid;
+
+use crate::support::eventually;
+use crate::support::receipts::root_of;
+
+/// What becomes of a commit that fails.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Failing {
+    /// Nothing was written.
+    Lost,
+    /// All of it was written, but nobody was told so.
+    Persisted,
+}
+
+/// A real store whose n-th commits fail.
+struct Faulty {
+    inner: RocksStore,
+    commits: AtomicU64,
+    events: AtomicUsize,
+    /// Every how many commits one fails; 0: never.
+    every: u64,
+    failing: Failing,
+}
+
+impl Faulty {
+    fn new(folder: &std::path::Path, every: u64, failing: Failing) -> Arc<Self> {
+        let inner = RocksStore::create(folder, LedgerId([9; 16])).unwrap();
+        Arc::new(Self {
+            inner,
+            commits: AtomicU64::new(0),
+            events: AtomicUsize::new(0),
+            every,
+            failing,
+        })
+    }
+}
+
+impl LedgerStore for Faulty {
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        let number = 1 + self.commits.fetch_add(1, Ordering::SeqCst);
+        let fails = self.every > 0 && number.is_multiple_of(self.every);
+        if !fails || self.failing == Failing::Persisted {
+            self.inner.commit(batch)?;
+            self.events.fetch_add(
+                batch.ledgers.iter().map(|ledger| ledger.events.len()).sum(),
+                Ordering::SeqCst,
+            );
+        }
+        if fails {
+            Err(StoreError::Io("the test says so".into()))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn id(&self) -> LedgerId {
+        self.inner.id()
+    }
+    fn ledgers(&self) -> Result<Vec<LedgerRecord>, StoreError> {
+        self.inner.ledgers()
+    }
+    fn head(&self, ledger: LedgerNumber) -> Result<Option<Head>, StoreError> {
+        self.inner.head(ledger)
+    }
+    fn headers(&self, ledger: LedgerNumber, indexes: Range<u64>) -> Result<Vec<HeaderRow>, StoreError> {
+        self.inner.headers(ledger, indexes)
+    }
+    fn bodies(&self, ledger: LedgerNumber, indexes: Range<u64>) -> Result<Vec<BodyRow>, StoreError> {
+        self.inner.bodies(ledger, indexes)
+    }
+    fn indexes_of(&self, ledger: LedgerNumber, ids: &[Uuid]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.inner.indexes_of(ledger, ids)
+    }
+    fn stream_rows(&self, ledger: LedgerNumber, names: &[StreamName]) -> Result<Vec<Option<StreamRow>>, StoreError> {
+        self.inner.stream_rows(ledger, names)
+    }
+    fn streams(
+        &self,
+        ledger: LedgerNumber,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Result<Vec<(StreamName, StreamRow)>, StoreError> {
+        self.inner.streams(ledger, after, limit)
+    }
+    fn stream_events(
+        &self,
+        ledger: LedgerNumber,
+        stream: oubliette::spec::ids::StreamRef,
+        versions: Range<u64>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        self.inner.stream_events(ledger, stream, versions, direction, limit)
+    }
+    fn find(
+        &self,
+        ledger: LedgerNumber,
+        lookup: &Lookup,
+        indexes: Range<u64>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        self.inner.find(ledger, lookup, indexes, direction, limit)
+    }
+    fn tiles(&self, ledger: LedgerNumber, ids: &[TileId]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.inner.tiles(ledger, ids)
+    }
+    fn checkpoint(&self, ledger: LedgerNumber, size: u64) -> Result<Option<(u64, String)>, StoreError> {
+        self.inner.checkpoint(ledger, size)
+    }
+    fn record(&self, ledger: Option<LedgerNumber>, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.record(ledger, kind, id)
+    }
+    fn records(&self, ledger: Option<LedgerNumber>, kind: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.inner.records(ledger, kind)
+    }
+    fn put_records(&self, records: &[RecordWrite]) -> Result<(), StoreError> {
+        self.inner.put_records(records)
+    }
+}
+
+/// Remembers the largest size that was ever published of each ledger.
+#[derive(Default)]
+struct Published(std::sync::Mutex<HashMap<LedgerNumber, u64>>);
+
+impl Publish for Published {
+    fn published(&self, view: &Arc<View>) {
+        let mut sizes = self.0.lock().unwrap();
+        let size = sizes.entry(view.ledger.number).or_default();
+        assert!(
+            view.size() > *size,
+            "a checkpoint of {} was published after one of {size}",
+            view.size()
+        );
+        *size = view.size();
+    }
+}
+
+fn record(number: u32) -> LedgerRecord {
+    LedgerRecord {
+        number: LedgerNumber(number),
+        id: LedgerId([u8::try_from(number % 251).unwrap(); 16]),
+        name: format!("l{number}").parse().unwrap(),
+        origin: format!("o.example/l{number}").parse().unwrap(),
+    }
+}
+
+fn secret() -> SigningKey {
+    SigningKey::from_bytes(&[7; 32])
+}
+
+fn keys(record: &LedgerRecord) -> LedgerKeys {
+    LedgerKeys {
+        event: Signer::new(Kind::Header, secret()).unwrap(),
+        checkpoint: SignerKey::new(record.origin.as_str().parse().unwrap(), secret()),
+    }
+}
+
+fn start(store: &Arc<Faulty>, ledgers: u32) -> Sequencer {
+    let system = Arc::new(System);
+    let sequencer = Sequencer::start(
+        store.clone(),
+        system.clone(),
+        system,
+        Arc::new(Published::default()),
+        Limits::default(),
+    );
+    for number in 1..=ledgers {
+        let record = record(number);
+        let keys = keys(&record);
+        sequencer.open_ledger(record, keys, Vec::new()).unwrap();
+    }
+    sequencer
+}
+
+fn event(stream: &str, number: u128) -> NewEvent {
+    let entropy: &dyn Entropy = &System;
+    let meta = Meta::new(Uuid::from_u128(number), stream.parse().unwrap());
+    let body = Body {
+        kind: BodyKind::Meta,
+        salt: entropy.bytes(),
+        bytes: meta.encode(),
+    };
+    let hash = body.commitment().hash;
+    NewEvent {
+        event_ref: EventRef(entropy.bytes()),
+        event_type: "t".parse().unwrap(),
+        schema_version: 1,
+        meta,
+        bodies: vec![(body, hash)],
+        subjects: Vec::new(),
+        caller_chose_id: true,
+    }
+}
+
+fn append(ledger: u32, stream: &str, ids: Range<u128>) -> Append {
+    Append {
+        ledger: LedgerNumber(ledger),
+        expected: vec![(stream.parse().unwrap(), ExpectedVersion::Any)],
+        events: ids.map(|id| event(stream, id)).collect(),
+        fences: Vec::new(),
+        records: Vec::new(),
+    }
+}
+
+/// Everything that the store holds of a ledger fits together. Gives ids and leaf hashes by index.
+fn verify(store: &dyn LedgerStore, record: &LedgerRecord) -> Vec<(Uuid, Hash)> {
+    let head = store.head(record.number).unwrap().unwrap();
+    let rows = store.headers(record.number, 0..head.size).unwrap();
+    assert_eq!(rows.len() as u64, head.size);
+    let verifier = Verifier::new(
+        Kind::Header,
+        Signer::new(Kind::Header, secret()).unwrap().public().clone(),
+    );
+    let (mut leaves, mut previous, mut versions) = (Vec::new(), None, HashMap::new());
+    for (index, row) in rows.iter().enumerate() {
+        let header = Header::decode(&row.header).unwrap();
+        verifier.verify_detached(&row.signature, &row.header).unwrap();
+        assert_eq!((header.index, header.previous), (index as u64, previous));
+        let version = versions.entry(header.stream_ref).or_insert(0);
+        *version += 1;
+        assert_eq!(header.stream_version, *version);
+        previous = Some(leaf_hash(&row.header));
+        leaves.push(leaf_hash(&row.header));
+    }
+    assert_eq!(previous, Some(head.last));
+    let (size, note) = store.checkpoint(record.number, head.size).unwrap().unwrap();
+    let key = SignerKey::new(record.origin.as_str().parse().unwrap(), secret());
+    let tree = checkpoint::open(&note, key.verifier().name(), &[key.verifier().clone()])
+        .unwrap()
+        .checkpoint;
+    assert_eq!((size, tree.size, tree.root), (head.size, head.size, root_of(&leaves)));
+    let bodies = store.bodies(record.number, 0..head.size).unwrap();
+    assert_eq!(bodies.len(), leaves.len());
+    let ids: Vec<_> = bodies
+        .iter()
+        .map(|body| Meta::decode(&body.bytes).unwrap().id)
+        .collect();
+    for (index, found) in store.indexes_of(record.number, &ids).unwrap().into_iter().enumerate() {
+        assert_eq!(found, Some(index as u64), "an id leads elsewhere: stored twice?");
+    }
+    ids.into_iter().zip(leaves).collect()
+}
+
+#[test]
+fn many_ledgers_share_one_write_and_keep_their_own_chains() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Faulty::new(folder.path(), 0, Failing::Lost);
+    let sequencer = start(&store, 200);
+    let answers: Vec<_> = (0..10_u128)
+        .flat_map(|round| (1..=200_u32).map(move |ledger| (round, ledger)))
+        .map(|(round, ledger)| {
+            sequencer
+                .submit(append(ledger, &format!("s{}", round % 3), round * 2..round * 2 + 2))
+                .unwrap()
+        })
+        .collect();
+    let appended = answers
+        .into_iter()
+        .map(|answer| answer.blocking_recv().unwrap().unwrap())
+        .count();
+    assert_eq!(appended, 2_000);
+    let commits = store.commits.load(Ordering::SeqCst);
+    assert!(
+        commits < 500,
+        "{commits} writes for 2,000 appends: ledgers do not share them"
+    );
+    drop(sequencer);
+    for number in 1..=200 {
+        assert_eq!(verify(&*store, &record(number)).len(), 20);
+    }
+    // And from the files, by a fresh start.
+    drop(store);
+    let store = RocksStore::open(folder.path()).unwrap();
+    assert_eq!(store.ledgers().unwrap().len(), 200);
+    verify(&store, &record(77));
+}
+
+/// Writers go on through failing commits; whoever is refused asks again with the same ids.
+fn through_failures(every: u64, failing: Failing) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Faulty::new(folder.path(), every, failing);
+    let sequencer = start(&store, 3);
+    let unavailable = AtomicUsize::new(0);
+    let acknowledged: Vec<(u32, Uuid, u64, Hash)> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..6_u32)
+            .map(|writer| {
+                let (sequencer, unavailable) = (&sequencer, &unavailable);
+                scope.spawn(move || {
+                    let ledger = 1 + writer % 3;
+                    let mut acknowledged = Vec::new();
+                    for number in 0..12_u128 {
+                        let first = u128::from(writer) * 1_000_000 + number * 100;
+                        let ids = first..first + 1 + number % 5;
+                        loop {
+                            let answer = sequencer.submit(append(ledger, &format!("w{writer}"), ids.clone()));
+                            match answer.map(|answer| answer.blocking_recv().unwrap_or(Err(Refusal::Unavailable))) {
+                                Ok(Ok(appended)) => {
+                                    let view = &appended.view;
+                                    for event in &appended.events {
+                                        assert!(event.index < view.size());
+                                        acknowledged.push((ledger, event.id, event.index, event.leaf_hash));
+                                    }
+                                    break;
+                                }
+                                Ok(Err(Refusal::Unavailable)) | Err(Refusal::Unavailable) => {
+                                    unavailable.fetch_add(1, Ordering::SeqCst);
+                                    std::thread::sleep(std::time::Duration::from_millis(30));
+                                }
+                                // Written, although nobody was told: the repeat finds all of it or nothing.
+                                Ok(Err(Refusal::IdsTaken(indexes))) => {
+                                    assert!(
+                                        indexes.iter().all(Option::is_some),
+                                        "a batch was written in part: {indexes:?}"
+                                    );
+                                    assert_eq!(failing, Failing::Persisted, "a refused append was written");
+                                    break;
+                                }
+                                other => panic!("{:?}", other.map(|answer| answer.map(drop))),
+                            }
+                        }
+                    }
+                    acknowledged
+                })
+            })
+            .collect();
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
+    });
+    assert!(
+        unavailable.load(Ordering::SeqCst) > 0,
+        "no commit failed while anybody waited"
+    );
+    assert!(acknowledged.len() > 50);
+    eventually("the writer takes appends again", || sequencer.is_healthy());
+    for number in 1..=3 {
+        let held = verify(&*store, &record(number));
+        let view = sequencer.view(LedgerNumber(number)).unwrap();
+        assert_eq!(view.size(), held.len() as u64, "the writer is not where the store is");
+        for (_, id, index, leaf) in acknowledged.iter().filter(|(ledger, ..)| *ledger == number) {
+            assert_eq!(
+                held[usize::try_from(*index).unwrap()],
+                (*id, *leaf),
+                "an acknowledged event is lost or another"
+            );
+        }
+        // Every batch was asked for until it was there: 12 batches of two writers.
+        assert_eq!(held.len(), 2 * (0..12).map(|number| 1 + number % 5).sum::<usize>());
+    }
+    drop(sequencer);
+    drop(store);
+    let reopened = RocksStore::open(folder.path()).unwrap();
+    (1..=3).for_each(|number| drop(verify(&reopened, &record(number))));
+}
+
+#[test]
+fn a_commit_that_failed_and_was_not_written_is_forgotten_by_everybody() {
+    through_failures(5, Failing::Lost);
+}
+
+#[test]
+fn a_commit_that_failed_and_was_written_all_the_same_is_found_again() {
+    through_failures(5, Failing::Persisted);
+}
+
+#[test]
+fn a_failing_store_refuses_everybody_who_waits_and_then_goes_on_from_the_right_head() {
+    for failing in [Failing::Lost, Failing::Persisted] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Faulty::new(folder.path(), 2, failing);
+        let sequencer = start(&store, 1);
+        let send = |number: u128| {
+            sequencer
+                .submit(append(1, "s", number..number + 1))
+                .unwrap()
+                .blocking_recv()
+                .unwrap()
+        };
+        assert_eq!(send(1).unwrap().events[0].index, 0);
+        assert_eq!(send(2).unwrap_err(), Refusal::Unavailable);
+        assert!(!sequencer.is_healthy());
+        assert_eq!(
+            sequencer.submit(append(1, "s", 3..4)).unwrap_err(),
+            Refusal::Unavailable
+        );
+        eventually("the writer takes appends again", || sequencer.is_healthy());
+        let next = send(4).unwrap();
+        let before = u64::from(failing == Failing::Persisted);
+        assert_eq!(
+            (next.events[0].index, next.events[0].stream_version),
+            (1 + before, 2 + before),
+            "{failing:?}"
+        );
+        drop(sequencer);
+        verify(&*store, &record(1));
+    }
+}
