@@ -346,13 +346,13 @@ fn a_receipt_a_bundle_and_a_certificate_are_verified_offline() {
         "request",
     ];
     let done = place
-        .run(&[&erase[..], &["--certificate-out", "certificate.json", "--json"]].concat())
+        .run(&[&erase[..], &["--certificate-out", "certificate.cose", "--json"]].concat())
         .json(0);
     assert_eq!(
         (&done["state"], &done["subjects"][0]["state"]),
         (&json!("completed"), &json!("erased"))
     );
-    place.offline(&["certificate.json", "--key", place.vkey()]).exits(0);
+    place.offline(&["certificate.cose", "--key", place.vkey()]).exits(0);
     let export = place
         .run(&["export", "--data", "data", "--out", "ledger.oubliette", "--json"])
         .json(0);
