@@ -62,9 +62,7 @@ pub(super) async fn append_batch(
         Some(cloudevents::STRUCTURED) => on.service.cloud_events(&body, false, query.proof)?,
         Some(cloudevents::BATCH) => on.service.cloud_events(&body, true, query.proof)?,
         media if request.headers().contains_key("ce-specversion") => {
-            let headers = request.headers().iter();
-            let attributes =
-                headers.filter_map(|(name, value)| Some((name.as_str().strip_prefix("ce-")?, value.to_str().ok()?)));
+            let attributes = super::cloudevents::attributes(request.headers())?;
             on.service.binary_cloud_event(attributes, media, &body, query.proof)?
         }
         _ => AppendCall::batch(request::parse::<BatchRequest>(&body)?, query.proof),

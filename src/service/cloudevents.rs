@@ -64,21 +64,21 @@ impl Service {
         self.from_cloud_events(events, proof)
     }
 
-    /// A request in binary mode: attributes from the headers that begin with `ce-`, the body as data.
+    /// A request in binary mode: attributes as the caller meant them, each once, and the body as data.
     ///
     /// # Errors
     /// As [`Service::cloud_events`].
-    pub fn binary_cloud_event<'h>(
+    pub fn binary_cloud_event(
         &self,
-        attributes: impl Iterator<Item = (&'h str, &'h str)>,
+        attributes: Vec<(String, String)>,
         content_type: Option<&str>,
         body: &[u8],
         proof: Proof,
     ) -> Result<AppendCall, Error> {
-        let mut fields = serde_json::Map::new();
-        for (name, value) in attributes {
-            fields.insert(name.to_owned(), value.into());
-        }
+        let mut fields: serde_json::Map<_, _> = attributes
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
         fields.extend(content_type.map(|value| ("datacontenttype".to_owned(), value.into())));
         let json = serde_json::to_vec(&fields).map_err(super::access::internal)?;
         let mut event: CloudEvent = parse(&json)?;
