@@ -58,16 +58,20 @@ pub(super) async fn append_batch(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
+    if request.headers().contains_key(IF_MATCH) {
+        return Err(Problem(Error::field(
+            "If-Match",
+            "has no meaning for several streams; give each stream's first event an expected_version",
+        )));
+    }
     let call = match content_type(&request) {
         Some(cloudevents::STRUCTURED) => on.service.cloud_events(&body, false, query.proof)?,
         Some(cloudevents::BATCH) => on.service.cloud_events(&body, true, query.proof)?,
         media if request.headers().contains_key("ce-specversion") => {
-            let headers = request.headers().iter();
-            let attributes =
-                headers.filter_map(|(name, value)| Some((name.as_str().strip_prefix("ce-")?, value.to_str().ok()?)));
+            let attributes = super::cloudevents::attributes(request.headers())?;
             on.service.binary_cloud_event(attributes, media, &body, query.proof)?
         }
-        _ => AppendCall::batch(request::parse::<BatchRequest>(&body)?, query.proof),
+        _ => AppendCall::batch(request::parse::<BatchRequest>(&body)?, query.proof)?,
     };
     respond(&on, call, &request).await
 }
