@@ -14,7 +14,7 @@ use std::io::Read;
 use super::reader::{BundleReader, Member};
 use super::{BundleError, FORMAT, MANIFEST_NAME, Manifest, MemberEntry, Selection, certificate_name};
 use crate::spec::certificate::check_in_bundle;
-use crate::spec::report::{Finding, FindingCode, Object, Report};
+use crate::spec::report::{Finding, FindingCode, Object, Report, visible};
 use crate::spec::verify::{End, Entry, Options, Progress, Trust, Verification, signature_code};
 
 /// Verifies a bundle from its first byte to its last, with memory for two chunks. `progress` is called after each chunk.
@@ -237,6 +237,7 @@ fn describe(selection: &Selection) -> String {
     let range = format!("The manifest declares a selection: the leaves from {first} up to, without, {end}");
     match &selection.filter {
         Some(filter) => {
+            let filter = visible(filter);
             format!("{range}, with the filter: {filter}. Whether it was applied as stated cannot be checked.")
         }
         None => format!("{range}."),

@@ -5,7 +5,7 @@ use crate::spec::event::{BodyKind, Header};
 use crate::spec::hash::Hash;
 use crate::spec::merkle::verify_inclusion;
 use crate::spec::note::{KeyName, VerifierKey};
-use crate::spec::report::{Bodies, Checked, Finding, FindingCode, Findings, Object, Report, TrustState};
+use crate::spec::report::{Bodies, Checked, Finding, FindingCode, Findings, Object, Report, TrustState, visible};
 use crate::spec::signature::{self, Kind, PublicKey, Verifier};
 use crate::spec::verify::{
     Examined, Keyring, Record, Trust, check_pins, error_chain, examine, read_checkpoint, verify_note,
@@ -310,7 +310,8 @@ impl<'t> Review<'t> {
             report.origin = checkpoint.origin.as_str().parse().ok();
             (report.tree_size, report.root) = (checkpoint.size, Some(checkpoint.root));
         }
-        (report.checked, report.bodies, report.notes) = (self.checked, self.bodies, notes);
+        (report.checked, report.bodies) = (self.checked, self.bodies);
+        report.notes = notes.iter().map(|note| visible(note).into_owned()).collect();
         report
     }
 

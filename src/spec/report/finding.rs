@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Verdict;
+use super::visible::visible;
 
 /// How many findings a report lists; the rest are counted.
 pub const MAX_FINDINGS: usize = 100;
@@ -152,7 +153,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding; long texts are cut.
+    /// A finding; its texts are made [`visible`], and long ones are cut.
     pub fn new(
         index: Option<u64>,
         field: impl Into<String>,
@@ -162,15 +163,16 @@ impl Finding {
     ) -> Self {
         Self {
             index,
-            field: field.into(),
+            field: shown(&field.into()),
             code,
-            expected: cut(expected.to_string()),
-            found: cut(found.to_string()),
+            expected: shown(&expected.to_string()),
+            found: shown(&found.to_string()),
         }
     }
 }
 
-fn cut(mut text: String) -> String {
+fn shown(text: &str) -> String {
+    let mut text = visible(text).into_owned();
     if text.len() > MAX_TEXT {
         let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
