@@ -318,6 +318,16 @@ impl TestLedger {
             selection,
             ..self.bundle_head()
         };
+        self.bundle_from(head, certificates, wanted)
+    }
+
+    /// The same with a head of its own.
+    pub(crate) fn bundle_from(
+        &self,
+        head: BundleHead,
+        certificates: &[(Uuid, Vec<u8>)],
+        wanted: impl Fn(u64) -> bool,
+    ) -> Vec<u8> {
         let mut writer = BundleWriter::new(Vec::new(), head).unwrap();
         for record in &self.records {
             if wanted(record.index) || writer.leave_out(record.index, &record.header).is_err() {

@@ -13,9 +13,10 @@ use std::io::Read;
 
 use super::reader::{BundleReader, Member};
 use super::{BundleError, FORMAT, MANIFEST_NAME, Manifest, MemberEntry, Selection, certificate_name};
-use crate::spec::certificate::check_in_bundle;
+use crate::spec::certificate::{Surrounding, check_in_bundle};
+use crate::spec::hash::Hash;
 use crate::spec::report::{Finding, FindingCode, Object, Report, visible};
-use crate::spec::verify::{End, Entry, Options, Progress, Trust, Verification, signature_code};
+use crate::spec::verify::{End, Entry, Options, Progress, Record, Trust, Verification, signature_code};
 
 /// Verifies a bundle from its first byte to its last, with memory for two chunks. `progress` is called after each chunk.
 ///
@@ -117,9 +118,9 @@ impl Audit {
             let expected = "the ledger's certificate key";
             return self.find(name, FindingCode::SignatureUnchecked, expected, "no valid keys");
         };
-        let (findings, signatures) = check_in_bundle(document, request, keyring, &name);
+        let (findings, signatures) = check_in_bundle(document, request, keyring, &self.verification, &name);
         self.verification.add_signatures(signatures);
-        findings.into_iter().for_each(|finding| self.verification.add(finding));
+        self.verification.add_all(findings);
     }
 
     fn find(
@@ -223,6 +224,20 @@ impl Audit {
             self.verification.add(finding);
         }
         self.declared = selection.map(describe);
+    }
+}
+
+impl Surrounding for Verification {
+    fn holds(&self, event: &Record) -> bool {
+        self.holds_own(event)
+    }
+
+    fn size(&self) -> u64 {
+        self.progress().leaves
+    }
+
+    fn root(&self, size: u64) -> Option<Hash> {
+        self.met_root(size)
     }
 }
 

@@ -19,7 +19,7 @@ mod tests;
 
 pub use verify::{is_certificate, verify_certificate};
 
-pub(super) use verify::check_in_bundle;
+pub(super) use verify::{Surrounding, check_in_bundle};
 
 use std::fmt;
 

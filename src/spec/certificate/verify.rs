@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::{Certificate, FORMAT, Status};
-use crate::spec::evidence::Review;
+use crate::spec::evidence::{Evidence, Review};
+use crate::spec::hash::Hash;
 use crate::spec::ids::Handle;
 use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState};
 use crate::spec::signature::{Kind, SignatureError, read_unverified};
 use crate::spec::system::{Authority, ErasedSubject, ErasureRequested};
-use crate::spec::verify::{Examined, Keyring, Trust, signature_code};
+use crate::spec::verify::{Examined, Keyring, Record, Trust, signature_code};
 
 /// Whether a file is a certificate, be it a damaged one: it names its content type or its format near the beginning.
 pub fn is_certificate(file: &[u8]) -> bool {
@@ -38,17 +39,32 @@ pub fn verify_certificate(document: &[u8], trust: &Trust) -> Report {
     review.finish(Object::Certificate, notes)
 }
 
-/// Verifies a certificate that a bundle of this ledger carries under this request id. Gives findings whose fields start
-/// with `place`, and how many signatures hold.
+/// What a bundle tells of its ledger, for a certificate that is in it.
+pub(in crate::spec) trait Surrounding {
+    /// Whether this event stands in the bundle at its index, header and signature to the byte.
+    fn holds(&self, event: &Record) -> bool;
+    /// Leaves that the bundle has.
+    fn size(&self) -> u64;
+    /// The root at this size, if one of the bundle's own checkpoints states it and it was met.
+    fn root(&self, size: u64) -> Option<Hash>;
+}
+
+/// Verifies a certificate that a bundle of this ledger carries under this request id: alone, and against the bundle. Gives
+/// findings whose fields start with `place`, and how many signatures hold.
 pub(in crate::spec) fn check_in_bundle(
     document: &[u8],
     request: &Uuid,
     keyring: &Keyring,
+    bundle: &impl Surrounding,
     place: &str,
-) -> (Vec<Finding>, u64) {
+) -> (Findings, u64) {
+    let mut findings = Findings::default();
     let certificate: Certificate = match read_unverified(document) {
         Ok(certificate) => certificate,
-        Err(error) => return (vec![unreadable(place, &error)], 0),
+        Err(error) => {
+            findings.push(unreadable(place, &error));
+            return (findings, 0);
+        }
     };
     let trust = Trust {
         keys: vec![keyring.checkpoint_key().clone()],
@@ -61,13 +77,48 @@ pub(in crate::spec) fn check_in_bundle(
         review.find(None, "signature", signature_code(&error), expected, error);
     }
     check(&mut review, document, &certificate);
-    let signatures = review.checked.signatures;
-    let findings = review.finish(Object::Certificate, Vec::new()).findings;
-    let within = |mut finding: Finding| {
-        finding.field = format!("{place}, {}", finding.field);
-        finding
+    compare_events(&mut review, &certificate, bundle);
+    compare_checkpoint(&mut review, bundle);
+    let (findings, signatures) = review.into_findings();
+    (findings.within(place), signatures)
+}
+
+/// An event that a certificate repeats is the one that the bundle has, or the ledger shows two histories.
+fn compare_events(review: &mut Review<'_>, certificate: &Certificate, bundle: &impl Surrounding) {
+    for (part, events) in [("evidence", &certificate.evidence), ("anchors", &certificate.anchors)] {
+        for (number, event) in events.iter().map(Evidence::record).enumerate() {
+            if !bundle.holds(&event) {
+                let expected = "the event of Oubliette's own that the bundle has at this index";
+                let place = format!("{part}/{number}");
+                review.find(Some(event.index), place, FindingCode::FactMismatch, expected, "another");
+            }
+        }
+    }
+}
+
+/// The bundle's leaves are those that the certificate's checkpoint covers: one of the bundle's own checkpoints says so.
+fn compare_checkpoint(review: &mut Review<'_>, bundle: &impl Surrounding) {
+    let Some((size, root)) = review.checkpoint().map(|checkpoint| (checkpoint.size, checkpoint.root)) else {
+        return;
     };
-    (findings.into_iter().map(within).collect(), signatures)
+    if size > bundle.size() {
+        let (expected, found) = (format!("{size} events or more"), format!("{} events", bundle.size()));
+        return review.find(None, "checkpoint", FindingCode::TooFewEvents, expected, found);
+    }
+    match bundle.root(size) {
+        Some(met) if met == root => {}
+        Some(met) => review.find(None, "checkpoint", FindingCode::RootMismatch, root, met),
+        None => {
+            let expected = format!("a checkpoint of size {size} among those of the bundle");
+            review.find(
+                None,
+                "checkpoint",
+                FindingCode::CheckpointAbsent,
+                expected,
+                "none that holds",
+            );
+        }
+    }
 }
 
 fn unreadable(place: &str, error: &SignatureError) -> Finding {

@@ -287,6 +287,12 @@ impl<'t> Review<'t> {
         }
     }
 
+    /// Ends as a part of something larger that reports: the findings, and how many signatures hold.
+    pub(in crate::spec) fn into_findings(mut self) -> (Findings, u64) {
+        check_pins(self.trust, self.keyring.as_ref(), &mut self.findings);
+        (self.findings, self.checked.signatures)
+    }
+
     /// Ends and reports; `notes` say what the verdict does not.
     pub(in crate::spec) fn finish(mut self, object: Object, notes: Vec<String>) -> Report {
         let pinned = match &self.keyring {

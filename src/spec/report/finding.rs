@@ -201,13 +201,29 @@ impl Findings {
         if self.list.len() < MAX_FINDINGS {
             self.list.push(finding);
         } else {
-            self.omitted += 1;
+            self.omitted = self.omitted.saturating_add(1);
         }
     }
 
     /// Adds all of another list.
     pub fn extend(&mut self, others: impl IntoIterator<Item = Finding>) {
         others.into_iter().for_each(|finding| self.push(finding));
+    }
+
+    /// Adds those of another gathering, and what it no longer lists.
+    pub(in crate::spec) fn merge(&mut self, others: Self) {
+        self.extend(others.list);
+        self.omitted = self.omitted.saturating_add(others.omitted);
+        self.incomplete |= others.incomplete;
+        self.tampered |= others.tampered;
+    }
+
+    /// The same findings about a part of something larger: each field begins with the place of the part.
+    pub(in crate::spec) fn within(mut self, place: &str) -> Self {
+        for finding in &mut self.list {
+            finding.field = shown(&format!("{place}, {}", finding.field));
+        }
+        self
     }
 
     /// What is left to say, over all.
@@ -221,7 +237,7 @@ impl Findings {
 
     /// How many there are.
     pub fn count(&self) -> u64 {
-        self.list.len() as u64 + self.omitted
+        (self.list.len() as u64).saturating_add(self.omitted)
     }
 
     /// Those that are listed, and how many more there are.
