@@ -4,7 +4,7 @@ use crate::spec::checkpoint::{self, Checkpoint};
 use crate::spec::event::{BodyKind, Header};
 use crate::spec::hash::Hash;
 use crate::spec::merkle::verify_inclusion;
-use crate::spec::note::{KeyName, VerifierKey};
+use crate::spec::note::{KeyName, SignatureType};
 use crate::spec::report::{Bodies, Checked, Finding, FindingCode, Findings, Object, Report, TrustState, visible};
 use crate::spec::signature::{self, Kind, PublicKey, Verifier};
 use crate::spec::verify::{
@@ -220,7 +220,7 @@ impl<'t> Review<'t> {
     pub(in crate::spec) fn event(&mut self, place: &str, record: &Record) -> Examined {
         let key = match &self.keyring {
             Some(keyring) => Some(keyring.event_key(record.index).clone()),
-            None => pinned_event_key(&self.trust.keys, record),
+            None => self.pinned_event_key(record),
         };
         let mut event = examine(record, key.as_ref());
         self.checked.events += 1;
@@ -321,6 +321,20 @@ impl<'t> Review<'t> {
         report
     }
 
+    /// The pinned key that a signature names, as an event key: one under the name of the checkpoint's ledger, and of the
+    /// type that signs plainly.
+    fn pinned_event_key(&self, record: &Record) -> Option<Verifier> {
+        let origin = &self.checkpoint.as_ref()?.origin;
+        let id = signature::key_id(&record.signature).ok()?;
+        let mut keys = self.trust.keys.iter();
+        let key = keys.find_map(|key| {
+            let own = key.signature_type() == SignatureType::Ed25519 && key.name() == origin;
+            let public = own.then(|| PublicKey::new(key.public_key()).ok()).flatten()?;
+            (public.id() == id).then_some(public)
+        });
+        key.map(|key| Verifier::new(Kind::Header, key))
+    }
+
     fn check_origin_pin(&mut self) {
         let Some(expected) = &self.trust.origin else { return };
         let found = self
@@ -332,13 +346,4 @@ impl<'t> Review<'t> {
             self.find(None, "origin", FindingCode::OriginMismatch, expected, found);
         }
     }
-}
-
-/// The pinned key that a signature names, as an event key.
-fn pinned_event_key(pinned: &[VerifierKey], record: &Record) -> Option<Verifier> {
-    let id = signature::key_id(&record.signature).ok()?;
-    let keys = pinned.iter().filter_map(|key| PublicKey::new(key.public_key()).ok());
-    keys.filter(|key| key.id() == id)
-        .map(|key| Verifier::new(Kind::Header, key))
-        .next()
 }
