@@ -176,10 +176,14 @@ impl TestLedger {
         let data =
             json!({"request": REQUEST, "subjects": [{"handle": ADA}], "basis": "art17_1_a", "reason": "request"});
         self.system("erasure.requested", &data);
-        self.system(
-            "erasure.completed",
-            &json!({"request": REQUEST, "subjects": [{"handle": ADA}], "more": 1}),
-        );
+        let data = json!({
+            "request": REQUEST,
+            "subjects": [{"handle": ADA, "keys_destroyed": 1, "identity_destroyed": true, "events": 3, "blocks": 3}],
+            "fenced_at": Timestamp(self.time),
+            "verification": {"sampled": 3, "opened": 0, "identity_resolves": false},
+            "pending": ["backups"],
+        });
+        self.system("erasure.completed", &data);
     }
 
     /// Removes bodies and appends the event that says so, with the erasure as its ground.

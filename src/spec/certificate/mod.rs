@@ -12,6 +12,7 @@
 //!
 //! Out of scope: its readable form (HTML), and making the numbers true (`service`).
 
+mod compare;
 mod verify;
 
 #[cfg(test)]
