@@ -28,6 +28,7 @@ use crate::keystore::vault::JournalEntry;
 use crate::keystore::{ErasureOrder, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
+pub(crate) use certificate::SignedCertificate;
 pub(crate) use saga::Erasure;
 
 /// The most subjects of one request.

@@ -5,12 +5,14 @@
 //! unless opening it was asked for, by a caller who may; then each block is opened as it leaves, and what has been erased
 //! since does not leave.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::access::internal;
+use super::erase::SignedCertificate;
 use super::pace::Pace;
 use super::read::{Reveal, StoredEvent};
 use super::verify::{read_records, weight};
@@ -227,12 +229,13 @@ impl Service {
 
     fn write_bundle(&self, ledger: &Ledger, export: &ExportView, out: impl Write) -> Result<(), Error> {
         let size = export.tree_size;
+        let certificates = self.certificates_until(ledger, size)?;
         let head = BundleHead {
             origin: ledger.record.origin.clone(),
             tree_size: size,
             root: self.root_of_size(ledger, size)?,
             checkpoint: export.checkpoint.clone(),
-            further: Vec::new(),
+            further: checkpoints_of(&certificates, size),
             selection: export.request.selection(size),
         };
         let mut bundle = BundleWriter::new(out, head).map_err(internal)?;
@@ -245,8 +248,10 @@ impl Service {
                 bundle.leave_out(record.index, &record.header).map_err(internal)
             }
         })?;
-        for (request, certificate) in self.certificates_until(ledger, size)? {
-            bundle.certificate(request, &certificate).map_err(internal)?;
+        for certificate in certificates {
+            bundle
+                .certificate(certificate.request, &certificate.document)
+                .map_err(internal)?;
         }
         bundle
             .finish(|manifest| ledger.manifests.sign_document(manifest))
@@ -316,4 +321,13 @@ impl Service {
         serde_json::to_writer(&mut *out, &view).map_err(internal)?;
         out.write_all(b"\n").map_err(internal)
     }
+}
+
+/// The checkpoints that a bundle needs for its certificates besides its own, each size once, ascending.
+fn checkpoints_of(certificates: &[SignedCertificate], size: u64) -> Vec<String> {
+    let smaller = certificates.iter().filter(|certificate| certificate.size < size);
+    let by_size: BTreeMap<_, _> = smaller
+        .map(|certificate| (certificate.size, &certificate.checkpoint))
+        .collect();
+    by_size.into_values().cloned().collect()
 }
