@@ -4,6 +4,7 @@
 mod api_keys;
 mod auth;
 mod body;
+mod cloudevents;
 mod erasures;
 mod events;
 mod exports;

@@ -105,7 +105,10 @@ impl Service {
                 return Ok(false);
             }
             let opened = self.open_block(ledger, found, ordinal, &sealed)?;
-            let opened = opened.map_err(|refusal| gone(refusal, &pointer))?;
+            let opened = opened.map_err(|refusal| Error {
+                index: Some(found.index),
+                ..gone(refusal, &pointer)
+            })?;
             if opened.as_slice() != plaintext.as_bytes() {
                 return Ok(false);
             }
