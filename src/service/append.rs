@@ -11,7 +11,7 @@ mod repeat;
 pub use answer::{AppendAnswer, Proof};
 pub(crate) use prepare::Prepared;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::guard::personal_data_in;
