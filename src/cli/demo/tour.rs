@@ -174,6 +174,11 @@ impl Tour {
             stdin: Some(&input),
         };
         self.stage.expect(0, &line, str::to_owned)?;
+        self.look_again()?;
+        self.check_certificate()
+    }
+
+    fn look_again(&mut self) -> Result<(), Failure> {
         self.stage
             .say("   After: the same question. The events are all there; what they said about the person is not.");
         let arguments = [
@@ -189,6 +194,10 @@ impl Tour {
             "-",
         ];
         self.stage.expect(0, &Self::oubliette(&arguments), erased)?;
+        Ok(())
+    }
+
+    fn check_certificate(&mut self) -> Result<(), Failure> {
         if stage::has_verifier() {
             self.stage.say("   The certificate, checked offline:");
             let arguments = ["certificate.cose", "--key", &self.vkey.clone()];
