@@ -239,7 +239,10 @@ fn refuse_personal_data(call: &AppendCall) -> Result<(), Error> {
             let detail = format!(
                 "holds what looks like {pattern}; this field stays in clear for ever. Put it into `personal`, or use a handle"
             );
-            found.push(FieldError { pointer: pointer(), detail });
+            found.push(FieldError {
+                pointer: pointer(),
+                detail,
+            });
         }
     };
     for (at, (stream, event)) in call.events.iter().enumerate() {
@@ -248,15 +251,25 @@ fn refuse_personal_data(call: &AppendCall) -> Result<(), Error> {
         if let Some(ActorRequest::Name(name)) = &event.actor {
             look(name, &|| format!("/events/{at}/actor"));
         }
-        for (name, text) in [("correlation_id", &event.correlation_id), ("causation_id", &event.causation_id)] {
-            text.iter().for_each(|text| look(text, &|| format!("/events/{at}/{name}")));
+        for (name, text) in [
+            ("correlation_id", &event.correlation_id),
+            ("causation_id", &event.causation_id),
+        ] {
+            text.iter()
+                .for_each(|text| look(text, &|| format!("/events/{at}/{name}")));
         }
         for (tag, text) in event.tags.iter().enumerate() {
             look(text, &|| format!("/events/{at}/tags/{tag}"));
         }
         for (block, personal) in event.personal.iter().enumerate() {
-            look(personal.category.as_str(), &|| format!("/events/{at}/personal/{block}/category"));
+            look(personal.category.as_str(), &|| {
+                format!("/events/{at}/personal/{block}/category")
+            });
         }
     }
-    if found.is_empty() { Ok(()) } else { Err(Error::fields(Code::PersonalDataRefused, found)) }
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::fields(Code::PersonalDataRefused, found))
+    }
 }

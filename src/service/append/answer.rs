@@ -97,7 +97,10 @@ pub struct Base64<T>(pub T);
 impl<T: AsRef<[u8]>> Serialize for Base64<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut text = [0; 1024];
-        let short = STANDARD.encode_slice(&self.0, &mut text).ok().and_then(|length| text.get(..length));
+        let short = STANDARD
+            .encode_slice(&self.0, &mut text)
+            .ok()
+            .and_then(|length| text.get(..length));
         match short.and_then(|text| std::str::from_utf8(text).ok()) {
             Some(text) => serializer.serialize_str(text),
             None => serializer.serialize_str(&STANDARD.encode(&self.0)),
@@ -174,7 +177,11 @@ impl AppendAnswer {
             };
             Ok(ReceiptEvent::new(placed, sketch, key_id, inclusion))
         };
-        let events = events.into_iter().zip(sketches).map(event).collect::<Result<Vec<_>, _>>()?;
+        let events = events
+            .into_iter()
+            .zip(sketches)
+            .map(event)
+            .collect::<Result<Vec<_>, _>>()?;
         let range = match proof {
             Proof::Range => Some(range(&view, &events)?),
             _ => None,

@@ -101,10 +101,16 @@ fn add_events(rows: &mut WriteBatch, tables: &Tables<'_>, number: LedgerNumber, 
     add_bodies(rows, tables.bodies, number, events, |kind| kind != BodyKind::Sealed);
     add_bodies(rows, tables.sealed, number, events, |kind| kind == BodyKind::Sealed);
     let at = |event: &SequencedEvent| event.row.index.to_be_bytes();
-    let ids = events.iter().map(|event| (schema::id(number, &event.meta.id), at(event)));
+    let ids = events
+        .iter()
+        .map(|event| (schema::id(number, &event.meta.id), at(event)));
     add_sorted(rows, tables.ids, ids.collect());
-    let places =
-        events.iter().map(|event| (schema::stream_event(number, event.stream_ref, event.stream_version), at(event)));
+    let places = events.iter().map(|event| {
+        (
+            schema::stream_event(number, event.stream_ref, event.stream_version),
+            at(event),
+        )
+    });
     add_sorted(rows, tables.stream_events, places.collect());
     let (mut lookups, mut types) = (Vec::with_capacity(events.len()), Types::default());
     for event in events {
@@ -178,13 +184,7 @@ struct Types<'e> {
 }
 
 impl<'e> Types<'e> {
-    fn add(
-        &mut self,
-        keys: &mut Vec<Vec<u8>>,
-        ledger: LedgerNumber,
-        event_type: &'e EventType,
-        index: u64,
-    ) {
+    fn add(&mut self, keys: &mut Vec<Vec<u8>>, ledger: LedgerNumber, event_type: &'e EventType, index: u64) {
         if index / schema::TYPE_BLOCK != self.block {
             self.block = index / schema::TYPE_BLOCK;
             self.seen.clear();
