@@ -22,6 +22,9 @@ use crate::store::{Batch, Head, LedgerBatch, LedgerNumber, RecordWrite, StoreErr
 /// How long the writer waits before it reads the heads again after a failed commit.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 
+/// Events up to which a group is signed on the planning thread: half a millisecond of work.
+const SIGNED_ALONE: usize = 32;
+
 /// A planned and signed group on its way to the disk.
 struct Group {
     batch: Batch,
@@ -245,10 +248,7 @@ impl Planner<'_> {
         } = plan;
         let view = match state.head {
             Some(head) if !events.is_empty() => {
-                events
-                    .par_iter_mut()
-                    .with_min_len(4)
-                    .for_each(|planned| sign(&keys, planned));
+                sign_all(&keys, &mut events);
                 let checkpoint = sign_checkpoint(&keys, state);
                 let tiles = state.edge.drain_full_tiles();
                 let view = View {
@@ -314,6 +314,18 @@ fn add_to_batch(
         tiles,
         checkpoint: view.checkpoint.clone(),
     });
+}
+
+/// A small group is signed on this thread: waking others costs more than it saves.
+fn sign_all(keys: &LedgerKeys, events: &mut [Planned]) {
+    if events.len() <= SIGNED_ALONE {
+        events.iter_mut().for_each(|planned| sign(keys, planned));
+    } else {
+        events
+            .par_iter_mut()
+            .with_min_len(4)
+            .for_each(|planned| sign(keys, planned));
+    }
 }
 
 fn sign(keys: &LedgerKeys, planned: &mut Planned) {
