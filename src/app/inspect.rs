@@ -41,6 +41,7 @@ pub fn inspect(
     let scope = Scope {
         kept,
         indexes: inspection.indexes,
+        has_key: None,
     };
     Ok(verify_store(
         &store,

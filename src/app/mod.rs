@@ -4,6 +4,7 @@ mod anchor;
 mod inspect;
 mod keyfiles;
 mod lock;
+mod server;
 
 use std::sync::Arc;
 
@@ -20,9 +21,9 @@ use crate::spec::ids::{LedgerId, LedgerName, Origin};
 use crate::store::rocksdb::RocksStore;
 use crate::store::{LedgerStore, StoreError};
 
-pub use crate::keystore::memory::harden_process;
 pub use inspect::{Inspection, inspect};
 pub use lock::{LockError, is_served};
+pub use server::{LocalServer, serve};
 
 /// An open data directory. Dropping it finishes what is accepted and gives the directory free.
 pub struct App {
@@ -60,6 +61,14 @@ pub enum AppError {
         /// What does not fit.
         what: String,
     },
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
+    Listen {
+        /// As asked for.
+        address: std::net::SocketAddr,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -85,6 +94,7 @@ impl AppError {
             Self::Keys(_) => "key_unavailable",
             Self::Service(error) => error.code.as_str(),
             Self::Used(_) => "data_dir_used",
+            Self::Listen { .. } => "address_unavailable",
             Self::RolledBack { .. } => "ledger_rolled_back",
         }
     }
@@ -101,6 +111,14 @@ pub struct Initialised {
     pub ledger: CreatedLedger,
     /// Whether vault and key store share a device, so that one volume snapshot copies both.
     pub vault_shares_device: bool,
+}
+
+/// An empty ledger store in a new folder, without anything around it: benchmarks measure the store alone with it.
+///
+/// # Errors
+/// If the folder cannot be written.
+pub fn empty_store(path: &std::path::Path) -> Result<Arc<dyn LedgerStore>, AppError> {
+    Ok(Arc::new(RocksStore::create(path, LedgerId([0; 16]))?))
 }
 
 struct Opened {
@@ -201,6 +219,10 @@ impl App {
         entropy: &Arc<dyn Entropy>,
     ) -> Result<Self, AppError> {
         let Opened { store, keystore, vault } = opened;
+        // Keys are in memory from here on.
+        if let Err(error) = crate::keystore::memory::harden_process() {
+            tracing::warn!(error = %error, "core dumps could not be switched off");
+        }
         let clock: Arc<dyn Clock> = Arc::new(System);
         let keeper = anchor::Keeper::start(vault);
         let limits = sequencer::Limits {
@@ -246,8 +268,8 @@ impl App {
             anchor::check(service, &name)?;
         }
         for ledger in service.all_ledgers() {
-            service.apply_journal(&ledger).await?;
             service.resume_erasures(&ledger).await?;
+            service.apply_erasures(&ledger).await?;
         }
         Ok(())
     }

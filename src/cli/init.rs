@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Context, DataDir, Exit, Failure, runtime};
+use super::failure::{Exit, Failure};
+use super::{Context, DataDir};
 use crate::app::{App, Initialised};
 use crate::spec::ids::Origin;
 
@@ -52,4 +53,12 @@ fn words(made: &Initialised, data: &str) -> String {
          Next: oubliette serve --data {data}",
         made.ledger.ledger, made.ledger.origin, made.ledger.vkey, *made.key.api_key,
     )
+}
+
+/// The asynchronous runtime for making the ledger.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?)
 }

@@ -1,15 +1,31 @@
-//! The command line: one file per subcommand. Exit codes: 0 fine, 1 findings, 2 usage, 3 input or output, 4 refused.
+//! The command line: one file per subcommand, each a client of the HTTP API.
+//!
+//! A command that touches a ledger reaches it through a [`target`]: a running server, or a data directory that the command
+//! serves to itself. Exit codes: 0 fine, 1 findings, 2 usage, 3 input or output, 4 refused. With `--json` standard output
+//! holds exactly one JSON document, the error included.
 
+mod api_key;
+mod append;
+mod bench;
+mod client;
+mod erase;
+mod export;
+mod failure;
+mod import;
 mod init;
+mod key;
+mod output;
 mod serve;
+mod target;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::app::AppError;
-use crate::config::{ConfigError, Settings};
+use crate::config::Settings;
+use failure::{Exit, Failure};
 
 /// An audit ledger that never loses an event and can prove that it forgot a person.
 #[derive(Debug, Parser)]
@@ -19,6 +35,9 @@ use crate::config::{ConfigError, Settings};
     about,
     propagate_version = true,
     arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 fine, 1 findings, 2 usage, 3 input or output, 4 refused.\nStart with: oubliette demo"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -37,6 +56,33 @@ enum Command {
     Init(init::Init),
     /// Serve a data directory over HTTP.
     Serve(serve::Serve),
+    /// Append one event, or a request from a file.
+    Append(append::Append),
+    /// Import a file of records (NDJSON or CSV) with a mapping.
+    Import(import::Import),
+    /// Export a ledger as a bundle for auditors, or as NDJSON.
+    Export(export::Export),
+    /// Verify a ledger or a bundle: every signature, link, hash and body.
+    Verify(verify::Verify),
+    /// Check a data directory that nobody serves: all that `verify` checks, and every index.
+    Fsck(verify::Fsck),
+    /// Erase people: destroy their keys, and prove it.
+    Erase(erase::Erase),
+    /// Show a ledger's public keys.
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    ApiKey(api_key::ApiKey),
+    /// Load a throw-away server and report its figures beside the machine's own bounds.
+    Bench(bench::Bench),
+}
+
+impl Command {
+    /// Whether the log is meant to be read along: a short command logs warnings only.
+    fn is_service(&self) -> bool {
+        matches!(self, Self::Serve(_))
+    }
 }
 
 /// Where a data directory is.
@@ -45,58 +91,6 @@ struct DataDir {
     /// The data directory.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Exit {
-    /// Fine.
-    Fine = 0,
-}
-
-/// Why a command failed: a stable code, words, and the exit code.
-#[derive(Debug)]
-struct Failure {
-    code: String,
-    detail: String,
-    exit: u8,
-}
-
-impl Failure {
-    fn new(exit: u8, code: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            detail: detail.into(),
-            exit,
-        }
-    }
-}
-
-impl From<AppError> for Failure {
-    fn from(error: AppError) -> Self {
-        let mut detail = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            if !detail.contains(&text) {
-                detail = format!("{detail}: {text}");
-            }
-            source = cause.source();
-        }
-        Self::new(3, error.code(), detail)
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::new(2, "invalid_configuration", error.to_string())
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Self::new(3, "storage_failed", error.to_string())
-    }
 }
 
 /// What every command gets.
@@ -111,63 +105,55 @@ impl Context {
             self.settings.data.clone_from(data);
         }
     }
-
-    /// Prints one JSON document, or the words.
-    fn print(&self, json: &impl serde::Serialize, words: impl FnOnce() -> String) {
-        if self.json {
-            println!("{}", serde_json::to_string(json).unwrap_or_default());
-        } else {
-            println!("{}", words());
-        }
-    }
 }
 
 /// Runs the program.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(error) => return usage(&error),
     };
     let json = cli.json;
-    match Settings::load(cli.config.as_deref())
-        .map_err(Failure::from)
-        .and_then(|settings| {
-            crate::telemetry::start(&settings);
-            dispatch(cli.command, Context { json, settings })
-        }) {
+    match start(cli) {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) => {
-            report(&failure, json);
-            ExitCode::from(failure.exit)
+            failure.report(json);
+            ExitCode::from(failure.exit as u8)
         }
     }
 }
 
-fn dispatch(command: Command, context: Context) -> Result<Exit, Failure> {
-    match command {
-        Command::Init(init) => init.run(context),
-        Command::Serve(serve) => serve.run(context),
+fn start(cli: Cli) -> Result<Exit, Failure> {
+    let mut settings = Settings::load(cli.config.as_deref())?;
+    if settings.log == Settings::default().log && !cli.command.is_service() {
+        settings.log = "warn".into();
+    }
+    crate::telemetry::start(&settings);
+    let context = Context {
+        json: cli.json,
+        settings,
+    };
+    match cli.command {
+        Command::Init(command) => command.run(context),
+        Command::Serve(command) => command.run(context),
+        Command::Append(command) => command.run(&context),
+        Command::Import(command) => command.run(&context),
+        Command::Export(command) => command.run(&context),
+        Command::Verify(command) => command.run(&context),
+        Command::Fsck(command) => command.run(&context),
+        Command::Erase(command) => command.run(&context),
+        Command::Key(command) => command.run(&context),
+        Command::ApiKey(command) => command.run(&context),
+        Command::Bench(command) => command.run(context),
     }
 }
 
-fn report(failure: &Failure, json: bool) {
-    if json {
-        eprintln!(
-            "{}",
-            serde_json::json!({"code": failure.code, "detail": failure.detail})
-        );
+/// Help and version are fine; all else is usage.
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        Failure::new(Exit::Usage, "usage", error.to_string().trim()).report(true);
     } else {
-        eprintln!("error[{}]: {}", failure.code, failure.detail);
+        let _ = error.print();
     }
-}
-
-/// The asynchronous runtime for commands that need one.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?)
+    ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Fine } as u8)
 }

@@ -2,13 +2,11 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Context, DataDir, Exit, Failure};
-use crate::app::App;
+use super::failure::{Exit, Failure};
+use super::{Context, DataDir};
 
 /// Serve a data directory over HTTP.
 #[derive(Debug, Args)]
@@ -34,40 +32,11 @@ impl Serve {
             context.print(&context.settings, || "The configuration is valid.".into());
             return Ok(Exit::Fine);
         }
-        if let Err(error) = crate::app::harden_process() {
-            tracing::warn!(error = %error, "core dumps could not be switched off");
-        }
-        actix_web::rt::System::new().block_on(serve(context))?;
+        crate::app::serve(&context.settings, |address| {
+            let url = format!("http://{address}");
+            context.print(&serde_json::json!({"listening": url}), || format!("listening on {url}"));
+            let _ = std::io::stdout().flush();
+        })?;
         Ok(Exit::Fine)
     }
-}
-
-async fn serve(context: Context) -> Result<(), Failure> {
-    let settings = &context.settings;
-    let app = App::open(settings).await?;
-    let workers = match settings.workers {
-        0 => std::thread::available_parallelism().map_or(2, usize::from),
-        workers => workers,
-    };
-    let (server, address) =
-        crate::http::serve(Arc::clone(app.service()), settings.listen, workers).map_err(|error| {
-            let detail = format!(
-                "cannot listen on {}: {error}; choose another address with --listen",
-                settings.listen
-            );
-            Failure::new(3, "address_unavailable", detail)
-        })?;
-    println!("listening on http://{address}");
-    std::io::stdout().flush()?;
-    let handle = server.handle();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    actix_web::rt::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("stopping: finishing what was accepted");
-        handle.stop(true).await;
-    });
-    server.await?;
-    drop(app);
-    tracing::info!("stopped");
-    Ok(())
 }

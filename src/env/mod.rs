@@ -2,7 +2,7 @@
 //!
 //! Everything above takes them as traits, so that tests can set the time and repeat a run. The system clock answers
 //! twice: the wall clock, which an operator or an attacker can move, and the boot-time clock, which only runs forward
-//! and also counts while the machine is suspended; a jump between the two refuses appends (docs/spec/01, time).
+//! and also counts while the machine is suspended; a jump between the two refuses appends (docs/spec/01-conventions.md).
 
 use rand::Rng;
 

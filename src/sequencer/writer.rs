@@ -113,16 +113,8 @@ impl Planner<'_> {
             if pending.is_empty() {
                 continue;
             }
-            let begun = pending.iter().map(|pending| &pending.append).filter(|append| !append.fences.is_empty());
-            let begun: Vec<_> = begun.map(|append| (append.ledger, append.fences.clone())).collect();
             match self.group(pending, fences) {
                 Ok(group) => {
-                    // Kept for the states that a recovery makes anew; only now, or the append that brings a fence would
-                    // be refused by it. If it is refused otherwise, its fence refuses more than it must until the next
-                    // start; it never refuses less.
-                    for (ledger, opened) in begun {
-                        fences.entry(ledger).or_default().extend(opened);
-                    }
                     if let Err(unsent) = to_committer.send(group) {
                         fail(unsent.into_inner());
                         return false;
@@ -141,7 +133,7 @@ impl Planner<'_> {
     fn group(
         &mut self,
         pending: Vec<Pending>,
-        fences: &HashMap<LedgerNumber, Vec<Fence>>,
+        fences: &mut HashMap<LedgerNumber, Vec<Fence>>,
     ) -> Result<Group, StoreError> {
         let mut group = Group {
             batch: Batch::default(),
@@ -154,7 +146,10 @@ impl Planner<'_> {
         }
         for (ledger, pending) in ledgers {
             match self.plannable(ledger, fences) {
-                Ok(now) => self.plan_ledger(ledger, pending, now, &mut group)?,
+                Ok(now) => {
+                    let own = fences.entry(ledger).or_default();
+                    self.plan_ledger(ledger, pending, now, &mut group, own)?;
+                }
                 Err(refusal) => {
                     let refused = pending
                         .into_iter()
@@ -195,6 +190,7 @@ impl Planner<'_> {
         pending: Vec<Pending>,
         now: Timestamp,
         group: &mut Group,
+        fences: &mut Vec<Fence>,
     ) -> Result<(), StoreError> {
         let keys = self.parts.keys.read().get(&ledger).cloned();
         let (Some(state), Some(keys)) = (self.states.get_mut(&ledger), keys) else {
@@ -202,9 +198,12 @@ impl Planner<'_> {
         };
         let expected = state.head;
         let known = look_up(&*self.parts.store, state, &pending)?;
-        let (mut appends, mut replies, mut records) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut appends, mut replies, mut extras) = (Vec::new(), Vec::new(), Vec::new());
         for mut pending in pending {
-            records.push(std::mem::take(&mut pending.append.records));
+            extras.push((
+                std::mem::take(&mut pending.append.records),
+                pending.append.fences.clone(),
+            ));
             replies.push(pending.reply);
             appends.push(pending.append);
         }
@@ -239,11 +238,12 @@ impl Planner<'_> {
                 checkpoint: String::new(),
             }),
         };
-        for ((answer, reply), records) in answers.into_iter().zip(replies).zip(records) {
+        for ((answer, reply), (records, begun)) in answers.into_iter().zip(replies).zip(extras) {
             let reply_with = match answer {
                 Err(refusal) => Reply::Refused(refusal),
                 Ok(range) => {
                     group.batch.records.extend(records);
+                    fences.extend(begun); // kept for the state that a recovery makes anew
                     let placed = |planned: &Planned| Placed::of(&planned.event, planned.leaf_hash, planned.recorded_at);
                     let events = events.get(range).unwrap_or_default().iter().map(placed).collect();
                     Reply::Appended {

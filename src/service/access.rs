@@ -4,6 +4,7 @@
 //! is stored, compared in constant time. Roles are a plain set, none implies another, and a key may be bound to ledgers.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -113,7 +114,14 @@ impl Caller {
 }
 
 /// All keys, in memory.
-pub(super) struct Keys(RwLock<HashMap<String, Stored>>);
+pub(super) struct Keys {
+    stored: RwLock<HashMap<String, Stored>>,
+    /// Of this process only: neither stored nor listed.
+    local: OnceLock<Stored>,
+}
+
+/// The key id, and the name in records, of whoever can open the data directory itself.
+const LOCAL: &str = "local-command-line";
 
 impl Keys {
     pub(super) fn load(store: &dyn LedgerStore) -> Result<Self, Error> {
@@ -128,7 +136,10 @@ impl Keys {
             .into_iter()
             .map(parse)
             .collect::<Result<_, _>>()?;
-        Ok(Self(RwLock::new(keys)))
+        Ok(Self {
+            stored: RwLock::new(keys),
+            local: OnceLock::new(),
+        })
     }
 }
 
@@ -171,8 +182,9 @@ impl Service {
             .and_then(|rest| rest.split_once('_'))
             .ok_or_else(refused)?;
         let digest = Sha256::digest(secret.as_bytes());
-        let keys = self.access.0.read();
-        let stored = keys.get(id).ok_or_else(refused)?;
+        let keys = self.access.stored.read();
+        let local = self.access.local.get().filter(|local| local.key.id == id);
+        let stored = keys.get(id).or(local).ok_or_else(refused)?;
         if bool::from(stored.secret_sha256.as_bytes().ct_eq(digest.as_slice())) {
             Ok(Caller {
                 key: stored.key.clone(),
@@ -180,6 +192,22 @@ impl Service {
         } else {
             Err(refused())
         }
+    }
+
+    /// Gives a key with every role that lives as long as this process: for the command line, which could open the stores
+    /// anyway. A second call replaces nothing and gives a key that is refused.
+    pub fn register_local_caller(&self) -> Zeroizing<String> {
+        let secret = Zeroizing::new(hex::encode(*Zeroizing::new(self.entropy.bytes::<32>())));
+        let key = ApiKey {
+            id: LOCAL.into(),
+            name: "local command line".into(),
+            roles: Role::ALL.into_iter().collect(),
+            ledgers: None,
+            created_at: self.clock.now(),
+        };
+        let secret_sha256 = digest(&secret);
+        let _ = self.access.local.set(Stored { key, secret_sha256 });
+        Zeroizing::new(format!("obl_{LOCAL}_{}", *secret))
     }
 
     /// Makes a key and records that, without the secret.
@@ -213,7 +241,7 @@ impl Service {
             ledgers,
             created_at: self.clock.now(),
         };
-        let secret_sha256 = Hash::from(<[u8; 32]>::from(Sha256::digest(secret.as_bytes())));
+        let secret_sha256 = digest(&secret);
         let stored = Stored {
             key: key.clone(),
             secret_sha256,
@@ -227,7 +255,7 @@ impl Service {
         };
         let data = serde_json::json!({"by": by, "key": key});
         self.record_access("api_key.created", &data, record).await?;
-        self.access.0.write().insert(id.clone(), stored);
+        self.access.stored.write().insert(id.clone(), stored);
         Ok(ShownApiKey {
             api_key: Zeroizing::new(format!("obl_{id}_{}", *secret)),
             key,
@@ -236,7 +264,13 @@ impl Service {
 
     /// The keys, without secrets.
     pub fn api_keys(&self) -> Vec<ApiKey> {
-        let mut keys: Vec<_> = self.access.0.read().values().map(|stored| stored.key.clone()).collect();
+        let mut keys: Vec<_> = self
+            .access
+            .stored
+            .read()
+            .values()
+            .map(|stored| stored.key.clone())
+            .collect();
         keys.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         keys
     }
@@ -247,7 +281,7 @@ impl Service {
     /// `not_found`; whatever appending may answer.
     pub async fn revoke_api_key(&self, by: &str, id: &str) -> Result<(), Error> {
         // Out of memory first: a caller who hangs up must not leave a key that the log calls revoked in use.
-        let removed = self.access.0.write().remove(id);
+        let removed = self.access.stored.write().remove(id);
         let revoked = removed.ok_or_else(|| Error::new(Code::NotFound, "there is no such API key"))?;
         let record = RecordWrite {
             ledger: None,
@@ -258,7 +292,7 @@ impl Service {
         let data = serde_json::json!({"by": by, "key": {"id": id}});
         let recorded = self.record_access("api_key.revoked", &data, record).await;
         if recorded.is_err() {
-            self.access.0.write().insert(id.to_owned(), revoked);
+            self.access.stored.write().insert(id.to_owned(), revoked);
         }
         recorded
     }
@@ -279,6 +313,10 @@ impl Service {
             .await
             .map(drop)
     }
+}
+
+fn digest(secret: &str) -> Hash {
+    Hash::from(<[u8; 32]>::from(Sha256::digest(secret.as_bytes())))
 }
 
 pub(super) fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -15,13 +15,16 @@
 mod certificate;
 mod saga;
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::append::blocking;
 use super::{Caller, Code, Error, FieldError, Ledger, Service};
+use crate::keystore::vault::JournalEntry;
 use crate::keystore::{ErasureOrder, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
@@ -118,9 +121,15 @@ impl Service {
         let _turn = self.erasing.lock().await;
         let (service, on, asked) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(&request));
         let targets = blocking(move || service.targets(&on, &asked)).await?;
-        let erasure = self.request_erasure(ledger, caller, &request, targets).await?;
-        let erasure = self.run_saga(ledger, erasure).await?;
-        Ok(erasure.view(ledger))
+        let erased = match self.request_erasure(ledger, caller, &request, targets).await {
+            Ok(erasure) => self.run_saga(ledger, erasure).await,
+            Err(error) => Err(error),
+        };
+        if erased.is_err() {
+            // It may be recorded and not finished; `retry_erasures` looks.
+            ledger.unfinished.store(true, Ordering::Release);
+        }
+        erased.map(|erasure| erasure.view(ledger))
     }
 
     /// Finds the handles. Every id must be known, or nothing happens.
@@ -180,30 +189,61 @@ impl Service {
         Ok(views)
     }
 
-    /// Applies the vault's journal to the key store, so that an old key store brings nobody back. Before anything is
-    /// served.
+    /// Applies every erasure that the ledger or the vault's journal knows to the key store, so that an old key store brings
+    /// nobody back. Before anything is served.
     ///
     /// # Errors
-    /// If key store or vault fails.
-    pub async fn apply_journal(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
+    /// If store, key store or vault fails.
+    pub async fn apply_erasures(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         blocking(move || {
             let id = on.record.id;
             let fences = service.keystore.fences(id)?;
-            let done: std::collections::HashSet<_> =
-                fences.iter().filter(|fence| fence.destroyed).map(|fence| fence.order.clone()).collect();
-            for entry in service.keystore.vault().journaled(id)? {
-                if done.contains(&entry.order) {
-                    continue;
-                }
-                tracing::warn!(request = %entry.order.request, "an erasure of the vault's journal is missing in the key store; applying it");
+            let done: HashSet<_> = fences
+                .iter()
+                .filter(|fence| fence.destroyed)
+                .map(|fence| &fence.order)
+                .collect();
+            let recorded = service.all_erasures(&on)?;
+            let recorded = recorded.iter().flat_map(|erasure| {
+                erasure.orders().into_iter().map(|order| JournalEntry {
+                    order,
+                    index: erasure.requested.index,
+                })
+            });
+            let journaled = service.keystore.vault().journaled(id)?;
+            let missing: HashSet<_> = journaled
+                .into_iter()
+                .chain(recorded)
+                .filter(|entry| !done.contains(&entry.order))
+                .collect();
+            for entry in missing {
+                tracing::warn!(request = %entry.order.request, "an erasure is missing in the key store; applying it");
                 let order = std::slice::from_ref(&entry.order);
                 service.keystore.fence(id, order)?;
+                service.keystore.vault().journal(id, std::slice::from_ref(&entry))?;
                 service.keystore.destroy(id, order, entry.index)?;
             }
             Ok(())
         })
         .await
+    }
+
+    /// Finishes erasures that broke off while the server ran on: a full disk, a vault that was away. Called every few
+    /// seconds; looks only where something broke off.
+    pub async fn retry_erasures(self: &Arc<Self>) {
+        for ledger in self.all_ledgers() {
+            if !ledger.unfinished.load(Ordering::Acquire) {
+                continue;
+            }
+            let _turn = self.erasing.lock().await;
+            match self.resume_erasures(&ledger).await {
+                Ok(_) => ledger.unfinished.store(false, Ordering::Release),
+                Err(error) => {
+                    tracing::error!(ledger = %ledger.record.name, error = %error, "an erasure cannot be finished; trying again");
+                }
+            }
+        }
     }
 
     /// Finishes what a crash left open: fences first, for all of them, then each saga. Before anything is served.

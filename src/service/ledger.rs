@@ -1,6 +1,7 @@
 //! Ledgers: what an open one is, and how a new one begins.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub struct Ledger {
     pub(crate) certificates: Signer,
     /// Signs manifests.
     pub(crate) manifests: Signer,
+    /// Whether an erasure broke off and must be taken up again.
+    pub(crate) unfinished: AtomicBool,
 }
 
 /// A public key as `GET /keys` shows it.
@@ -290,6 +293,7 @@ impl Service {
             certificates: Signer::new(Kind::Certificate, keys.certificate.clone()).map_err(bad)?,
             manifests: Signer::new(Kind::Manifest, keys.certificate).map_err(bad)?,
             record: record.clone(),
+            unfinished: AtomicBool::new(false),
         };
         self.sequencer
             .open_ledger(record, LedgerKeys { event, checkpoint }, fences)

@@ -2,36 +2,34 @@
 //! on a data directory and `fsck` come here; nothing is written to the ledger.
 
 mod fsck;
+mod job;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::access::internal;
-use super::{Caller, Code, Error, Ledger, Service};
+pub(super) use job::Running;
+pub use job::{VerificationRequest, VerificationView};
+
+use crate::keystore::KeyRef;
 use crate::spec::checkpoint::Checkpoint;
 use crate::spec::edge::Edge;
 use crate::spec::hash::{Hash, leaf_hash};
-use crate::spec::ids::Timestamp;
 use crate::spec::note::{VerifierKey, open as open_note};
 use crate::spec::report::{Finding, FindingCode, Object, Report};
+use crate::spec::seal::SealedBlock;
+use crate::spec::system::Position;
 use crate::spec::tiles::encode_tile;
 use crate::spec::verify::{End, Entry, Options, Record, RecordBody, Trust, Verification};
 use crate::store::{LedgerNumber, LedgerRecord, LedgerStore, StoreError};
 
-const RECORD: &str = "verification";
 /// Events that are read and verified at once.
 const CHUNK: u64 = 2_048;
-/// Verifications that may run at once.
-const MAX_RUNNING: usize = 2;
 
 /// What is verified beyond the events themselves.
-#[derive(Debug, Default)]
-pub struct Scope {
+#[derive(Default)]
+pub struct Scope<'a> {
+    /// Tells whether the key of a block can be had or is recorded as erased; absent where no key store is at hand. A block
+    /// whose key is simply not there is `key_unavailable`, never erased.
+    pub has_key: Option<&'a (dyn Fn(&KeyRef) -> bool + Sync)>,
     /// The checkpoint that the vault keeps, with its size: a ledger that is shorter was truncated or rolled back.
     pub kept: Option<(u64, String)>,
     /// Whether the store's indexes are checked too (`fsck`).
@@ -47,7 +45,7 @@ pub fn verify_store(
     ledger: &LedgerRecord,
     trust: Trust,
     options: Options,
-    scope: Scope,
+    scope: Scope<'_>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Report, StoreError> {
     let head = store.head(ledger.number)?;
@@ -79,6 +77,11 @@ pub fn verify_store(
         let notes = checkpoints(store, ledger.number, first..end)?;
         verification.feed(&entries);
         grow_and_check(&mut verification, &mut tree, (store, ledger), &entries, &notes)?;
+        if let Some(has_key) = scope.has_key {
+            keyless(&entries, has_key)
+                .into_iter()
+                .for_each(|position| verification.key_unavailable(position));
+        }
         if scope.indexes {
             fsck::check_indexes(store, ledger.number, &entries)?
                 .into_iter()
@@ -91,6 +94,28 @@ pub fn verify_store(
         check_head(&mut verification, &head.last, store, ledger.number, size)?;
     }
     Ok(verification.finish(End::Reached))
+}
+
+/// The sealed blocks whose keys cannot be had.
+fn keyless(entries: &[Entry], has_key: &(dyn Fn(&KeyRef) -> bool + Sync)) -> Vec<Position> {
+    let bodies = entries.par_iter().filter_map(Entry::event).flat_map_iter(|event| {
+        event
+            .bodies
+            .iter()
+            .filter(|body| body.ordinal > 0)
+            .map(|body| (event.index, body))
+    });
+    let keyless = bodies.filter_map(|(index, body)| {
+        // Public data is no sealed block and does not decode as one; what should and does not is a finding already.
+        let block = SealedBlock::decode(&body.bytes).ok()?;
+        let key = KeyRef {
+            handle: block.handle,
+            category: block.category,
+            generation: block.generation,
+        };
+        (!has_key(&key)).then(|| Position::from((index, body.ordinal)))
+    });
+    keyless.collect()
 }
 
 /// Events with the bodies that are there.
@@ -245,155 +270,4 @@ fn check_head(
         ));
     }
     Ok(())
-}
-
-/// `POST /verifications`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VerificationRequest {
-    /// Whether to verify signatures in batches, which is not the strict predicate.
-    #[serde(default)]
-    pub fast: bool,
-}
-
-/// A verification as auditors see it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct VerificationView {
-    /// Which.
-    pub id: Uuid,
-    /// `running`, `done` or `failed`.
-    pub state: String,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<Timestamp>,
-    /// Events done.
-    pub done: u64,
-    /// Events there are.
-    pub of: u64,
-    /// The report, at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub report: Option<Report>,
-    /// Why it failed: the store could not be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-/// Verifications that run.
-#[derive(Default)]
-pub(super) struct Running(Mutex<Vec<(LedgerNumber, Arc<Job>)>>);
-
-struct Job {
-    view: VerificationView,
-    done: AtomicU64,
-}
-
-impl Service {
-    /// Starts a verification of everything and answers at once.
-    ///
-    /// # Errors
-    /// `overloaded` if two run already.
-    pub fn start_verification(
-        self: &Arc<Self>,
-        ledger: &Arc<Ledger>,
-        _caller: &Caller,
-        request: &VerificationRequest,
-    ) -> Result<VerificationView, Error> {
-        let of = self.view(ledger)?.size();
-        let view = VerificationView {
-            id: self.fresh_id(),
-            state: "running".into(),
-            started_at: self.clock.now(),
-            finished_at: None,
-            done: 0,
-            of,
-            report: None,
-            error: None,
-        };
-        let job = Arc::new(Job {
-            view: view.clone(),
-            done: AtomicU64::new(0),
-        });
-        {
-            let mut running = self.verifying.0.lock();
-            if running.len() >= MAX_RUNNING {
-                return Err(Error::new(
-                    Code::Overloaded,
-                    "two verifications run already; wait for one to end",
-                ));
-            }
-            running.push((ledger.record.number, Arc::clone(&job)));
-        }
-        let (service, ledger) = (Arc::clone(self), Arc::clone(ledger));
-        let options = Options {
-            fast: request.fast,
-            ..Options::default()
-        };
-        let started = std::thread::Builder::new()
-            .name("verify".into())
-            .spawn(move || service.run_verification(&ledger, &job, options));
-        started.map(|_| view).map_err(internal)
-    }
-
-    fn run_verification(&self, ledger: &Ledger, job: &Arc<Job>, options: Options) {
-        let mut view = job.view.clone();
-        let trust = Trust {
-            origin: Some(ledger.record.origin.clone()),
-            ..Trust::default()
-        };
-        let scope = Scope {
-            kept: self.kept_checkpoint(ledger).ok().flatten(),
-            indexes: false,
-        };
-        let verified = verify_store(&*self.store, &ledger.record, trust, options, scope, |done, _| {
-            job.done.store(done, Ordering::Relaxed)
-        });
-        view.finished_at = Some(self.clock.now());
-        match verified {
-            Ok(report) => {
-                (view.state, view.done, view.of, view.report) =
-                    ("done".into(), report.tree_size, report.tree_size, Some(report))
-            }
-            Err(error) => (view.state, view.error) = ("failed".into(), Some(error.to_string())),
-        }
-        if let Err(error) = self.keep_record(ledger, RECORD, view.id, &view) {
-            tracing::error!(error = %error, "the report of a verification could not be kept");
-        }
-        self.verifying.0.lock().retain(|(_, other)| !Arc::ptr_eq(other, job));
-    }
-
-    /// One verification, running or done.
-    ///
-    /// # Errors
-    /// `not_found`.
-    pub fn verification(&self, ledger: &Ledger, id: Uuid) -> Result<VerificationView, Error> {
-        let running = self.running(ledger).into_iter().find(|view| view.id == id);
-        match running {
-            Some(view) => Ok(view),
-            None => self.kept_record(ledger, RECORD, id),
-        }
-    }
-
-    /// All verifications, newest first.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn verifications(&self, ledger: &Ledger) -> Result<Vec<VerificationView>, Error> {
-        let mut views = self.running(ledger);
-        let mut kept: Vec<VerificationView> = self.kept_records(ledger, RECORD)?;
-        kept.reverse();
-        views.extend(kept);
-        Ok(views)
-    }
-
-    fn running(&self, ledger: &Ledger) -> Vec<VerificationView> {
-        let running = self.verifying.0.lock();
-        let own = running.iter().filter(|(number, _)| *number == ledger.record.number);
-        own.map(|(_, job)| VerificationView {
-            done: job.done.load(Ordering::Relaxed),
-            ..job.view.clone()
-        })
-        .collect()
-    }
 }

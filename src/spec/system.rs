@@ -1,5 +1,5 @@
 //! Oubliette's own events: the types that callers may not use, and the payloads that verifiers rely on
-//! (docs/spec/08-system-events.md).
+//! (docs/spec/08-erasure.md).
 //!
 //! ```text
 //! ledger.created    the keys (keys.rs); at index 0 and nowhere else

@@ -358,7 +358,7 @@ impl TestLedger {
             subjects: vec![CertifiedSubject {
                 handle: ADA,
                 categories: None,
-                keys_destroyed: 1,
+                keys_destroyed: Some(1),
                 identity_destroyed: true,
                 blocks_sealed: 3,
             }],

@@ -17,8 +17,12 @@ fn grow_to(client: &Client, keys: &Keys, size: u64) -> String {
         if now == size {
             return note;
         }
-        let events: Vec<_> = (now..size.min(now + 1_000)).map(|n| json!({"type": "t", "data": n})).collect();
-        client.post("streams/s/events?proof=none", &json!({"events": events})).expect(201);
+        let events: Vec<_> = (now..size.min(now + 1_000))
+            .map(|n| json!({"type": "t", "data": n}))
+            .collect();
+        client
+            .post("streams/s/events?proof=none", &json!({"events": events}))
+            .expect(201);
     }
 }
 
@@ -33,7 +37,10 @@ fn tiles_of_every_size_around_a_full_one_give_the_checkpoints_root() {
         let tree = keys.open(&grow_to(&client, &keys, size));
         let leaves = leaves_from_tiles(&client, size);
         assert_eq!(root_of(&leaves), tree.root, "size {size}");
-        assert!(leaves.starts_with(&seen), "the log of size {size} does not extend the one before");
+        assert!(
+            leaves.starts_with(&seen),
+            "the log of size {size} does not extend the one before"
+        );
         seen = leaves;
     }
     // Partials of every earlier size stay, and are prefixes; what the tree does not have is not there.
@@ -41,7 +48,13 @@ fn tiles_of_every_size_around_a_full_one_give_the_checkpoints_root() {
         assert_eq!(client.get(&format!("log/tile/0/000.p/{width}")).body.len(), 32 * width);
         assert_eq!(client.get(&format!("log/tile/0/004.p/{width}")).body.len(), 32 * width);
     }
-    for path in ["log/tile/0/005.p/1", "log/tile/1/000", "log/tile/1/000.p/6", "log/tile/2/000.p/1", "log/tile/entries/005.p/1"] {
+    for path in [
+        "log/tile/0/005.p/1",
+        "log/tile/1/000",
+        "log/tile/1/000.p/6",
+        "log/tile/2/000.p/1",
+        "log/tile/entries/005.p/1",
+    ] {
         client.get(path).problem(404, "not_found");
     }
     assert_eq!(client.get("log/tile/1/000.p/5").status, 200);
@@ -66,15 +79,30 @@ fn proofs_between_all_kinds_of_sizes_verify() {
     let pairs = edges.iter().flat_map(|from| edges.iter().map(move |to| (*from, *to)));
     let random: Vec<_> = (0..60).map(|_| (1 + dice.below(600), 1 + dice.below(600))).collect();
     for (from, to) in pairs.chain(random).filter(|(from, to)| from <= to) {
-        let answer = client.get(&format!("proofs/consistency?from={from}&to={to}")).expect(200);
-        verify_consistency(from, to, &root(from), &root(to), &hashes(&answer["hashes"])).unwrap_or_else(|error| panic!("{from}..{to}: {error}"));
+        let answer = client
+            .get(&format!("proofs/consistency?from={from}&to={to}"))
+            .expect(200);
+        verify_consistency(from, to, &root(from), &root(to), &hashes(&answer["hashes"]))
+            .unwrap_or_else(|error| panic!("{from}..{to}: {error}"));
         let index = dice.below(to);
-        let answer = client.get(&format!("proofs/inclusion?index={index}&tree_size={to}")).expect(200);
-        assert_eq!((&answer["leaf_index"], &answer["tree_size"], &answer["root"]), (&json!(index), &json!(to), &json!(root(to).to_string())));
+        let answer = client
+            .get(&format!("proofs/inclusion?index={index}&tree_size={to}"))
+            .expect(200);
+        assert_eq!(
+            (&answer["leaf_index"], &answer["tree_size"], &answer["root"]),
+            (&json!(index), &json!(to), &json!(root(to).to_string()))
+        );
         let leaf = &leaves[usize::try_from(index).unwrap()];
-        verify_inclusion(leaf, index, to, &hashes(&answer["hashes"]), &root(to)).unwrap_or_else(|error| panic!("{index} in {to}: {error}"));
+        verify_inclusion(leaf, index, to, &hashes(&answer["hashes"]), &root(to))
+            .unwrap_or_else(|error| panic!("{index} in {to}: {error}"));
     }
-    for wrong in ["proofs/consistency?from=5&to=4", "proofs/consistency?from=1&to=601", "proofs/inclusion?index=600&tree_size=600", "proofs/inclusion?index=0&tree_size=601", "proofs/inclusion?index=0&tree_size=0"] {
+    for wrong in [
+        "proofs/consistency?from=5&to=4",
+        "proofs/consistency?from=1&to=601",
+        "proofs/inclusion?index=600&tree_size=600",
+        "proofs/inclusion?index=0&tree_size=601",
+        "proofs/inclusion?index=0&tree_size=0",
+    ] {
         client.get(wrong).problem(422, "invalid_field");
     }
     let latest = client.get("proofs/inclusion?index=0").expect(200);
@@ -92,11 +120,24 @@ fn an_events_proof_travels_as_a_file() {
     let origin: KeyName = keys.origin.parse().unwrap();
     for index in [0, 1, 2, 127, 255, 256, 299] {
         let answer = client.get(&format!("events/{index}/proof"));
-        assert_eq!((answer.status, answer.header("content-type")), (200, "text/plain; charset=utf-8"));
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, "text/plain; charset=utf-8")
+        );
         let proof: TlogProof = answer.text().parse().unwrap();
-        assert_eq!(oubliette::spec::hash::leaf_hash(&proof.extra), leaves[index], "the proof carries another header");
-        proof.verify(&leaves[index], &origin, &[data.vkey().parse().unwrap()]).unwrap();
-        assert!(proof.verify(&leaves[(index + 1) % 300], &origin, &[data.vkey().parse().unwrap()]).is_err());
+        assert_eq!(
+            oubliette::spec::hash::leaf_hash(&proof.extra),
+            leaves[index],
+            "the proof carries another header"
+        );
+        proof
+            .verify(&leaves[index], &origin, &[data.vkey().parse().unwrap()])
+            .unwrap();
+        assert!(
+            proof
+                .verify(&leaves[(index + 1) % 300], &origin, &[data.vkey().parse().unwrap()])
+                .is_err()
+        );
     }
 }
 
@@ -113,7 +154,9 @@ fn checkpoints_that_anybody_saw_are_consistent_while_events_pour_in() {
                 scope.spawn(move || {
                     for n in 0..40 {
                         let events = vec![json!({"type": "t", "data": n}); 1 + n % 9];
-                        client.post(&format!("streams/w{writer}/events"), &json!({"events": events})).expect(201);
+                        client
+                            .post(&format!("streams/w{writer}/events"), &json!({"events": events}))
+                            .expect(201);
                     }
                 })
             })

@@ -31,21 +31,45 @@ fn every_filter_finds_exactly_its_events_in_both_directions_and_in_pages_of_any_
     let server = data.serve();
     let client = server.client();
     fill(&client);
-    let ada = client.post("subjects/lookup", &json!({"subject": "ada"})).expect(200)["handle"].as_str().unwrap().to_owned();
+    let ada = client.post("subjects/lookup", &json!({"subject": "ada"})).expect(200)["handle"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let all = client.read_all("events", 1_000);
-    let stream_ref = all.iter().find(|event| event["stream"] == "s1").unwrap()["stream_ref"].as_str().unwrap().to_owned();
+    let stream_ref = all.iter().find(|event| event["stream"] == "s1").unwrap()["stream_ref"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let time = |at: usize| all[at]["recorded_at"].as_str().unwrap().to_owned();
     let (early, late) = (time(40), time(100));
     let is = |name: &'static str, value: &str| {
         let value = value.to_owned();
         Box::new(move |event: &Value| event[name] == value.as_str()) as Box<dyn Fn(&Value) -> bool>
     };
-    let tagged = |tag: &'static str| Box::new(move |event: &Value| event["tags"].as_array().unwrap().contains(&json!(tag))) as Box<dyn Fn(&Value) -> bool>;
-    let concerns = { let ada = ada.clone(); move |event: &Value| event["personal"].as_array().unwrap().iter().any(|block| block["handle"] == ada.as_str()) };
-    let between = { let (early, late) = (early.clone(), late.clone()); move |event: &Value| (early.as_str()..late.as_str()).contains(&event["recorded_at"].as_str().unwrap()) };
+    let tagged = |tag: &'static str| {
+        Box::new(move |event: &Value| event["tags"].as_array().unwrap().contains(&json!(tag)))
+            as Box<dyn Fn(&Value) -> bool>
+    };
+    let concerns = {
+        let ada = ada.clone();
+        move |event: &Value| {
+            event["personal"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|block| block["handle"] == ada.as_str())
+        }
+    };
+    let between = {
+        let (early, late) = (early.clone(), late.clone());
+        move |event: &Value| (early.as_str()..late.as_str()).contains(&event["recorded_at"].as_str().unwrap())
+    };
     let cases: Vec<(String, Box<dyn Fn(&Value) -> bool>)> = vec![
         ("events".into(), Box::new(|_| true)),
-        ("events?system=false".into(), Box::new(|event| !event["stream"].as_str().unwrap().starts_with('$'))),
+        (
+            "events?system=false".into(),
+            Box::new(|event| !event["stream"].as_str().unwrap().starts_with('$')),
+        ),
         ("events?stream=s2".into(), is("stream", "s2")),
         ("streams/s3/events".into(), is("stream", "s3")),
         (format!("events?stream_ref={stream_ref}"), is("stream", "s1")),
@@ -58,11 +82,32 @@ fn every_filter_finds_exactly_its_events_in_both_directions_and_in_pages_of_any_
         (format!("events?handle={ada}"), Box::new(concerns.clone())),
         (format!("events?from={early}&to={late}"), Box::new(between.clone())),
         (format!("events?from={early}&to={early}"), Box::new(|_| false)),
-        (format!("events?type=t0&tag=g0&from={early}"), { let early = early.clone(); Box::new(move |event| event["type"] == "t0" && event["tags"][0] == "g0" && event["recorded_at"].as_str().unwrap() >= early.as_str()) }),
-        ("streams/s0/events?type=t2&tag=g1".into(), Box::new(|event| event["stream"] == "s0" && event["type"] == "t2" && event["tags"][0] == "g1")),
-        (format!("events?handle={ada}&type=t0"), Box::new(move |event| concerns(event) && event["type"] == "t0")),
-        ("events?after=50".into(), Box::new(|event| event["index"].as_u64().unwrap() > 50)),
-        ("events?after=50&tag=all".into(), Box::new(|event| event["index"].as_u64().unwrap() > 50 && event["tags"].as_array().unwrap().contains(&json!("all")))),
+        (format!("events?type=t0&tag=g0&from={early}"), {
+            let early = early.clone();
+            Box::new(move |event| {
+                event["type"] == "t0"
+                    && event["tags"][0] == "g0"
+                    && event["recorded_at"].as_str().unwrap() >= early.as_str()
+            })
+        }),
+        (
+            "streams/s0/events?type=t2&tag=g1".into(),
+            Box::new(|event| event["stream"] == "s0" && event["type"] == "t2" && event["tags"][0] == "g1"),
+        ),
+        (
+            format!("events?handle={ada}&type=t0"),
+            Box::new(move |event| concerns(event) && event["type"] == "t0"),
+        ),
+        (
+            "events?after=50".into(),
+            Box::new(|event| event["index"].as_u64().unwrap() > 50),
+        ),
+        (
+            "events?after=50&tag=all".into(),
+            Box::new(|event| {
+                event["index"].as_u64().unwrap() > 50 && event["tags"].as_array().unwrap().contains(&json!("all"))
+            }),
+        ),
         ("events?stream=s0&after=9999".into(), Box::new(|_| false)),
     ];
     for (path, holds) in &cases {
@@ -76,10 +121,17 @@ fn every_filter_finds_exactly_its_events_in_both_directions_and_in_pages_of_any_
         expected.reverse();
         let backward = format!("{path}{}direction=backward", if path.contains('?') { '&' } else { '?' });
         for limit in [1, 7, 1_000] {
-            assert_eq!(indexes(&client.read_all(&backward, limit)), expected, "{backward} by {limit}");
+            assert_eq!(
+                indexes(&client.read_all(&backward, limit)),
+                expected,
+                "{backward} by {limit}"
+            );
         }
     }
-    assert_eq!(indexes(&client.read_all("events?after=50&direction=backward", 9)), (0..50).rev().collect::<Vec<_>>());
+    assert_eq!(
+        indexes(&client.read_all("events?after=50&direction=backward", 9)),
+        (0..50).rev().collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -90,7 +142,12 @@ fn an_event_is_found_by_index_and_by_id_and_reads_the_same_everywhere() {
     fill(&client);
     for event in client.read_all("events", 50) {
         assert_eq!(client.get(&format!("events/{}", event["index"])).expect(200), event);
-        assert_eq!(client.get(&format!("events/{}", event["id"].as_str().unwrap())).expect(200), event);
+        assert_eq!(
+            client
+                .get(&format!("events/{}", event["id"].as_str().unwrap()))
+                .expect(200),
+            event
+        );
     }
     let upper = id(5).to_uppercase();
     assert_eq!(client.get(&format!("events/{upper}")).expect(200)["id"], id(5));
@@ -104,8 +161,15 @@ fn a_page_can_be_had_as_lines() {
     fill(&client);
     let page = client.get("events?limit=10").expect(200);
     let lines = client.send("GET", "events?limit=10", &[("accept", "application/x-ndjson")], b"");
-    assert_eq!((lines.status, lines.header("content-type")), (200, "application/x-ndjson"));
-    let parsed: Vec<Value> = lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (lines.status, lines.header("content-type")),
+        (200, "application/x-ndjson")
+    );
+    let parsed: Vec<Value> = lines
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(json!(parsed), page["events"]);
     assert_eq!(lines.header("oubliette-next"), page["next"].as_str().unwrap());
     assert!(lines.text().ends_with('\n'));
@@ -122,7 +186,10 @@ fn streams_are_listed_by_name_in_pages() {
         loop {
             let page = client.get(&format!("streams?limit={limit}{query}{cursor}")).expect(200);
             for stream in page["streams"].as_array().unwrap() {
-                names.push((stream["stream"].as_str().unwrap().to_owned(), stream["version"].as_u64().unwrap()));
+                names.push((
+                    stream["stream"].as_str().unwrap().to_owned(),
+                    stream["version"].as_u64().unwrap(),
+                ));
             }
             match page["next"].as_str() {
                 Some(next) => cursor = format!("&cursor={}", next.replace('$', "%24")),
@@ -134,7 +201,10 @@ fn streams_are_listed_by_name_in_pages() {
     for limit in [1, 3, 100] {
         assert_eq!(list("&system=false", limit), expected);
         let all = list("", limit);
-        assert!(all.is_sorted() && all.ends_with(&expected) && all.contains(&("$ledger".into(), 1)), "{all:?}");
+        assert!(
+            all.is_sorted() && all.ends_with(&expected) && all.contains(&("$ledger".into(), 1)),
+            "{all:?}"
+        );
     }
 }
 
@@ -148,7 +218,17 @@ fn an_event_shows_what_its_caller_said_and_what_a_verifier_needs() {
         "correlation_id": "c", "causation_id": "d", "tags": ["x"], "data": {"k": [1, null]}, "personal": [{"subject": "ada", "category": "invoice", "data": 1}]});
     let receipt = client.append("s", sent.clone());
     let read = client.get(&format!("events/{}", id(1))).expect(200);
-    for name in ["id", "type", "schema_version", "occurred_at", "actor", "correlation_id", "causation_id", "tags", "data"] {
+    for name in [
+        "id",
+        "type",
+        "schema_version",
+        "occurred_at",
+        "actor",
+        "correlation_id",
+        "causation_id",
+        "tags",
+        "data",
+    ] {
         assert_eq!(read[name], sent[name], "{name}");
     }
     for name in ["index", "id", "stream", "stream_version", "recorded_at"] {
@@ -157,11 +237,19 @@ fn an_event_shows_what_its_caller_said_and_what_a_verifier_needs() {
     for name in ["header", "signature", "leaf_hash", "key_id"] {
         assert_eq!(read["verification"][name], receipt[name], "{name}");
     }
-    assert_eq!((&read["meta_state"], &read["data_state"]), (&json!("present"), &json!("present")));
+    assert_eq!(
+        (&read["meta_state"], &read["data_state"]),
+        (&json!("present"), &json!("present"))
+    );
     let block = &read["personal"][0];
-    assert_eq!((&block["state"], &block["category"], &block["generation"]), (&json!("sealed"), &json!("invoice"), &json!(1)));
+    assert_eq!(
+        (&block["state"], &block["category"], &block["generation"]),
+        (&json!("sealed"), &json!("invoice"), &json!(1))
+    );
     assert!(block.get("data").is_none());
     keys.header(&read["verification"]);
-    let before = client.get(&format!("events/{}", read["index"].as_u64().unwrap() - 1)).expect(200);
+    let before = client
+        .get(&format!("events/{}", read["index"].as_u64().unwrap() - 1))
+        .expect(200);
     assert_eq!(read["verification"]["previous"], before["verification"]["leaf_hash"]);
 }

@@ -12,7 +12,10 @@ fn full_event() -> Value {
 }
 
 fn append(client: &Client, event: &Value, expected: &Value) -> crate::support::Answer {
-    client.post("streams/s/events", &json!({"expected_version": expected, "events": [event]}))
+    client.post(
+        "streams/s/events",
+        &json!({"expected_version": expected, "events": [event]}),
+    )
 }
 
 #[test]
@@ -21,8 +24,18 @@ fn an_exact_repeat_gets_the_first_receipts_whatever_version_it_expects() {
     let server = data.serve();
     let client = server.client();
     let first = append(&client, &full_event(), &json!("no_stream")).expect(201);
-    for expected in [json!("no_stream"), json!("any"), json!("stream_exists"), json!(99), Value::Null] {
-        assert_eq!(append(&client, &full_event(), &expected).expect(200), first, "{expected}");
+    for expected in [
+        json!("no_stream"),
+        json!("any"),
+        json!("stream_exists"),
+        json!(99),
+        Value::Null,
+    ] {
+        assert_eq!(
+            append(&client, &full_event(), &expected).expect(200),
+            first,
+            "{expected}"
+        );
     }
     let keys = Keys::of(&client, "main", data.vkey());
     // Later events change nothing about it; neither does a restart.
@@ -98,17 +111,40 @@ fn other_content_under_the_same_id_is_a_conflict_field_by_field() {
         personal(|blocks| blocks[1]["subject"] = json!("never seen")),
         personal(|blocks| blocks.as_array_mut().unwrap().reverse()),
         personal(|blocks| drop(blocks.as_array_mut().unwrap().pop())),
-        personal(|blocks| blocks.as_array_mut().unwrap().push(json!({"subject": "ada", "data": 1}))),
+        personal(|blocks| {
+            blocks
+                .as_array_mut()
+                .unwrap()
+                .push(json!({"subject": "ada", "data": 1}))
+        }),
     ];
-    others.extend(["schema_version", "occurred_at", "actor", "correlation_id", "causation_id", "tags", "data", "personal"].map(without));
+    others.extend(
+        [
+            "schema_version",
+            "occurred_at",
+            "actor",
+            "correlation_id",
+            "causation_id",
+            "tags",
+            "data",
+            "personal",
+        ]
+        .map(without),
+    );
     for other in &others {
         let problem = append(&client, other, &Value::Null).problem(409, "idempotency_conflict");
         assert_eq!(problem["index"], first["events"][0]["index"], "{other}");
     }
     // The same id in another stream, and the same payload with other bytes.
-    client.post("streams/t/events", &json!({"events": [full_event()]})).problem(409, "idempotency_conflict");
-    let spaced = json!({"events": [full_event()]}).to_string().replace(r#"{"a":1}"#, r#"{"a": 1}"#);
-    client.post_bytes("streams/s/events", spaced.as_bytes()).problem(409, "idempotency_conflict");
+    client
+        .post("streams/t/events", &json!({"events": [full_event()]}))
+        .problem(409, "idempotency_conflict");
+    let spaced = json!({"events": [full_event()]})
+        .to_string()
+        .replace(r#"{"a":1}"#, r#"{"a": 1}"#);
+    client
+        .post_bytes("streams/s/events", spaced.as_bytes())
+        .problem(409, "idempotency_conflict");
     client.get("streams/t/events").problem(404, "stream_not_found");
     append(&client, &full_event(), &Value::Null).expect(200);
 }
@@ -121,12 +157,16 @@ fn new_and_repeated_ids_in_one_batch_are_refused_as_a_whole() {
     client.append("s", json!({"id": id(1), "type": "t"}));
     for ids in [[1, 2], [2, 1]] {
         let events = ids.map(|n| json!({"id": id(n), "type": "t"}));
-        client.post("streams/s/events", &json!({"events": events})).problem(409, "idempotency_conflict");
+        client
+            .post("streams/s/events", &json!({"events": events}))
+            .problem(409, "idempotency_conflict");
     }
     let twice = json!({"events": [{"id": id(3), "type": "t"}, {"id": id(3), "type": "t"}]});
     client.post("streams/s/events", &twice).problem(422, "invalid_field");
     let nameless = json!({"events": [{"id": id(1), "type": "t"}, {"type": "t"}]});
-    client.post("streams/s/events", &nameless).problem(409, "idempotency_conflict");
+    client
+        .post("streams/s/events", &nameless)
+        .problem(409, "idempotency_conflict");
     assert_eq!(client.read_all("streams/s/events", 10).len(), 1);
 }
 
@@ -136,7 +176,9 @@ fn an_id_of_oubliettes_own_events_is_taken_too() {
     let server = data.serve();
     let client = server.client();
     let own = client.get("events/0").expect(200)["id"].as_str().unwrap().to_owned();
-    let problem = client.post("streams/s/events", &json!({"events": [{"id": own, "type": "t"}]})).problem(409, "idempotency_conflict");
+    let problem = client
+        .post("streams/s/events", &json!({"events": [{"id": own, "type": "t"}]}))
+        .problem(409, "idempotency_conflict");
     assert_eq!(problem["index"], 0);
 }
 
@@ -151,7 +193,12 @@ fn a_repeat_after_the_persons_erasure_is_neither_equal_nor_different() {
     for event in [&sealed, &acted, &free] {
         append(&client, event, &Value::Null).expect(201);
     }
-    client.post("erasures", &json!({"subjects": ["ada"], "basis": "art17_1_b", "reason": "request"})).expect(202);
+    client
+        .post(
+            "erasures",
+            &json!({"subjects": ["ada"], "basis": "art17_1_b", "reason": "request"}),
+        )
+        .expect(202);
     append(&client, &sealed, &Value::Null).problem(409, "subject_erased");
     append(&client, &acted, &Value::Null).problem(409, "subject_erased");
     let mut guess = sealed.clone();
@@ -166,7 +213,9 @@ fn many_repeats_at_once_store_one_event() {
     let server = data.serve();
     let client = server.client();
     let answers: Vec<_> = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..16).map(|_| scope.spawn(|| append(&client, &full_event(), &json!("no_stream")))).collect();
+        let tries: Vec<_> = (0..16)
+            .map(|_| scope.spawn(|| append(&client, &full_event(), &json!("no_stream"))))
+            .collect();
         tries.into_iter().map(|one| one.join().unwrap()).collect()
     });
     let statuses = |status| answers.iter().filter(|answer| answer.status == status).count();

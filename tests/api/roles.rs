@@ -26,10 +26,20 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])>
         ("GET", "events/0/proof", Value::Null, &["reader", "auditor"]),
         ("GET", "keys", Value::Null, &ROLES),
         ("POST", "subjects/lookup", json!({"subject": "nobody"}), &["officer"]),
-        ("GET", "subjects/00000000000000000000000000000000", Value::Null, &["officer"]),
+        (
+            "GET",
+            "subjects/00000000000000000000000000000000",
+            Value::Null,
+            &["officer"],
+        ),
         ("POST", "erasures", erasure, &["officer"]),
         ("GET", "erasures", Value::Null, &["officer", "auditor"]),
-        ("GET", "erasures/00000000-0000-4000-8000-000000000000", Value::Null, &["officer", "auditor"]),
+        (
+            "GET",
+            "erasures/00000000-0000-4000-8000-000000000000",
+            Value::Null,
+            &["officer", "auditor"],
+        ),
         ("GET", "/v1/ledgers", Value::Null, &["admin"]),
         ("POST", "/v1/ledgers", json!({"ledger": "Not A Name"}), &["admin"]),
         ("GET", "/v1/api-keys", Value::Null, &["admin"]),
@@ -39,7 +49,11 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])>
 }
 
 fn ask(client: &Client, method: &str, path: &str, body: &Value) -> crate::support::Answer {
-    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
     client.send(method, path, &[], body.as_bytes())
 }
 
@@ -54,7 +68,10 @@ fn every_role_opens_its_own_routes_and_no_other() {
         for (method, path, body, allowed) in routes() {
             let answer = ask(&client, method, path, &body);
             if allowed.contains(&role) {
-                assert!(![401, 403, 405, 500].contains(&answer.status), "{role} {method} {path}: {answer:?}");
+                assert!(
+                    ![401, 403, 405, 500].contains(&answer.status),
+                    "{role} {method} {path}: {answer:?}"
+                );
             } else {
                 answer.problem(403, "forbidden");
             }
@@ -75,7 +92,12 @@ fn all_other_roles_together_do_not_make_up_for_the_one_that_is_missing() {
         let client = server.client_as(&others, None);
         for (method, path, body, allowed) in routes() {
             let answer = ask(&client, method, path, &body);
-            assert_eq!(answer.status == 403, allowed == [role], "{others:?} {method} {path}: {}", answer.status);
+            assert_eq!(
+                answer.status == 403,
+                allowed == [role],
+                "{others:?} {method} {path}: {}",
+                answer.status
+            );
         }
     }
 }
@@ -84,7 +106,9 @@ fn all_other_roles_together_do_not_make_up_for_the_one_that_is_missing() {
 fn entries_need_an_auditor_and_opened_data_a_revealer_who_reads() {
     let data = Data::new();
     let server = data.serve();
-    server.client().append("s", json!({"type": "t", "personal": [{"subject": "ada", "data": 1}]}));
+    server
+        .client()
+        .append("s", json!({"type": "t", "personal": [{"subject": "ada", "data": 1}]}));
     for role in ROLES {
         let client = server.client_as(&[role], None);
         let entries = client.get("log/tile/entries/000.p/1");
@@ -93,19 +117,29 @@ fn entries_need_an_auditor_and_opened_data_a_revealer_who_reads() {
         } else {
             entries.problem(403, "forbidden");
         }
-        for path in ["events?reveal=true", "events/1?reveal=true", "streams/s/events?reveal=true"] {
+        for path in [
+            "events?reveal=true",
+            "events/1?reveal=true",
+            "streams/s/events?reveal=true",
+        ] {
             client.get(path).problem(403, "forbidden");
         }
     }
     let both = server.client_as(&["reader", "revealer"], None);
-    assert_eq!(both.get("streams/s/events?reveal=true").expect(200)["events"][0]["personal"][0]["state"], "clear");
+    assert_eq!(
+        both.get("streams/s/events?reveal=true").expect(200)["events"][0]["personal"][0]["state"],
+        "clear"
+    );
 }
 
 #[test]
 fn a_key_bound_to_one_ledger_is_nothing_in_another_and_nothing_on_the_store() {
     let data = Data::new();
     let server = data.serve();
-    server.client().post("/v1/ledgers", &json!({"ledger": "second"})).expect(201);
+    server
+        .client()
+        .post("/v1/ledgers", &json!({"ledger": "second"}))
+        .expect(201);
     server.client().append("s", json!({"type": "t"}));
     let bound = server.client_as(&ROLES, Some(&["second"]));
     for (method, path, body, _) in routes() {
@@ -115,6 +149,9 @@ fn a_key_bound_to_one_ledger_is_nothing_in_another_and_nothing_on_the_store() {
     bound.get("/v1/ledgers/none/events").problem(403, "forbidden");
     for (method, path, body, _) in routes().into_iter().filter(|(_, path, ..)| !path.starts_with('/')) {
         let answer = ask(&bound, method, &format!("/v1/ledgers/second/{path}"), &body);
-        assert!(![401, 403, 405, 500].contains(&answer.status), "{method} {path}: {answer:?}");
+        assert!(
+            ![401, 403, 405, 500].contains(&answer.status),
+            "{method} {path}: {answer:?}"
+        );
     }
 }

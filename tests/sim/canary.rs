@@ -18,7 +18,11 @@ fn expect_no_canary(data: &Data, when: &str) {
         for form in [canary.as_bytes().to_vec(), hex::encode(canary).into_bytes()] {
             assert!(!contains(&log, &form), "{when}: {canary} is in the log");
             for file in files(&data.path()) {
-                assert!(!contains(&std::fs::read(&file).unwrap(), &form), "{when}: {canary} is in {}", file.display());
+                assert!(
+                    !contains(&std::fs::read(&file).unwrap(), &form),
+                    "{when}: {canary} is in {}",
+                    file.display()
+                );
             }
         }
     }
@@ -38,10 +42,18 @@ fn sealed_data_and_subject_ids_are_in_no_file_and_no_log_line() {
     // Requests that fail must not leave it in the log either, wherever they carry it.
     let mut other = event.clone();
     other["personal"][0]["data"] = json!(SECRET);
-    client.post("streams/s/events", &json!({"events": [other]})).problem(409, "idempotency_conflict");
+    client
+        .post("streams/s/events", &json!({"events": [other]}))
+        .problem(409, "idempotency_conflict");
     client.post_bytes("streams/s/events", format!("{{\"{SECRET}\": {SUBJECT}").as_bytes());
-    client.post("streams/s/events", &json!({"events": [{"type": SECRET.repeat(20)}], SUBJECT: 1}));
-    client.post("erasures", &json!({"subjects": [format!("{SUBJECT}-unknown")], "basis": "other", "reason": "other"}));
+    client.post(
+        "streams/s/events",
+        &json!({"events": [{"type": SECRET.repeat(20)}], SUBJECT: 1}),
+    );
+    client.post(
+        "erasures",
+        &json!({"subjects": [format!("{SUBJECT}-unknown")], "basis": "other", "reason": "other"}),
+    );
     client.get(&format!("streams/{SUBJECT}/events"));
     client.get(&format!("nothing/{SECRET}?x={SUBJECT}"));
     client.get(&format!("events?limit={SECRET}"));
@@ -49,7 +61,9 @@ fn sealed_data_and_subject_ids_are_in_no_file_and_no_log_line() {
     expect_no_canary(&data, "before the erasure");
     let request = json!({"subjects": [SUBJECT], "basis": "art17_1_b", "reason": "request", "note": NOTE});
     client.post("erasures", &request).expect(202);
-    client.post("subjects/lookup", &json!({"subject": SUBJECT})).problem(410, "erased");
+    client
+        .post("subjects/lookup", &json!({"subject": SUBJECT}))
+        .problem(410, "erased");
     expect_no_canary(&data, "after the erasure");
     server.kill();
     // Twice: the first start writes what the log held into sorted files.
@@ -60,6 +74,8 @@ fn sealed_data_and_subject_ids_are_in_no_file_and_no_log_line() {
     }
     expect_no_canary(&data, "after restarts");
     // The search itself works: what is public is found.
-    let found = files(&data.path()).iter().any(|file| contains(&std::fs::read(file).unwrap(), b"public-marker"));
+    let found = files(&data.path())
+        .iter()
+        .any(|file| contains(&std::fs::read(file).unwrap(), b"public-marker"));
     assert!(found, "the search finds nothing at all");
 }

@@ -40,7 +40,10 @@ fn write(client: &Client, writer: u64, round: u64, book: &Mutex<Book>) {
             return;
         };
         for receipt in answer.expect(201)["events"].as_array().unwrap() {
-            book.acknowledged.push((receipt["index"].as_u64().unwrap(), receipt["leaf_hash"].as_str().unwrap().to_owned()));
+            book.acknowledged.push((
+                receipt["index"].as_u64().unwrap(),
+                receipt["leaf_hash"].as_str().unwrap().to_owned(),
+            ));
         }
         book.sent.push((name, body, true));
     }
@@ -51,11 +54,17 @@ fn check(client: &Client, keys: &Keys, book: &Book) {
     let leaves = keys.ledger(client, "main");
     for (index, leaf) in &book.acknowledged {
         let found = leaves.get(usize::try_from(*index).unwrap()).map(ToString::to_string);
-        assert_eq!(found.as_ref(), Some(leaf), "the acknowledged event {index} is lost or another");
+        assert_eq!(
+            found.as_ref(),
+            Some(leaf),
+            "the acknowledged event {index} is lost or another"
+        );
     }
     let mut stored: HashMap<String, u64> = HashMap::new();
     for event in client.read_all("events?system=false&reveal=true", 1_000) {
-        *stored.entry(event["correlation_id"].as_str().unwrap().to_owned()).or_default() += 1;
+        *stored
+            .entry(event["correlation_id"].as_str().unwrap().to_owned())
+            .or_default() += 1;
         assert_eq!(event["personal"][0]["state"], "clear", "{event}");
     }
     for (name, body, acknowledged) in &book.sent {
@@ -98,7 +107,11 @@ fn nothing_acknowledged_is_lost_to_kill_9_and_nothing_is_half_written() {
     let server = data.serve();
     let book = book.into_inner().unwrap();
     check(&server.client(), keys.as_ref().unwrap(), &book);
-    assert!(book.acknowledged.len() > 50, "only {} events were acknowledged at all", book.acknowledged.len());
+    assert!(
+        book.acknowledged.len() > 50,
+        "only {} events were acknowledged at all",
+        book.acknowledged.len()
+    );
     assert!(!data.log().contains("panicked"), "{}", data.log());
 }
 
@@ -115,14 +128,20 @@ fn an_erasure_cut_off_by_kill_9_is_finished_at_the_next_start() {
         let client = server.client();
         let keys = keys.get_or_insert_with(|| Keys::of(&client, "main", data.vkey()));
         if round == 0 {
-            client.append("bystander", json!({"type": "t", "personal": [{"subject": "bystander", "data": "bystander"}]}));
+            client.append(
+                "bystander",
+                json!({"type": "t", "personal": [{"subject": "bystander", "data": "bystander"}]}),
+            );
         }
         expect_states(&client, &people, &asked, &erased);
         keys.ledger(&client, "main");
         let fresh: Vec<_> = (0..12).map(|n| format!("p{round}-{n}")).collect();
         for person in &fresh {
             let block = |subject: &str| json!({"subject": subject, "data": subject});
-            client.append(person, json!({"type": "t", "personal": [block(person), block("bystander")]}));
+            client.append(
+                person,
+                json!({"type": "t", "personal": [block(person), block("bystander")]}),
+            );
         }
         people.extend(fresh.iter().cloned());
         let answered = std::thread::scope(|scope| {
@@ -149,7 +168,10 @@ fn an_erasure_cut_off_by_kill_9_is_finished_at_the_next_start() {
     }
     let server = data.serve();
     expect_states(&server.client(), &people, &asked, &erased);
-    assert!(!erased.is_empty() && !asked.is_empty(), "no kill came during an erasure");
+    assert!(
+        !erased.is_empty() && !asked.is_empty(),
+        "no kill came during an erasure"
+    );
     assert!(!data.log().contains("panicked"), "{}", data.log());
 }
 
@@ -157,10 +179,18 @@ fn an_erasure_cut_off_by_kill_9_is_finished_at_the_next_start() {
 fn expect_states(client: &Client, people: &[String], asked: &[String], erased: &[String]) {
     let erasures = client.get("erasures").expect(200);
     let erasures = erasures["erasures"].as_array().unwrap();
-    assert!(erasures.iter().all(|erasure| erasure["state"] == "completed"), "{erasures:?}");
-    let recorded: Vec<_> = erasures.iter().map(|erasure| erasure["subjects"][0]["handle"].as_str().unwrap()).collect();
+    assert!(
+        erasures.iter().all(|erasure| erasure["state"] == "completed"),
+        "{erasures:?}"
+    );
+    let recorded: Vec<_> = erasures
+        .iter()
+        .map(|erasure| erasure["subjects"][0]["handle"].as_str().unwrap())
+        .collect();
     for person in people {
-        let Ok(read) = client.try_send("GET", &format!("streams/{person}/events?reveal=true"), &[], b"") else { panic!("the server is gone") };
+        let Ok(read) = client.try_send("GET", &format!("streams/{person}/events?reveal=true"), &[], b"") else {
+            panic!("the server is gone")
+        };
         if read.status == 404 && person == "bystander" {
             continue; // before the first round
         }
@@ -171,12 +201,21 @@ fn expect_states(client: &Client, people: &[String], asked: &[String], erased: &
         assert_eq!(is_erased, is_recorded, "{person}: {block}");
         if erased.contains(person) {
             assert!(is_erased, "{person} was erased, and is back");
-            client.post("subjects/lookup", &json!({"subject": person})).problem(410, "erased");
+            client
+                .post("subjects/lookup", &json!({"subject": person}))
+                .problem(410, "erased");
         } else if !asked.contains(person) {
-            assert_eq!((&block["state"], &block["data"]), (&json!("clear"), &json!(person)), "{person} was never named");
+            assert_eq!(
+                (&block["state"], &block["data"]),
+                (&json!("clear"), &json!(person)),
+                "{person} was never named"
+            );
         }
         if let Some(other) = read["events"][0]["personal"].get(1) {
-            assert_eq!((&other["state"], &other["data"]), (&json!("clear"), &json!("bystander")));
+            assert_eq!(
+                (&other["state"], &other["data"]),
+                (&json!("clear"), &json!("bystander"))
+            );
         }
     }
 }

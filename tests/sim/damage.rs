@@ -21,9 +21,19 @@ fn filled() -> Data {
             json!({"stream": format!("s{}", n % 2), "id": id(batch * 100 + n), "type": "t", "correlation_id": "c", "tags": ["g"],
                 "data": {"n": n as u64}, "personal": [{"subject": format!("p{}", n % 3), "data": n as u64}]})
         };
-        client.post("events?proof=none", &json!({"events": (0..90).map(event).collect::<Vec<_>>()})).expect(201);
+        client
+            .post(
+                "events?proof=none",
+                &json!({"events": (0..90).map(event).collect::<Vec<_>>()}),
+            )
+            .expect(201);
     }
-    client.post("erasures", &json!({"subjects": ["p2"], "basis": "other", "reason": "request"})).expect(202);
+    client
+        .post(
+            "erasures",
+            &json!({"subjects": ["p2"], "basis": "other", "reason": "request"}),
+        )
+        .expect(202);
     server.stop();
     data.serve().stop();
     data
@@ -31,10 +41,19 @@ fn filled() -> Data {
 
 /// The verdict of a verification of everything, indexes included, or that the store cannot even be read.
 fn verdict(data: &Data) -> String {
-    let settings = Settings { data: data.path(), ..Settings::default() };
-    let inspection = Inspection { indexes: true, ..Inspection::default() };
+    let settings = Settings {
+        data: data.path(),
+        ..Settings::default()
+    };
+    let inspection = Inspection {
+        indexes: true,
+        ..Inspection::default()
+    };
     match inspect(&settings, &"main".parse().unwrap(), inspection, |_, _| ()) {
-        Ok(report) => serde_json::to_value(report).unwrap()["verdict"].as_str().unwrap().to_owned(),
+        Ok(report) => serde_json::to_value(report).unwrap()["verdict"]
+            .as_str()
+            .unwrap()
+            .to_owned(),
         Err(error) => format!("unreadable: {}", error.code()),
     }
 }
@@ -45,7 +64,10 @@ fn read_everything(data: &Data, size: usize) -> Result<Vec<Value>, String> {
         Ok(server) => server,
         Err(refused) => {
             assert_eq!(refused.exit, Some(3), "{refused:?}");
-            assert!(!refused.code.is_empty() && !refused.log.contains("panicked"), "{refused:?}");
+            assert!(
+                !refused.code.is_empty() && !refused.log.contains("panicked"),
+                "{refused:?}"
+            );
             return Err(refused.code);
         }
     };
@@ -54,9 +76,25 @@ fn read_everything(data: &Data, size: usize) -> Result<Vec<Value>, String> {
     for index in 0..size {
         let answer = client.get(&format!("events/{index}"));
         assert!([200, 404, 500, 503].contains(&answer.status), "{answer:?}");
-        read.push(if answer.status == 200 { answer.json() } else { json!(answer.json()["code"]) });
+        read.push(if answer.status == 200 {
+            answer.json()
+        } else {
+            json!(answer.json()["code"])
+        });
     }
-    for path in ["events?limit=1000", "streams/s0/events?limit=1000", "events?tag=g", "events?type=t", "events?correlation_id=c", "streams", "log/checkpoint", "proofs/consistency?from=1", "log/tile/0/000", "erasures", "proofs/inclusion?index=0"] {
+    for path in [
+        "events?limit=1000",
+        "streams/s0/events?limit=1000",
+        "events?tag=g",
+        "events?type=t",
+        "events?correlation_id=c",
+        "streams",
+        "log/checkpoint",
+        "proofs/consistency?from=1",
+        "log/tile/0/000",
+        "erasures",
+        "proofs/inclusion?index=0",
+    ] {
         let answer = client.get(path);
         assert!([200, 404, 500, 503].contains(&answer.status), "{path}: {answer:?}");
     }
@@ -80,7 +118,10 @@ enum Change {
 fn change_row(data: &Data, family: &str, place: usize, change: Change) -> String {
     let db = open(&data.path().join("ledger"));
     let family = db.cf_handle(family).unwrap();
-    let rows: Vec<_> = db.iterator_cf(family, IteratorMode::Start).map(Result::unwrap).collect();
+    let rows: Vec<_> = db
+        .iterator_cf(family, IteratorMode::Start)
+        .map(Result::unwrap)
+        .collect();
     let (key, value) = &rows[(rows.len() - 1) * place / 10];
     match change {
         Change::Delete => db.delete_cf(family, key).unwrap(),
@@ -103,8 +144,25 @@ fn a_row_changed_in_the_database_itself_is_found() {
     let original = read_everything(&good, size).unwrap();
     assert!(original.iter().all(Value::is_object), "{original:?}");
     let mut missed = Vec::new();
-    for family in ["headers", "bodies", "sealed", "tiles", "checkpoints", "ids", "streams", "stream_events", "lookup", "system"] {
-        for (place, change) in [(0, Change::Flip), (5, Change::Flip), (10, Change::Flip), (5, Change::Halve), (5, Change::Delete)] {
+    for family in [
+        "headers",
+        "bodies",
+        "sealed",
+        "tiles",
+        "checkpoints",
+        "ids",
+        "streams",
+        "stream_events",
+        "lookup",
+        "system",
+    ] {
+        for (place, change) in [
+            (0, Change::Flip),
+            (5, Change::Flip),
+            (10, Change::Flip),
+            (5, Change::Halve),
+            (5, Change::Delete),
+        ] {
             let has_values = family != "lookup";
             if !has_values && !matches!(change, Change::Delete) {
                 continue;
@@ -114,11 +172,20 @@ fn a_row_changed_in_the_database_itself_is_found() {
             let found = verdict(&data);
             let read = read_everything(&data, size);
             let is_found = found != "valid" || read.is_err();
-            let differs: Vec<_> = read.iter().flatten().zip(&original).filter(|(now, before)| now != before && !now.is_string()).collect();
+            let differs: Vec<_> = read
+                .iter()
+                .flatten()
+                .zip(&original)
+                .filter(|(now, before)| now != before && !now.is_string())
+                .collect();
             // A past checkpoint is a convenience: whoever holds it can prove it, and a later one covers the same events.
             let is_past_checkpoint = family == "checkpoints" && matches!(change, Change::Delete);
             if !is_found && !(is_past_checkpoint && differs.is_empty()) {
-                missed.push(format!("{what}: {} events read otherwise, as {:?}", differs.len(), differs.first()));
+                missed.push(format!(
+                    "{what}: {} events read otherwise, as {:?}",
+                    differs.len(),
+                    differs.first()
+                ));
             }
         }
     }
@@ -132,7 +199,10 @@ fn an_erased_block_that_is_overwritten_or_a_live_one_that_is_moved_is_found() {
     {
         let db = open(&data.path().join("ledger"));
         let family = db.cf_handle("sealed").unwrap();
-        let rows: Vec<_> = db.iterator_cf(family, IteratorMode::Start).map(Result::unwrap).collect();
+        let rows: Vec<_> = db
+            .iterator_cf(family, IteratorMode::Start)
+            .map(Result::unwrap)
+            .collect();
         // Two people's blocks change places.
         db.put_cf(family, &rows[0].0, &rows[1].1).unwrap();
         db.put_cf(family, &rows[1].0, &rows[0].1).unwrap();
@@ -148,7 +218,10 @@ fn an_erased_block_that_is_overwritten_or_a_live_one_that_is_moved_is_found() {
     {
         let db = open(&data.path().join("ledger"));
         let family = db.cf_handle("headers").unwrap();
-        let rows: Vec<_> = db.iterator_cf(family, IteratorMode::Start).map(Result::unwrap).collect();
+        let rows: Vec<_> = db
+            .iterator_cf(family, IteratorMode::Start)
+            .map(Result::unwrap)
+            .collect();
         db.put_cf(family, &rows[10].0, &rows[11].1).unwrap();
         db.put_cf(family, &rows[11].0, &rows[10].1).unwrap();
     }
@@ -166,7 +239,11 @@ fn a_byte_flipped_in_a_file_is_never_silently_other_content() {
         let folder = data.path().join(if round % 4 == 3 { "keystore" } else { "ledger" });
         let stored: Vec<_> = files(&folder)
             .into_iter()
-            .filter(|file| file.extension().is_some_and(|ending| ending == "sst" || ending == "log") && file.metadata().unwrap().len() > 0)
+            .filter(|file| {
+                file.extension()
+                    .is_some_and(|ending| ending == "sst" || ending == "log")
+                    && file.metadata().unwrap().len() > 0
+            })
             .collect();
         let file = &stored[usize::try_from(dice.below(stored.len() as u64)).unwrap()];
         let mut bytes = std::fs::read(file).unwrap();
@@ -174,7 +251,9 @@ fn a_byte_flipped_in_a_file_is_never_silently_other_content() {
         bytes[at] ^= 1 << dice.below(8);
         std::fs::write(file, bytes).unwrap();
         let what = format!("byte {at} of {}", file.strip_prefix(data.path()).unwrap().display());
-        let Ok(read) = read_everything(&data, size) else { continue };
+        let Ok(read) = read_everything(&data, size) else {
+            continue;
+        };
         for (now, before) in read.iter().zip(&original) {
             let mut now = now.clone();
             // A key that cannot be had is a state of its own; it must never read as erased, and nothing else may differ.

@@ -13,7 +13,10 @@ struct Mount(PathBuf);
 
 impl Mount {
     fn new(folder: &Path, size: &str) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(folder)
+            .output();
         match mounted {
             Ok(output) if output.status.success() => Some(Self(folder.to_owned())),
             other => {
@@ -33,7 +36,9 @@ impl Drop for Mount {
 #[test]
 fn a_full_disk_refuses_clearly_loses_nothing_and_heals_once_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(_mount) = Mount::new(folder.path(), "96m") else { return };
+    let Some(_mount) = Mount::new(folder.path(), "96m") else {
+        return;
+    };
     let ballast = folder.path().join("ballast");
     let data = Data::within(folder.path());
     std::fs::write(&ballast, vec![1; 16 << 20]).unwrap();
@@ -50,13 +55,19 @@ fn a_full_disk_refuses_clearly_loses_nothing_and_heals_once_there_is_room() {
         let answer = client.post("streams/s/events?proof=none", &json!({"events": [event]}));
         if answer.status == 201 {
             let receipt = &answer.json()["events"][0];
-            acknowledged.push((receipt["index"].as_u64().unwrap(), receipt["leaf_hash"].as_str().unwrap().to_owned()));
+            acknowledged.push((
+                receipt["index"].as_u64().unwrap(),
+                receipt["leaf_hash"].as_str().unwrap().to_owned(),
+            ));
             continue;
         }
         assert_eq!(answer.status, 503, "{answer:?}");
         let code = answer.json()["code"].as_str().unwrap().to_owned();
         answer.problem(503, &code);
-        assert!(["not_ready", "storage_failed", "key_unavailable"].contains(&code.as_str()), "{code}");
+        assert!(
+            ["not_ready", "storage_failed", "key_unavailable"].contains(&code.as_str()),
+            "{code}"
+        );
         refusals += 1;
         if refusals > 10 {
             break;
@@ -75,12 +86,19 @@ fn a_full_disk_refuses_clearly_loses_nothing_and_heals_once_there_is_room() {
     let leaves = keys.ledger(&client, "main");
     for (index, leaf) in &acknowledged {
         let found = leaves.get(usize::try_from(*index).unwrap()).map(ToString::to_string);
-        assert_eq!(found.as_ref(), Some(leaf), "the acknowledged event {index} is lost or another");
+        assert_eq!(
+            found.as_ref(),
+            Some(leaf),
+            "the acknowledged event {index} is lost or another"
+        );
     }
     for event in client.read_all("streams/s/events?reveal=true", 100) {
         assert_eq!(event["personal"][0]["state"], "clear", "{}", event["index"]);
     }
-    client.append("s", json!({"type": "t", "personal": [{"subject": "somebody new", "data": 1}]}));
+    client.append(
+        "s",
+        json!({"type": "t", "personal": [{"subject": "somebody new", "data": 1}]}),
+    );
     assert_eq!(client.get("/readyz").status, 200);
     assert!(!data.log().contains("panicked"), "{}", data.log());
 }

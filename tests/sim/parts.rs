@@ -7,16 +7,25 @@ use serde_json::{Value, json};
 use crate::support::{Client, Data, copy_folder, files, run};
 
 fn erase(client: &Client, subject: &str) -> crate::support::Answer {
-    client.post("erasures", &json!({"subjects": [subject], "basis": "art17_1_b", "reason": "request"}))
+    client.post(
+        "erasures",
+        &json!({"subjects": [subject], "basis": "art17_1_b", "reason": "request"}),
+    )
 }
 
 fn sealed(client: &Client, subject: &str) {
-    client.append("s", json!({"type": "t", "personal": [{"subject": subject, "data": subject}]}));
+    client.append(
+        "s",
+        json!({"type": "t", "personal": [{"subject": subject, "data": subject}]}),
+    );
 }
 
 fn states(client: &Client) -> Vec<String> {
     let events = client.read_all("streams/s/events?reveal=true", 100);
-    events.iter().map(|event| event["personal"][0]["state"].as_str().unwrap().to_owned()).collect()
+    events
+        .iter()
+        .map(|event| event["personal"][0]["state"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// A stopped directory with one sealed event each about ada and bob.
@@ -43,7 +52,11 @@ fn a_directory_in_use_is_refused_and_its_server_is_not_disturbed() {
     let data = Data::new();
     let server = data.serve();
     let refused = data.refused();
-    assert_eq!((refused.exit, refused.code.as_str()), (Some(3), "data_dir_in_use"), "{refused:?}");
+    assert_eq!(
+        (refused.exit, refused.code.as_str()),
+        (Some(3), "data_dir_in_use"),
+        "{refused:?}"
+    );
     assert!(refused.log.contains("--url"), "{}", refused.log);
     sealed(&server.client(), "ada");
     server.stop();
@@ -53,7 +66,12 @@ fn a_directory_in_use_is_refused_and_its_server_is_not_disturbed() {
 #[test]
 fn init_changes_nothing_in_a_directory_that_holds_anything() {
     let data = two_people();
-    let content = |data: &Data| files(&data.path()).into_iter().map(|file| (file.clone(), std::fs::read(file).unwrap())).collect::<Vec<_>>();
+    let content = |data: &Data| {
+        files(&data.path())
+            .into_iter()
+            .map(|file| (file.clone(), std::fs::read(file).unwrap()))
+            .collect::<Vec<_>>()
+    };
     let before = content(&data);
     let output = run(&["init", "--json", "--data", data.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(3));
@@ -68,28 +86,97 @@ fn missing_and_foreign_parts_are_refused_by_name_and_nothing_is_served() {
     let (own, other) = (two_people(), two_people());
     type Change = fn(&Path, &Path);
     let cases: [(&str, Change, &str); 16] = [
-        ("no ledger store", |own, _| remove(&own.join("ledger")), "not_a_data_dir"),
-        ("no key store", |own, _| remove(&own.join("keystore")), "key_unavailable"),
+        (
+            "no ledger store",
+            |own, _| remove(&own.join("ledger")),
+            "not_a_data_dir",
+        ),
+        (
+            "no key store",
+            |own, _| remove(&own.join("keystore")),
+            "key_unavailable",
+        ),
         ("no vault", |own, _| remove(&own.join("vault")), "key_unavailable"),
-        ("an empty vault", |own, _| { remove(&own.join("vault")); std::fs::create_dir_all(own.join("vault/a")).unwrap(); }, "key_unavailable"),
+        (
+            "an empty vault",
+            |own, _| {
+                remove(&own.join("vault"));
+                std::fs::create_dir_all(own.join("vault/a")).unwrap();
+            },
+            "key_unavailable",
+        ),
         ("no signing keys", |own, _| remove(&own.join("keys")), "key_unavailable"),
-        ("no event key", |own, _| std::fs::remove_file(own.join("keys/main/event.pem")).unwrap(), "key_unavailable"),
-        ("no checkpoint key", |own, _| std::fs::remove_file(own.join("keys/main/checkpoint.pem")).unwrap(), "key_unavailable"),
-        ("no certificate key", |own, _| std::fs::remove_file(own.join("keys/main/certificate.pem")).unwrap(), "key_unavailable"),
-        ("another ledger store", |own, other| replace(&own.join("ledger"), &other.join("ledger")), "key_unavailable"),
-        ("another key store", |own, other| replace(&own.join("keystore"), &other.join("keystore")), "key_unavailable"),
-        ("another vault", |own, other| replace(&own.join("vault"), &other.join("vault")), "key_unavailable"),
-        ("another's second mirror", |own, other| replace(&own.join("vault/b"), &other.join("vault/b")), "key_unavailable"),
-        ("another key store with its vault", |own, other| { replace(&own.join("keystore"), &other.join("keystore")); replace(&own.join("vault"), &other.join("vault")); }, "key_unavailable"),
-        ("another's signing keys", |own, other| replace(&own.join("keys"), &other.join("keys")), "key_unavailable"),
-        ("keys in each other's place", |own, _| { std::fs::copy(own.join("keys/main/event.pem"), own.join("keys/main/checkpoint.pem")).unwrap(); }, "key_unavailable"),
-        ("a signing key that is none", |own, _| std::fs::write(own.join("keys/main/event.pem"), "nonsense").unwrap(), "key_unavailable"),
+        (
+            "no event key",
+            |own, _| std::fs::remove_file(own.join("keys/main/event.pem")).unwrap(),
+            "key_unavailable",
+        ),
+        (
+            "no checkpoint key",
+            |own, _| std::fs::remove_file(own.join("keys/main/checkpoint.pem")).unwrap(),
+            "key_unavailable",
+        ),
+        (
+            "no certificate key",
+            |own, _| std::fs::remove_file(own.join("keys/main/certificate.pem")).unwrap(),
+            "key_unavailable",
+        ),
+        (
+            "another ledger store",
+            |own, other| replace(&own.join("ledger"), &other.join("ledger")),
+            "key_unavailable",
+        ),
+        (
+            "another key store",
+            |own, other| replace(&own.join("keystore"), &other.join("keystore")),
+            "key_unavailable",
+        ),
+        (
+            "another vault",
+            |own, other| replace(&own.join("vault"), &other.join("vault")),
+            "key_unavailable",
+        ),
+        (
+            "another's second mirror",
+            |own, other| replace(&own.join("vault/b"), &other.join("vault/b")),
+            "key_unavailable",
+        ),
+        (
+            "another key store with its vault",
+            |own, other| {
+                replace(&own.join("keystore"), &other.join("keystore"));
+                replace(&own.join("vault"), &other.join("vault"));
+            },
+            "key_unavailable",
+        ),
+        (
+            "another's signing keys",
+            |own, other| replace(&own.join("keys"), &other.join("keys")),
+            "key_unavailable",
+        ),
+        (
+            "keys in each other's place",
+            |own, _| {
+                std::fs::copy(own.join("keys/main/event.pem"), own.join("keys/main/checkpoint.pem")).unwrap();
+            },
+            "key_unavailable",
+        ),
+        (
+            "a signing key that is none",
+            |own, _| std::fs::write(own.join("keys/main/event.pem"), "nonsense").unwrap(),
+            "key_unavailable",
+        ),
     ];
     for (what, change, code) in cases {
         let copy = own.copy();
         change(&copy.path(), &other.path());
         let refused = copy.refused();
-        assert_eq!((refused.exit, refused.code.as_str()), (Some(3), code), "{what}: {}", refused.log);
+        assert_eq!(
+            (refused.exit, refused.code.as_str()),
+            (Some(3), code),
+            "{what}: {}",
+            refused.log
+        );
         assert!(!refused.log.contains("panicked"), "{what}: {}", refused.log);
     }
     // The control: an untouched copy serves, and so does the original still.
@@ -109,7 +196,11 @@ fn with_one_mirror_of_the_vault_left_everything_reads_and_an_erasure_waits_for_t
         assert_eq!(states(&client), ["clear", "clear"]);
         sealed(&client, "carol");
         erase(&client, "ada").problem(503, "key_unavailable");
-        assert_ne!(states(&client)[0], "erased", "erased without the journal being durable everywhere");
+        assert_ne!(
+            states(&client)[0],
+            "erased",
+            "erased without the journal being durable everywhere"
+        );
         assert_eq!(states(&client)[1..], ["clear", "clear"]);
         server.stop();
         // A good mirror in its place, as the vault's page says: the erasure that was recorded is finished.
@@ -135,7 +226,11 @@ fn an_older_ledger_under_a_newer_vault_is_refused() {
     server.stop();
     replace(&data.path().join("ledger"), &old.path().join("ledger"));
     let refused = data.refused();
-    assert_eq!((refused.exit, refused.code.as_str()), (Some(3), "ledger_rolled_back"), "{refused:?}");
+    assert_eq!(
+        (refused.exit, refused.code.as_str()),
+        (Some(3), "ledger_rolled_back"),
+        "{refused:?}"
+    );
     // Refusing changed nothing: the right ledger would do. And with the old key store it is refused as well.
     replace(&data.path().join("keystore"), &old.path().join("keystore"));
     assert_eq!(data.refused().code, "ledger_rolled_back");
@@ -167,8 +262,12 @@ fn an_old_key_store_brings_no_erased_person_back() {
         let server = data.serve();
         let client = server.client();
         assert_eq!(states(&client), ["erased", "clear"]);
-        client.post("subjects/lookup", &json!({"subject": "ada"})).problem(410, "erased");
-        client.post("subjects", &json!({"subject": "ada"})).problem(409, "subject_erased");
+        client
+            .post("subjects/lookup", &json!({"subject": "ada"}))
+            .problem(410, "erased");
+        client
+            .post("subjects", &json!({"subject": "ada"}))
+            .problem(409, "subject_erased");
         let again = json!({"events": [{"type": "t", "personal": [{"subject": "ada", "data": 1}]}]});
         client.post("streams/s/events", &again).problem(409, "subject_erased");
         server.stop();

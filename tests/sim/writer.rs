@@ -17,8 +17,8 @@ use oubliette::spec::signature::{Kind, Signer, Verifier};
 use oubliette::spec::tiles::TileId;
 use oubliette::store::rocksdb::RocksStore;
 use oubliette::store::{
-    Batch, BodyRow, Direction, Head, HeaderRow, LedgerNumber, LedgerRecord, LedgerStore, Lookup, RecordWrite, StoreError,
-    StreamRow,
+    Batch, BodyRow, Direction, Head, HeaderRow, LedgerNumber, LedgerRecord, LedgerStore, Lookup, RecordWrite,
+    StoreError, StreamRow,
 };
 use uuid::Uuid;
 
@@ -47,7 +47,13 @@ struct Faulty {
 impl Faulty {
     fn new(folder: &std::path::Path, every: u64, failing: Failing) -> Arc<Self> {
         let inner = RocksStore::create(folder, LedgerId([9; 16])).unwrap();
-        Arc::new(Self { inner, commits: AtomicU64::new(0), events: AtomicUsize::new(0), every, failing })
+        Arc::new(Self {
+            inner,
+            commits: AtomicU64::new(0),
+            events: AtomicUsize::new(0),
+            every,
+            failing,
+        })
     }
 }
 
@@ -57,9 +63,16 @@ impl LedgerStore for Faulty {
         let fails = self.every > 0 && number.is_multiple_of(self.every);
         if !fails || self.failing == Failing::Persisted {
             self.inner.commit(batch)?;
-            self.events.fetch_add(batch.ledgers.iter().map(|ledger| ledger.events.len()).sum(), Ordering::SeqCst);
+            self.events.fetch_add(
+                batch.ledgers.iter().map(|ledger| ledger.events.len()).sum(),
+                Ordering::SeqCst,
+            );
         }
-        if fails { Err(StoreError::Io("the test says so".into())) } else { Ok(()) }
+        if fails {
+            Err(StoreError::Io("the test says so".into()))
+        } else {
+            Ok(())
+        }
     }
 
     fn id(&self) -> LedgerId {
@@ -83,13 +96,32 @@ impl LedgerStore for Faulty {
     fn stream_rows(&self, ledger: LedgerNumber, names: &[StreamName]) -> Result<Vec<Option<StreamRow>>, StoreError> {
         self.inner.stream_rows(ledger, names)
     }
-    fn streams(&self, ledger: LedgerNumber, after: Option<&StreamName>, limit: usize) -> Result<Vec<(StreamName, StreamRow)>, StoreError> {
+    fn streams(
+        &self,
+        ledger: LedgerNumber,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Result<Vec<(StreamName, StreamRow)>, StoreError> {
         self.inner.streams(ledger, after, limit)
     }
-    fn stream_events(&self, ledger: LedgerNumber, stream: oubliette::spec::ids::StreamRef, versions: Range<u64>, direction: Direction, limit: usize) -> Result<Vec<u64>, StoreError> {
+    fn stream_events(
+        &self,
+        ledger: LedgerNumber,
+        stream: oubliette::spec::ids::StreamRef,
+        versions: Range<u64>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError> {
         self.inner.stream_events(ledger, stream, versions, direction, limit)
     }
-    fn find(&self, ledger: LedgerNumber, lookup: &Lookup, indexes: Range<u64>, direction: Direction, limit: usize) -> Result<Vec<u64>, StoreError> {
+    fn find(
+        &self,
+        ledger: LedgerNumber,
+        lookup: &Lookup,
+        indexes: Range<u64>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError> {
         self.inner.find(ledger, lookup, indexes, direction, limit)
     }
     fn tiles(&self, ledger: LedgerNumber, ids: &[TileId]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
@@ -117,7 +149,11 @@ impl Publish for Published {
     fn published(&self, view: &Arc<View>) {
         let mut sizes = self.0.lock().unwrap();
         let size = sizes.entry(view.ledger.number).or_default();
-        assert!(view.size() > *size, "a checkpoint of {} was published after one of {size}", view.size());
+        assert!(
+            view.size() > *size,
+            "a checkpoint of {} was published after one of {size}",
+            view.size()
+        );
         *size = view.size();
     }
 }
@@ -144,7 +180,13 @@ fn keys(record: &LedgerRecord) -> LedgerKeys {
 
 fn start(store: &Arc<Faulty>, ledgers: u32) -> Sequencer {
     let system = Arc::new(System);
-    let sequencer = Sequencer::start(store.clone(), system.clone(), system, Arc::new(Published::default()), Limits::default());
+    let sequencer = Sequencer::start(
+        store.clone(),
+        system.clone(),
+        system,
+        Arc::new(Published::default()),
+        Limits::default(),
+    );
     for number in 1..=ledgers {
         let record = record(number);
         let keys = keys(&record);
@@ -156,7 +198,11 @@ fn start(store: &Arc<Faulty>, ledgers: u32) -> Sequencer {
 fn event(stream: &str, number: u128) -> NewEvent {
     let entropy: &dyn Entropy = &System;
     let meta = Meta::new(Uuid::from_u128(number), stream.parse().unwrap());
-    let body = Body { kind: BodyKind::Meta, salt: entropy.bytes(), bytes: meta.encode() };
+    let body = Body {
+        kind: BodyKind::Meta,
+        salt: entropy.bytes(),
+        bytes: meta.encode(),
+    };
     let hash = body.commitment().hash;
     NewEvent {
         event_ref: EventRef(entropy.bytes()),
@@ -184,7 +230,10 @@ fn verify(store: &dyn LedgerStore, record: &LedgerRecord) -> Vec<(Uuid, Hash)> {
     let head = store.head(record.number).unwrap().unwrap();
     let rows = store.headers(record.number, 0..head.size).unwrap();
     assert_eq!(rows.len() as u64, head.size);
-    let verifier = Verifier::new(Kind::Header, Signer::new(Kind::Header, secret()).unwrap().public().clone());
+    let verifier = Verifier::new(
+        Kind::Header,
+        Signer::new(Kind::Header, secret()).unwrap().public().clone(),
+    );
     let (mut leaves, mut previous, mut versions) = (Vec::new(), None, HashMap::new());
     for (index, row) in rows.iter().enumerate() {
         let header = Header::decode(&row.header).unwrap();
@@ -199,11 +248,16 @@ fn verify(store: &dyn LedgerStore, record: &LedgerRecord) -> Vec<(Uuid, Hash)> {
     assert_eq!(previous, Some(head.last));
     let (size, note) = store.checkpoint(record.number, head.size).unwrap().unwrap();
     let key = SignerKey::new(record.origin.as_str().parse().unwrap(), secret());
-    let tree = checkpoint::open(&note, key.verifier().name(), &[key.verifier().clone()]).unwrap().checkpoint;
+    let tree = checkpoint::open(&note, key.verifier().name(), &[key.verifier().clone()])
+        .unwrap()
+        .checkpoint;
     assert_eq!((size, tree.size, tree.root), (head.size, head.size, root_of(&leaves)));
     let bodies = store.bodies(record.number, 0..head.size).unwrap();
     assert_eq!(bodies.len(), leaves.len());
-    let ids: Vec<_> = bodies.iter().map(|body| Meta::decode(&body.bytes).unwrap().id).collect();
+    let ids: Vec<_> = bodies
+        .iter()
+        .map(|body| Meta::decode(&body.bytes).unwrap().id)
+        .collect();
     for (index, found) in store.indexes_of(record.number, &ids).unwrap().into_iter().enumerate() {
         assert_eq!(found, Some(index as u64), "an id leads elsewhere: stored twice?");
     }
@@ -217,12 +271,22 @@ fn many_ledgers_share_one_write_and_keep_their_own_chains() {
     let sequencer = start(&store, 200);
     let answers: Vec<_> = (0..10_u128)
         .flat_map(|round| (1..=200_u32).map(move |ledger| (round, ledger)))
-        .map(|(round, ledger)| sequencer.submit(append(ledger, &format!("s{}", round % 3), round * 2..round * 2 + 2)).unwrap())
+        .map(|(round, ledger)| {
+            sequencer
+                .submit(append(ledger, &format!("s{}", round % 3), round * 2..round * 2 + 2))
+                .unwrap()
+        })
         .collect();
-    let appended = answers.into_iter().map(|answer| answer.blocking_recv().unwrap().unwrap()).count();
+    let appended = answers
+        .into_iter()
+        .map(|answer| answer.blocking_recv().unwrap().unwrap())
+        .count();
     assert_eq!(appended, 2_000);
     let commits = store.commits.load(Ordering::SeqCst);
-    assert!(commits < 500, "{commits} writes for 2,000 appends: ledgers do not share them");
+    assert!(
+        commits < 500,
+        "{commits} writes for 2,000 appends: ledgers do not share them"
+    );
     drop(sequencer);
     for number in 1..=200 {
         assert_eq!(verify(&*store, &record(number)).len(), 20);
@@ -267,7 +331,10 @@ fn through_failures(every: u64, failing: Failing) {
                                 }
                                 // Written, although nobody was told: the repeat finds all of it or nothing.
                                 Ok(Err(Refusal::IdsTaken(indexes))) => {
-                                    assert!(indexes.iter().all(Option::is_some), "a batch was written in part: {indexes:?}");
+                                    assert!(
+                                        indexes.iter().all(Option::is_some),
+                                        "a batch was written in part: {indexes:?}"
+                                    );
                                     assert_eq!(failing, Failing::Persisted, "a refused append was written");
                                     break;
                                 }
@@ -281,7 +348,10 @@ fn through_failures(every: u64, failing: Failing) {
             .collect();
         writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
     });
-    assert!(unavailable.load(Ordering::SeqCst) > 0, "no commit failed while anybody waited");
+    assert!(
+        unavailable.load(Ordering::SeqCst) > 0,
+        "no commit failed while anybody waited"
+    );
     assert!(acknowledged.len() > 50);
     eventually("the writer takes appends again", || sequencer.is_healthy());
     for number in 1..=3 {
@@ -289,7 +359,11 @@ fn through_failures(every: u64, failing: Failing) {
         let view = sequencer.view(LedgerNumber(number)).unwrap();
         assert_eq!(view.size(), held.len() as u64, "the writer is not where the store is");
         for (_, id, index, leaf) in acknowledged.iter().filter(|(ledger, ..)| *ledger == number) {
-            assert_eq!(held[usize::try_from(*index).unwrap()], (*id, *leaf), "an acknowledged event is lost or another");
+            assert_eq!(
+                held[usize::try_from(*index).unwrap()],
+                (*id, *leaf),
+                "an acknowledged event is lost or another"
+            );
         }
         // Every batch was asked for until it was there: 12 batches of two writers.
         assert_eq!(held.len(), 2 * (0..12).map(|number| 1 + number % 5).sum::<usize>());
@@ -316,15 +390,28 @@ fn a_failing_store_refuses_everybody_who_waits_and_then_goes_on_from_the_right_h
         let folder = tempfile::tempdir().unwrap();
         let store = Faulty::new(folder.path(), 2, failing);
         let sequencer = start(&store, 1);
-        let send = |number: u128| sequencer.submit(append(1, "s", number..number + 1)).unwrap().blocking_recv().unwrap();
+        let send = |number: u128| {
+            sequencer
+                .submit(append(1, "s", number..number + 1))
+                .unwrap()
+                .blocking_recv()
+                .unwrap()
+        };
         assert_eq!(send(1).unwrap().events[0].index, 0);
         assert_eq!(send(2).unwrap_err(), Refusal::Unavailable);
         assert!(!sequencer.is_healthy());
-        assert_eq!(sequencer.submit(append(1, "s", 3..4)).unwrap_err(), Refusal::Unavailable);
+        assert_eq!(
+            sequencer.submit(append(1, "s", 3..4)).unwrap_err(),
+            Refusal::Unavailable
+        );
         eventually("the writer takes appends again", || sequencer.is_healthy());
         let next = send(4).unwrap();
         let before = u64::from(failing == Failing::Persisted);
-        assert_eq!((next.events[0].index, next.events[0].stream_version), (1 + before, 2 + before), "{failing:?}");
+        assert_eq!(
+            (next.events[0].index, next.events[0].stream_version),
+            (1 + before, 2 + before),
+            "{failing:?}"
+        );
         drop(sequencer);
         verify(&*store, &record(1));
     }

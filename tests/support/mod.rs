@@ -32,7 +32,10 @@ impl Data {
 
     /// A data directory in a folder of the caller's choice.
     pub(crate) fn within(parent: &Path) -> Self {
-        let folder = tempfile::Builder::new().prefix("oubliette-test-").tempdir_in(parent).unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("oubliette-test-")
+            .tempdir_in(parent)
+            .unwrap();
         let output = run(&["init", "--json", "--data", folder.path().join("data").to_str().unwrap()]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let made = serde_json::from_slice(&output.stdout).unwrap();
@@ -43,7 +46,10 @@ impl Data {
     pub(crate) fn copy(&self) -> Self {
         let folder = tempfile::Builder::new().prefix("oubliette-test-").tempdir().unwrap();
         copy_folder(&self.path(), &folder.path().join("data"));
-        Self { folder, made: self.made.clone() }
+        Self {
+            folder,
+            made: self.made.clone(),
+        }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -122,7 +128,11 @@ pub(crate) struct Server {
 
 impl Server {
     fn start(data: &Data, environment: &[(&str, &str)]) -> Result<Self, Refused> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(data.log_file()).unwrap();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(data.log_file())
+            .unwrap();
         let before = log.metadata().unwrap().len();
         let mut child = Command::new(OUBLIETTE)
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
@@ -139,12 +149,25 @@ impl Server {
         stdout.read_line(&mut line).unwrap();
         let Some(url) = line.strip_prefix("listening on ") else {
             let exit = child.wait().unwrap().code();
-            let log = data.log().get(usize::try_from(before).unwrap()..).unwrap_or_default().to_owned();
-            let error = log.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
-            let code = error.and_then(|error| Some(error["code"].as_str()?.to_owned())).unwrap_or_default();
+            let log = data
+                .log()
+                .get(usize::try_from(before).unwrap()..)
+                .unwrap_or_default()
+                .to_owned();
+            let error = log
+                .lines()
+                .rev()
+                .find_map(|line| serde_json::from_str::<Value>(line).ok());
+            let code = error
+                .and_then(|error| Some(error["code"].as_str()?.to_owned()))
+                .unwrap_or_default();
             return Err(Refused { exit, code, log });
         };
-        Ok(Self { url: url.trim().to_owned(), child, key: data.key().to_owned() })
+        Ok(Self {
+            url: url.trim().to_owned(),
+            child,
+            key: data.key().to_owned(),
+        })
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -224,7 +247,11 @@ impl Client {
             .max_idle_connections(16)
             .build()
             .into();
-        Self { agent, url: url.to_owned(), key: key.map(str::to_owned) }
+        Self {
+            agent,
+            url: url.to_owned(),
+            key: key.map(str::to_owned),
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -244,7 +271,8 @@ impl Client {
     }
 
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        self.try_send(method, path, headers, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+        self.try_send(method, path, headers, body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     /// As `send`, but a connection that breaks is an answer too.
@@ -255,8 +283,14 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Answer, ureq::Error> {
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/v1/ledgers/main/{path}") };
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let path = if path.starts_with('/') {
+            path.to_owned()
+        } else {
+            format!("/v1/ledgers/main/{path}")
+        };
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url));
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
@@ -284,7 +318,9 @@ impl Client {
 
     /// Appends one event and gives its receipt.
     pub(crate) fn append(&self, stream: &str, event: Value) -> Value {
-        let mut answer = self.post(&format!("streams/{stream}/events"), &json!({"events": [event]})).expect(201);
+        let mut answer = self
+            .post(&format!("streams/{stream}/events"), &json!({"events": [event]}))
+            .expect(201);
         answer["events"][0].take()
     }
 
@@ -294,8 +330,14 @@ impl Client {
         let separator = if path.contains('?') { '&' } else { '?' };
         loop {
             let mut page = self.get(&format!("{path}{separator}limit={limit}{cursor}")).expect(200);
-            let Value::Array(found) = page["events"].take() else { panic!("no list of events: {page}") };
-            assert!(found.len() <= limit, "{path}: a page of {} with limit {limit}", found.len());
+            let Value::Array(found) = page["events"].take() else {
+                panic!("no list of events: {page}")
+            };
+            assert!(
+                found.len() <= limit,
+                "{path}: a page of {} with limit {limit}",
+                found.len()
+            );
             events.extend(found);
             assert!(events.len() < 1_000_000, "{path}: paging does not end");
             match page["next"].as_str() {
@@ -325,14 +367,26 @@ impl Answer {
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{}: {} is no JSON ({error}): {}", self.what, self.status, String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            panic!(
+                "{}: {} is no JSON ({error}): {}",
+                self.what,
+                self.status,
+                String::from_utf8_lossy(&self.body)
+            )
+        })
     }
 
     /// The JSON body of an answer that must have this status.
     #[track_caller]
     pub(crate) fn expect(&self, status: u16) -> Value {
-        assert_eq!(self.status, status, "{}: {}", self.what, String::from_utf8_lossy(&self.body));
+        assert_eq!(
+            self.status,
+            status,
+            "{}: {}",
+            self.what,
+            String::from_utf8_lossy(&self.body)
+        );
         self.json()
     }
 
@@ -345,7 +399,10 @@ impl Answer {
         let problem = self.json();
         assert_eq!(problem["code"], code, "{shown}");
         assert_eq!(problem["status"], status, "{shown}");
-        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{shown}");
+        assert!(
+            problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()),
+            "{shown}"
+        );
         assert!(problem["title"].is_string() && problem["type"].is_string(), "{shown}");
         problem
     }
@@ -401,7 +458,11 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() { found.extend(files(&entry.path())) } else { found.push(entry.path()) }
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()))
+        } else {
+            found.push(entry.path())
+        }
     }
     found.sort();
     found

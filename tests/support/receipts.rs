@@ -26,7 +26,12 @@ impl Keys {
     pub(crate) fn of(client: &Client, ledger: &str, pinned: &str) -> Self {
         let answer = client.get(&format!("/v1/ledgers/{ledger}/keys")).expect(200);
         let of = |role: &str| {
-            let key = answer["keys"].as_array().unwrap().iter().find(|key| key["role"] == role).unwrap();
+            let key = answer["keys"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|key| key["role"] == role)
+                .unwrap();
             let field = |name: &str| key[name].as_str().unwrap().to_owned();
             let announced: AnnouncedKey = serde_json::from_value(serde_json::json!({
                 "role": role, "algorithm": key["algorithm"], "public_key": key["public_key"], "key_id": key["key_id"],
@@ -46,7 +51,11 @@ impl Keys {
 
     /// A checkpoint under the pinned key.
     pub(crate) fn open(&self, note: &str) -> Checkpoint {
-        let opened = checkpoint::open(note, &self.origin.parse().unwrap(), std::slice::from_ref(&self.checkpoint));
+        let opened = checkpoint::open(
+            note,
+            &self.origin.parse().unwrap(),
+            std::slice::from_ref(&self.checkpoint),
+        );
         opened.unwrap_or_else(|error| panic!("{error}: {note}")).checkpoint
     }
 
@@ -69,8 +78,16 @@ impl Keys {
         assert_eq!(receipt["stream_version"], header.stream_version);
         assert_eq!(receipt["recorded_at"], header.recorded_at.to_string());
         let commits = |ordinal: usize, kind, salt: &Value, bytes: Vec<u8>| {
-            let body = Body { kind, salt: binary(salt).try_into().unwrap(), bytes };
-            assert_eq!(header.bodies[ordinal], body.commitment(), "the commitment {ordinal} is not to what was sent");
+            let body = Body {
+                kind,
+                salt: binary(salt).try_into().unwrap(),
+                bytes,
+            };
+            assert_eq!(
+                header.bodies[ordinal],
+                body.commitment(),
+                "the commitment {ordinal} is not to what was sent"
+            );
         };
         let meta = binary(&receipt["meta"]);
         commits(0, BodyKind::Meta, &receipt["salts"]["meta"], meta.clone());
@@ -79,10 +96,23 @@ impl Keys {
         assert_eq!(receipt["stream"], meta.stream.as_str());
         match data {
             Some(data) => commits(1, BodyKind::Data, &receipt["salts"]["data"], data.as_bytes().to_vec()),
-            None => assert!(receipt["salts"]["data"].is_null() && header.bodies.iter().all(|body| body.kind != BodyKind::Data)),
+            None => assert!(
+                receipt["salts"]["data"].is_null() && header.bodies.iter().all(|body| body.kind != BodyKind::Data)
+            ),
         }
-        let sealed: Vec<_> = header.bodies.iter().enumerate().filter(|(_, body)| body.kind == BodyKind::Sealed).map(|(at, _)| at).collect();
-        let named: Vec<_> = receipt["personal"].as_array().unwrap().iter().map(|block| block["ordinal"].as_u64().unwrap()).collect();
+        let sealed: Vec<_> = header
+            .bodies
+            .iter()
+            .enumerate()
+            .filter(|(_, body)| body.kind == BodyKind::Sealed)
+            .map(|(at, _)| at)
+            .collect();
+        let named: Vec<_> = receipt["personal"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|block| block["ordinal"].as_u64().unwrap())
+            .collect();
         assert_eq!(named, sealed.iter().map(|at| *at as u64).collect::<Vec<_>>());
         (header, meta, leaf)
     }
@@ -109,7 +139,14 @@ impl Keys {
             assert_eq!(proof["count"], checked.len());
             assert_eq!(proof["tree_size"], tree.size);
             let leaves: Vec<_> = checked.iter().map(|(_, _, leaf)| *leaf).collect();
-            verify_range(&leaves, checked[0].0.index, tree.size, &hashes(&proof["hashes"]), &tree.root).unwrap();
+            verify_range(
+                &leaves,
+                checked[0].0.index,
+                tree.size,
+                &hashes(&proof["hashes"]),
+                &tree.root,
+            )
+            .unwrap();
         }
         checked
     }
@@ -121,23 +158,46 @@ impl Keys {
         assert_eq!(note.status, 200);
         let tree = self.open(&note.text());
         let events = client.read_all(&format!("/v1/ledgers/{ledger}/events"), 1_000);
-        assert!(events.len() as u64 >= tree.size, "{} events under a checkpoint of {}", events.len(), tree.size);
+        assert!(
+            events.len() as u64 >= tree.size,
+            "{} events under a checkpoint of {}",
+            events.len(),
+            tree.size
+        );
         let (mut leaves, mut before, mut versions) = (Vec::new(), None, std::collections::HashMap::new());
         for (index, event) in events.iter().enumerate() {
             let (header, leaf) = self.header(&event["verification"]);
-            assert_eq!((header.index, &event["index"]), (index as u64, &Value::from(index)), "positions have a gap");
+            assert_eq!(
+                (header.index, &event["index"]),
+                (index as u64, &Value::from(index)),
+                "positions have a gap"
+            );
             let (previous, time) = before.unzip();
             assert_eq!(header.previous, previous, "the chain is broken at {index}");
-            assert!(time.is_none_or(|time| header.recorded_at >= time), "time runs backward at {index}");
+            assert!(
+                time.is_none_or(|time| header.recorded_at >= time),
+                "time runs backward at {index}"
+            );
             let version = versions.entry(header.stream_ref).or_insert(0);
             *version += 1;
-            assert_eq!((header.stream_version, &event["stream_version"]), (*version, &Value::from(*version)));
-            assert_eq!(event["type"], header.event_type.as_str(), "the type shown is not the one that is signed");
+            assert_eq!(
+                (header.stream_version, &event["stream_version"]),
+                (*version, &Value::from(*version))
+            );
+            assert_eq!(
+                event["type"],
+                header.event_type.as_str(),
+                "the type shown is not the one that is signed"
+            );
             before = Some((leaf, header.recorded_at));
             leaves.push(leaf);
         }
         let size = usize::try_from(tree.size).unwrap();
-        assert_eq!(root_of(&leaves[..size]), tree.root, "the checkpoint's root is not that of the events");
+        assert_eq!(
+            root_of(&leaves[..size]),
+            tree.root,
+            "the checkpoint's root is not that of the events"
+        );
         leaves
     }
 }
@@ -181,7 +241,10 @@ pub(crate) fn leaves_from_tiles(client: &Client, size: u64) -> Vec<Hash> {
                 first += 1;
             }
         } else {
-            let roots: Vec<_> = below.chunks_exact(256).map(|tile| subtree_root(tile).unwrap()).collect();
+            let roots: Vec<_> = below
+                .chunks_exact(256)
+                .map(|tile| subtree_root(tile).unwrap())
+                .collect();
             assert_eq!(hashes, roots, "level {level} is not made of the tiles below");
         }
         below = hashes;
@@ -197,5 +260,10 @@ pub(crate) fn binary(value: &Value) -> Vec<u8> {
 
 /// A list of hashes in hex.
 pub(crate) fn hashes(value: &Value) -> Vec<Hash> {
-    value.as_array().unwrap().iter().map(|hash| hash.as_str().unwrap().parse().unwrap()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hash| hash.as_str().unwrap().parse().unwrap())
+        .collect()
 }

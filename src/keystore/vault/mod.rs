@@ -22,7 +22,7 @@ pub type Epoch = u32;
 pub struct VaultId(pub [u8; 16]);
 
 /// One erasure, remembered outside both databases so that no restore brings the person back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JournalEntry {
     /// What was ordered.
     pub order: ErasureOrder,

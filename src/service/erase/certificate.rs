@@ -94,7 +94,7 @@ impl Service {
         let subject = |outcome: &super::saga::Outcome| CertifiedSubject {
             handle: outcome.handle,
             categories: requested.categories.clone(),
-            keys_destroyed: outcome.keys_destroyed.unwrap_or(0),
+            keys_destroyed: outcome.keys_destroyed,
             identity_destroyed: outcome.identity_destroyed,
             blocks_sealed: outcome.blocks,
         };

@@ -281,7 +281,10 @@ impl Service {
     async fn append_at_last(&self, ledger: &Ledger, event: &NewEvent) -> Result<Appended, Error> {
         loop {
             let events = vec![event.clone()];
-            match self.append_system(ledger, Vec::new(), events, Vec::new(), Vec::new()).await {
+            match self
+                .append_system(ledger, Vec::new(), events, Vec::new(), Vec::new())
+                .await
+            {
                 Err(error) if error.code == Code::Overloaded => tokio::time::sleep(QUEUE_PAUSE).await,
                 answer => return answer,
             }

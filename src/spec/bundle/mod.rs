@@ -1,4 +1,4 @@
-//! The bundle: a ledger, or a selection from it, as one file that proves itself (docs/spec/13-bundle.md).
+//! The bundle: a ledger, or a selection from it, as one file that proves itself (docs/spec/10-bundle.md).
 //!
 //! ```text
 //! README.txt                     what this is and how to verify it; the same in every bundle of this version

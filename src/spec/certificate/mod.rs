@@ -1,5 +1,5 @@
 //! The certificate of erasure: what was destroyed, when, what is left, and the events that prove it
-//! (docs/spec/15-certificate.md).
+//! (docs/spec/09-evidence.md).
 //!
 //! ```text
 //! document = COSE_Sign1 (certificate key, kind certificate) over the deterministic CBOR of [`Certificate`]
@@ -115,8 +115,9 @@ pub struct CertifiedSubject {
     /// The categories; absent: all, also those never seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categories: Option<Vec<Category>>,
-    /// Keys destroyed.
-    pub keys_destroyed: u64,
+    /// Keys destroyed; absent if a crash between destruction and record lost the count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_destroyed: Option<u64>,
     /// Whether the row that led from the subject id to the handle was destroyed.
     pub identity_destroyed: bool,
     /// Blocks that were sealed under those keys.

@@ -1,5 +1,5 @@
 //! Single events with all that proves them: receipts, certificates and proofs that are checked alone
-//! (docs/spec/14-evidence.md).
+//! (docs/spec/09-evidence.md).
 //!
 //! ```text
 //! evidence = header · signature · bodies with salts · inclusion proof under a checkpoint that stands beside it

@@ -1,5 +1,5 @@
 //! The one report of every verification: server job, command line and offline verifier alike
-//! (docs/spec/12-verification.md).
+//! (docs/spec/11-verification.md).
 //!
 //! A failed verification is a value, not an error: a list of findings, each naming the place (leaf index and field), what
 //! was expected and what was found. The verdict follows from the findings alone and fails closed: *tampered* if any of

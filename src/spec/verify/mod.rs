@@ -1,4 +1,4 @@
-//! The verification of a whole ledger, streaming: the same for a store and for a bundle (docs/spec/12-verification.md).
+//! The verification of a whole ledger, streaming: the same for a store and for a bundle (docs/spec/11-verification.md).
 //!
 //! ```text
 //! event by event, in parallel    canonical header · strict signature by the event key of that index · commitments ·

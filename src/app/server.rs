@@ -1,0 +1,170 @@
+//! The server around an open data directory: served to the network, or to this process alone.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use zeroize::Zeroizing;
+
+use super::{App, AppError};
+use crate::config::Settings;
+use crate::service::Service;
+
+/// How long closing waits for work on other threads: 20 seconds in all.
+const CLOSING_WAIT: Duration = Duration::from_millis(5);
+const CLOSING_WAITS: u32 = 4_000;
+
+/// How often erasures that broke off are taken up again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Opens the data directory and serves it until SIGTERM or SIGINT; what was accepted is finished then.
+///
+/// # Errors
+/// [`AppError`]; nothing is served then.
+pub fn serve(settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
+    actix_web::rt::System::new().block_on(async {
+        let app = App::open(settings).await?;
+        let workers = match settings.workers {
+            0 => std::thread::available_parallelism().map_or(2, usize::from),
+            workers => workers,
+        };
+        let (server, address) = bind(&app, settings.listen, workers)?;
+        let io = |source| AppError::Io {
+            path: settings.data.clone(),
+            source,
+        };
+        let mut terminate = signal(SignalKind::terminate()).map_err(io)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(io)?;
+        let handle = server.handle();
+        actix_web::rt::spawn(async move {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            tracing::info!("stopping: finishing what was accepted");
+            handle.stop(true).await;
+        });
+        actix_web::rt::spawn(retry_erasures(Arc::downgrade(app.service())));
+        ready(address);
+        server.await.map_err(io)?;
+        app.close().await;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+impl App {
+    /// Gives the directory free once nothing works on it: exports and verifications run on threads of their own, and a
+    /// store must not be torn down under them.
+    async fn close(self) {
+        let mut waits = 0_u32;
+        while Arc::strong_count(&self.service) > 1 && waits < CLOSING_WAITS {
+            waits += 1;
+            tokio::time::sleep(CLOSING_WAIT).await;
+        }
+        if Arc::strong_count(&self.service) > 1 {
+            tracing::warn!("stopping although an export or a verification still runs");
+        }
+    }
+}
+
+/// Takes up erasures that broke off, as long as the service lives.
+async fn retry_erasures(service: Weak<Service>) {
+    loop {
+        tokio::time::sleep(RETRY).await;
+        let Some(service) = service.upgrade() else { return };
+        service.retry_erasures().await;
+    }
+}
+
+fn bind(app: &App, listen: SocketAddr, workers: usize) -> Result<(actix_web::dev::Server, SocketAddr), AppError> {
+    crate::http::serve(Arc::clone(app.service()), listen, workers).map_err(|source| AppError::Listen {
+        address: listen,
+        source,
+    })
+}
+
+/// The very same server on a loopback port of this process, for one command on a directory that nobody serves.
+pub struct LocalServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// A key with every role that lives as long as this process.
+    pub api_key: Zeroizing<String>,
+    handle: actix_web::dev::ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Started {
+    address: SocketAddr,
+    api_key: Zeroizing<String>,
+    handle: actix_web::dev::ServerHandle,
+}
+
+impl LocalServer {
+    /// Opens the data directory and serves it to this process.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub fn start(settings: &Settings) -> Result<Self, AppError> {
+        let (started, starting) = mpsc::sync_channel(1);
+        let own = settings.clone();
+        let io = |source| AppError::Io {
+            path: settings.data.clone(),
+            source,
+        };
+        let thread = std::thread::Builder::new()
+            .name("local-server".into())
+            .spawn(move || run_local(&own, &started));
+        let thread = thread.map_err(io)?;
+        let stopped = || io(std::io::Error::other("the server's thread ended before it served"));
+        let Started {
+            address,
+            api_key,
+            handle,
+        } = starting.recv().map_err(|_| stopped())??;
+        Ok(Self {
+            address,
+            api_key,
+            handle,
+            thread: Some(thread),
+        })
+    }
+}
+
+fn run_local(settings: &Settings, started: &mpsc::SyncSender<Result<Started, AppError>>) {
+    actix_web::rt::System::new().block_on(async {
+        let opened = async {
+            let app = App::open(settings).await?;
+            let api_key = app.service().register_local_caller();
+            let (server, address) = bind(&app, SocketAddr::from(([127, 0, 0, 1], 0)), 2)?;
+            Ok((app, server, address, api_key))
+        };
+        match opened.await {
+            Err(error) => drop(started.send(Err(error))),
+            Ok((app, server, address, api_key)) => {
+                let handle = server.handle();
+                if started
+                    .send(Ok(Started {
+                        address,
+                        api_key,
+                        handle,
+                    }))
+                    .is_ok()
+                    && let Err(error) = server.await
+                {
+                    tracing::error!(%error, "the local server failed");
+                }
+                app.close().await;
+            }
+        }
+    });
+}
+
+impl Drop for LocalServer {
+    /// Waits until the directory is given free. The caller has its answers: open connections are cut.
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `oubliette bench`: loads a real server over HTTP and reports its figures beside the machine's own bounds.
+//!
+//! The server is another process of this program on a temporary data directory, with every check and every sync on; load
+//! and server share the machine. The bounds are measured in the same run, so that their ratio means something on a noisy
+//! machine. After the clock stops every receipt is verified, not a sample of them. Out of scope: networks, many ledgers.
+
+mod bounds;
+mod check;
+mod client;
+mod filler;
+mod load;
+mod machine;
+mod memory;
+mod mixed;
+mod payload;
+mod postgres;
+mod report;
+mod server;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::Context;
+use super::failure::{Exit, Failure};
+use check::Keys;
+use load::{Load, Until};
+use report::Report;
+use server::Server;
+
+/// Load a throw-away server and report its figures beside the machine's own bounds.
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    /// Where the temporary data directory is made; by default the system's temporary folder.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How long each phase loads the server.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// End a phase after this many events, if that comes first.
+    #[arg(long)]
+    events: Option<u64>,
+    /// Connections that append batches, each with one request in flight.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    in_flight: u16,
+    /// Events in a batch.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    batch: u16,
+    /// What to measure; everything but `grow` and `postgres` by default.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    phases: Vec<Phase>,
+    /// Also let the ledger grow to 1,000,000 events and report the server's memory on the way.
+    #[arg(long)]
+    grow: bool,
+    /// Also measure a bare append table in PostgreSQL, if it is installed here.
+    #[arg(long)]
+    postgres: bool,
+}
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Phase {
+    /// The machine's own bounds.
+    Bounds,
+    /// Durable appends in batches.
+    Batch,
+    /// Durable appends, one event a request, 64 in flight.
+    Single,
+    /// Writers, readers and verifiers at once.
+    Mixed,
+    /// Memory as the ledger grows.
+    Grow,
+    /// A bare append table in PostgreSQL.
+    Postgres,
+}
+
+impl Bench {
+    pub(super) fn run(self, context: Context) -> Result<Exit, Failure> {
+        let report = self.measure()?;
+        context.print(&report, || report.to_string());
+        Ok(Exit::Fine)
+    }
+
+    fn wants(&self, phase: Phase) -> bool {
+        match phase {
+            Phase::Grow if self.grow => true,
+            Phase::Postgres if self.postgres => true,
+            Phase::Grow | Phase::Postgres => self.phases.contains(&phase),
+            _ => self.phases.is_empty() || self.phases.contains(&phase),
+        }
+    }
+
+    fn until(&self) -> Until {
+        Until {
+            time: Duration::from_secs(self.seconds),
+            events: self.events.unwrap_or(u64::MAX),
+        }
+    }
+
+    fn measure(&self) -> Result<Report, Failure> {
+        let parent = self.data.clone().unwrap_or_else(std::env::temp_dir);
+        let mut report = Report::new(machine::describe());
+        if self.wants(Phase::Bounds) {
+            say("bounds: signing, verifying, the store");
+            report.bounds = Some(bounds::measure(&parent)?);
+        }
+        if [Phase::Batch, Phase::Single, Phase::Mixed, Phase::Grow]
+            .into_iter()
+            .any(|phase| self.wants(phase))
+        {
+            self.load_server(&parent, &mut report)?;
+        }
+        if let Some(bounds) = &mut report.bounds {
+            say("bounds: signing and verifying once more");
+            bounds.repeat()?;
+        }
+        if self.wants(Phase::Postgres) {
+            say("postgres: a bare append table, 64 clients");
+            report.postgres = Some(postgres::measure(&parent, self.seconds)?);
+        }
+        Ok(report)
+    }
+
+    fn load_server(&self, parent: &std::path::Path, report: &mut Report) -> Result<(), Failure> {
+        let server = Server::start(parent)?;
+        let keys = Keys::fetch(&server)?;
+        load::warm_up(&server)?;
+        if self.wants(Phase::Batch) {
+            say("batch: durable appends in batches, proof=range");
+            let load = Load::batches(self.in_flight, self.batch);
+            report.batch = Some(load::measure(&server, &keys, &load, self.until())?);
+        }
+        if self.wants(Phase::Single) {
+            say("single: durable appends, one event a request, 64 in flight, proof=each");
+            report.single = Some(load::measure(&server, &keys, &Load::singles(64), self.until())?);
+        }
+        if self.wants(Phase::Mixed) {
+            say("mixed: writers, readers and verifiers at once");
+            report.mixed = Some(mixed::measure(&server, &keys, self.until())?);
+        }
+        if self.wants(Phase::Grow) {
+            say("grow: memory of the server at 100,000, 300,000 and 1,000,000 events");
+            report.memory = memory::grow(&server, &keys)?;
+        }
+        report.server_memory = Some(server.memory());
+        server.stop()
+    }
+}
+
+fn say(what: &str) {
+    eprintln!("bench: {what}");
+}
+
+/// A failure that only a benchmark can have.
+fn failed(what: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Io, "bench_failed", what.to_string())
+}

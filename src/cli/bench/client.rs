@@ -1,0 +1,98 @@
+//! A cheap client: one HTTP/1.1 connection, one request in flight, answers kept as the bytes that came.
+
+use std::net::SocketAddr;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::super::Failure;
+use super::failed;
+use super::server::Server;
+
+/// One connection.
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    host: HeaderValue,
+    key: HeaderValue,
+}
+
+/// An answer, not yet looked at.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    frames: Vec<Bytes>,
+}
+
+impl Reply {
+    /// The body in one piece.
+    pub(super) fn body(&self) -> Vec<u8> {
+        self.frames.concat()
+    }
+
+    /// The body, if the answer is a success.
+    pub(super) fn success(&self) -> Result<Vec<u8>, Failure> {
+        let body = self.body();
+        if self.status.is_success() {
+            return Ok(body);
+        }
+        Err(failed(format!(
+            "the server answered {}: {}",
+            self.status,
+            String::from_utf8_lossy(&body)
+        )))
+    }
+}
+
+impl Connection {
+    pub(super) async fn open(server: &Server) -> Result<Self, Failure> {
+        let stream = TcpStream::connect(server.address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, driver) = handshake(TokioIo::new(stream)).await.map_err(failed)?;
+        tokio::spawn(driver);
+        let host = host(server.address)?;
+        let key = HeaderValue::from_str(&format!("Bearer {}", server.made.api_key)).map_err(failed)?;
+        Ok(Self { sender, host, key })
+    }
+
+    pub(super) async fn get(&mut self, path: &str) -> Result<Reply, Failure> {
+        self.send(Method::GET, path, Bytes::new()).await
+    }
+
+    pub(super) async fn post(&mut self, path: &str, body: Bytes) -> Result<Reply, Failure> {
+        self.send(Method::POST, path, body).await
+    }
+
+    async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Reply, Failure> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.host.clone())
+            .header(AUTHORIZATION, self.key.clone())
+            .body(Full::new(body))
+            .map_err(failed)?;
+        let response = self.sender.send_request(request).await.map_err(failed)?;
+        let (status, mut body) = (response.status(), response.into_body());
+        let mut frames = Vec::new();
+        while let Some(frame) = body.frame().await {
+            frames.extend(frame.map_err(failed)?.into_data().ok());
+        }
+        Ok(Reply { status, frames })
+    }
+}
+
+fn host(address: SocketAddr) -> Result<HeaderValue, Failure> {
+    HeaderValue::from_str(&address.to_string()).map_err(failed)
+}
+
+/// Runs the load on one thread: on a small machine the server needs the rest.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}

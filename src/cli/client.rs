@@ -1,0 +1,184 @@
+//! The HTTP client of every command.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+use zeroize::Zeroizing;
+
+use super::failure::{Exit, Failure};
+
+/// The longest answer that is held in memory.
+const MAX_ANSWER: u64 = 1 << 30;
+
+/// Speaks to one server with one key.
+#[derive(Clone)]
+pub(super) struct Client {
+    agent: Agent,
+    base: String,
+    key: Zeroizing<String>,
+}
+
+/// An answer with a status 2xx.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The status.
+    pub(super) status: u16,
+    /// The body.
+    pub(super) text: String,
+}
+
+impl Answer {
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_str(&self.text).map_err(|error| {
+            let detail =
+                format!("the server's answer is not understood ({error}): do client and server differ in version?");
+            Failure::new(Exit::Io, "unexpected_answer", detail)
+        })
+    }
+}
+
+impl Client {
+    /// For the server of this process.
+    pub(super) fn local(address: SocketAddr, key: Zeroizing<String>) -> Self {
+        Self {
+            agent: agent(true),
+            base: format!("http://{address}"),
+            key,
+        }
+    }
+
+    /// For a server elsewhere. Its key and all data travel in clear, so beyond loopback that needs a word.
+    pub(super) fn remote(url: &str, key: Zeroizing<String>, allow_plaintext: bool) -> Result<Self, Failure> {
+        let base = url.trim_end_matches('/');
+        let unusable = |detail: &str| Failure::usage(format!("--url {base}: {detail}"));
+        let uri: ureq::http::Uri = base
+            .parse()
+            .map_err(|_| unusable("is not a URL such as http://127.0.0.1:7171"))?;
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        match uri.scheme_str() {
+            Some("http") if loopback || allow_plaintext => {}
+            Some("http") => {
+                return Err(unusable(
+                    "the API key and all data would travel in clear. Use a tunnel to 127.0.0.1, or set \
+                     OUBLIETTE_ALLOW_PLAINTEXT=true if the network is protected otherwise",
+                ));
+            }
+            Some("https") => {
+                return Err(unusable(
+                    "this client speaks plain HTTP only; use a tunnel to 127.0.0.1",
+                ));
+            }
+            _ => return Err(unusable("is not a URL such as http://127.0.0.1:7171")),
+        }
+        Ok(Self {
+            agent: agent(loopback),
+            base: base.to_owned(),
+            key,
+        })
+    }
+
+    pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+        let request = self
+            .agent
+            .get(format!("{}{path}", self.base))
+            .header("authorization", self.bearer());
+        self.finish(request.query_pairs(query.iter().copied()).call())
+    }
+
+    /// The body as it comes, for what may be large.
+    pub(super) fn download(&self, path: &str, accept: Option<&str>) -> Result<Download, Failure> {
+        let mut request = self
+            .agent
+            .get(format!("{}{path}", self.base))
+            .header("authorization", self.bearer());
+        if let Some(accept) = accept {
+            request = request.header("accept", accept);
+        }
+        let response = self.checked(request.call())?;
+        let length = response.body().content_length();
+        Ok(Download {
+            length,
+            reader: Box::new(response.into_body().into_with_config().limit(u64::MAX).reader()),
+        })
+    }
+
+    pub(super) fn post(&self, path: &str, query: &[(&str, &str)], body: &impl Serialize) -> Result<Answer, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::usage(error.to_string()))?;
+        self.post_raw(path, query, &body)
+    }
+
+    pub(super) fn post_raw(&self, path: &str, query: &[(&str, &str)], body: &[u8]) -> Result<Answer, Failure> {
+        let request = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .header("authorization", self.bearer());
+        let request = request
+            .query_pairs(query.iter().copied())
+            .content_type("application/json");
+        self.finish(request.send(body))
+    }
+
+    pub(super) fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        let request = self
+            .agent
+            .delete(format!("{}{path}", self.base))
+            .header("authorization", self.bearer());
+        self.finish(request.call())
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", *self.key)
+    }
+
+    fn finish(&self, outcome: Result<Response<Body>, ureq::Error>) -> Result<Answer, Failure> {
+        let mut response = self.checked(outcome)?;
+        let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
+        let text = text.map_err(|error| self.unreachable(&error))?;
+        Ok(Answer {
+            status: response.status().as_u16(),
+            text,
+        })
+    }
+
+    fn checked(&self, outcome: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, Failure> {
+        let mut response = outcome.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let text = response.body_mut().read_to_string().unwrap_or_default();
+        Err(Failure::from_answer(response.status().as_u16(), &text))
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Failure {
+        Failure::new(Exit::Io, "server_unreachable", format!("{}: {error}", self.base))
+    }
+}
+
+/// A body on its way.
+pub(super) struct Download {
+    /// In bytes, if the server says so.
+    pub(super) length: Option<u64>,
+    /// The bytes.
+    pub(super) reader: Box<dyn Read + Send>,
+}
+
+/// Answers may take as long as an erasure or an export takes: only connecting is timed.
+fn agent(direct: bool) -> Agent {
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(Duration::from_secs(10)));
+    if direct {
+        config = config.proxy(None);
+    }
+    config
+        .max_redirects(0)
+        .user_agent(concat!("oubliette/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .new_agent()
+}

@@ -1,0 +1,112 @@
+//! `oubliette export`: a bundle for auditors, or the events as NDJSON. The file appears when it is whole.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Context;
+use super::failure::{Exit, Failure};
+use super::output::NewFile;
+use super::target::OnLedger;
+
+/// Export a ledger as a bundle for auditors, or as NDJSON.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  oubliette export --data D --format bundle --out ledger.oubliette
+  oubliette-verify ledger.oubliette --key VKEY")]
+pub(super) struct Export {
+    #[command(flatten)]
+    on: OnLedger,
+    /// What to write.
+    #[arg(long, value_enum, default_value_t = Format::Bundle)]
+    format: Format,
+    /// The file.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// First index.
+    #[arg(long, value_name = "INDEX")]
+    from_index: Option<u64>,
+    /// First index after the range.
+    #[arg(long, value_name = "INDEX")]
+    to_index: Option<u64>,
+    /// Only events of this stream.
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+    /// Only events of this type.
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// Only events with this tag.
+    #[arg(long, value_name = "LABEL")]
+    tag: Option<String>,
+    /// Open personal data (NDJSON only; recorded; needs the role revealer).
+    #[arg(long)]
+    reveal: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    /// One file with all evidence, verified offline by `oubliette-verify`.
+    Bundle,
+    /// One JSON event a line.
+    Ndjson,
+}
+
+#[derive(Deserialize)]
+struct View {
+    id: String,
+    tree_size: u64,
+}
+
+impl Export {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let session = self.on.open(context)?;
+        let mut file = NewFile::create(&self.out)?;
+        let answer = session.client.post(&self.on.path("exports"), &[], &self.request())?;
+        let view: View = answer.parse()?;
+        let path = self.on.path(&format!("exports/{}/content", view.id));
+        let download = session.client.download(&path, None)?;
+        let bar = context.progress(download.length, "bytes");
+        let bytes = file.fill(&mut bar.wrap_read(download.reader))?;
+        file.finish()?;
+        bar.finish_and_clear();
+        let out = self.out.display().to_string();
+        let done =
+            json!({"export": view.id, "format": self.format, "tree_size": view.tree_size, "bytes": bytes, "file": out});
+        context.print(&done, || {
+            let next = match self.format {
+                Format::Bundle => {
+                    format!("\nNext: oubliette-verify {out} --key VKEY   (VKEY from `oubliette key list`)")
+                }
+                Format::Ndjson => String::new(),
+            };
+            format!(
+                "Wrote {out}: a ledger of {} events, {bytes} bytes.{next}",
+                view.tree_size
+            )
+        });
+        Ok(Exit::Fine)
+    }
+
+    fn request(&self) -> serde_json::Value {
+        let mut request = json!({"format": self.format, "reveal": self.reveal});
+        let optional = [
+            ("from_index", self.from_index.map(Into::into)),
+            ("to_index", self.to_index.map(Into::into)),
+            ("stream", self.stream.clone().map(Into::into)),
+            ("type", self.event_type.clone().map(Into::into)),
+            ("tag", self.tag.clone().map(Into::into)),
+        ];
+        if let Some(fields) = request.as_object_mut() {
+            fields.extend(
+                optional
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name.to_owned(), value?))),
+            );
+        }
+        request
+    }
+}

@@ -1,0 +1,210 @@
+//! `oubliette verify` and `oubliette fsck`. They never write: a data directory is read without opening it for service, a
+//! server is asked for a verification job, a file is verified offline.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::failure::{Exit, Failure};
+use super::output::read_bytes;
+use super::target::{OnLedger, Target};
+use super::{Context, DataDir};
+use crate::app::{Inspection, inspect};
+use crate::spec::bundle::{BundleError, verify_bundle};
+use crate::spec::ids::{LedgerName, Origin};
+use crate::spec::note::VerifierKey;
+use crate::spec::report::{Report, Verdict};
+use crate::spec::verify::{Options, Progress, Trust};
+
+/// Verify a ledger or a bundle: every signature, link, hash and body.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oubliette verify --data D
+  oubliette verify --url URL
+  oubliette verify ledger.oubliette --key VKEY --against old-checkpoint.txt")]
+pub(super) struct Verify {
+    #[command(flatten)]
+    on: OnLedger,
+    /// A bundle to verify offline instead.
+    #[arg(value_name = "BUNDLE", conflicts_with_all = ["data", "url"])]
+    bundle: Option<PathBuf>,
+    /// A key of the ledger that you know from elsewhere: name+id+base64. Repeatable: one of them must be its.
+    #[arg(long = "key", value_name = "VKEY")]
+    keys: Vec<VerifierKey>,
+    /// The origin that the ledger must have.
+    #[arg(long)]
+    origin: Option<Origin>,
+    /// A signed checkpoint that you kept from earlier: the ledger must have grown out of it. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    against: Vec<PathBuf>,
+    /// Verify signatures in batches: faster, and not the strict check. The report says so.
+    #[arg(long)]
+    fast: bool,
+    /// You asked for a selection of events: what the bundle declares as left out does not make it incomplete.
+    #[arg(long, requires = "bundle")]
+    selection: bool,
+}
+
+/// Check a data directory that nobody serves: all that `verify` checks, and every index of the store.
+#[derive(Debug, Args)]
+pub(super) struct Fsck {
+    #[command(flatten)]
+    data: DataDir,
+    /// Only this ledger.
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    ledger: LedgerName,
+}
+
+impl Verify {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let options = Options {
+            fast: self.fast,
+            selection: self.selection,
+        };
+        let report = match (&self.bundle, self.on.target.url()) {
+            (Some(bundle), _) => verify_file(context, bundle, self.trust()?, options)?,
+            (None, Some(_)) => self.verify_remote(context)?,
+            (None, None) => {
+                let inspection = Inspection {
+                    trust: self.trust()?,
+                    options,
+                    indexes: false,
+                };
+                let target = Target {
+                    data: self.on.target.data.clone(),
+                    url: None,
+                };
+                inspect_with_progress(context, &target, &self.on.ledger, inspection)?
+            }
+        };
+        Ok(conclude(context, &report))
+    }
+
+    fn trust(&self) -> Result<Trust, Failure> {
+        let against = self
+            .against
+            .iter()
+            .map(|path| read_bytes(path))
+            .collect::<Result<_, _>>()?;
+        Ok(Trust {
+            keys: self.keys.clone(),
+            origin: self.origin.clone(),
+            against,
+        })
+    }
+
+    /// The server verifies itself. Whoever does not trust it exports a bundle: so pins are refused here, not ignored.
+    fn verify_remote(&self, context: &Context) -> Result<Report, Failure> {
+        if !self.keys.is_empty() || self.origin.is_some() || !self.against.is_empty() {
+            return Err(Failure::usage(
+                "--key, --origin and --against would be checked by the very server that you do not trust. Run \
+                 `oubliette export --format bundle`, then `oubliette verify BUNDLE` with them",
+            ));
+        }
+        let session = self.on.open(context)?;
+        let answer = session
+            .client
+            .post(&self.on.path("verifications"), &[], &json!({"fast": self.fast}))?;
+        let mut job: Job = answer.parse()?;
+        let bar = context.progress(Some(job.of), "events");
+        while job.state == "running" {
+            bar.set_position(job.done);
+            std::thread::sleep(Duration::from_millis(100));
+            job = session
+                .client
+                .get(&self.on.path(&format!("verifications/{}", job.id)), &[])?
+                .parse()?;
+        }
+        bar.finish_and_clear();
+        let failed = || {
+            Failure::new(
+                Exit::Io,
+                "storage_failed",
+                job.error.unwrap_or_else(|| "no report".into()),
+            )
+        };
+        job.report.ok_or_else(failed)
+    }
+}
+
+#[derive(Deserialize)]
+struct Job {
+    id: String,
+    state: String,
+    done: u64,
+    of: u64,
+    report: Option<Report>,
+    error: Option<String>,
+}
+
+impl Fsck {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let target = Target {
+            data: self.data.data.clone(),
+            url: None,
+        };
+        let inspection = Inspection {
+            indexes: true,
+            ..Inspection::default()
+        };
+        let report = inspect_with_progress(context, &target, &self.ledger, inspection)?;
+        Ok(conclude(context, &report))
+    }
+}
+
+fn inspect_with_progress(
+    context: &Context,
+    target: &Target,
+    ledger: &LedgerName,
+    inspection: Inspection,
+) -> Result<Report, Failure> {
+    let settings = target.settings(context)?;
+    let bar = context.progress(Some(0), "events");
+    let report = inspect(&settings, ledger, inspection, |done, of| {
+        bar.set_length(of);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    Ok(report?)
+}
+
+/// Verifies a bundle offline.
+pub(super) fn verify_file(context: &Context, path: &Path, trust: Trust, options: Options) -> Result<Report, Failure> {
+    let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
+    let bar = context.progress(Some(0), "events");
+    let report = verify_bundle(
+        BufReader::with_capacity(1 << 18, file),
+        trust,
+        options,
+        &mut |progress: Progress| {
+            bar.set_length(progress.of.unwrap_or_default());
+            bar.set_position(progress.leaves);
+        },
+    );
+    bar.finish_and_clear();
+    report.map_err(|error| match error {
+        BundleError::Io(error) => Failure::file(path, &error),
+        BundleError::NotABundle => Failure::new(
+            Exit::Usage,
+            "not_a_bundle",
+            format!(
+                "{}: is not a bundle; for receipts, certificates and proofs use oubliette-verify",
+                path.display()
+            ),
+        ),
+    })
+}
+
+fn conclude(context: &Context, report: &Report) -> Exit {
+    context.print(report, || report.to_string().trim_end().to_owned());
+    match report.verdict {
+        Verdict::Valid => Exit::Fine,
+        Verdict::Incomplete | Verdict::Tampered => Exit::Findings,
+    }
+}
