@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::access::internal;
+use super::guard::personal_data_in;
 use super::read::{Reveal, StoredEvent};
 use super::verify::read_records;
-use super::{Caller, Code, Error, Ledger, Role, Service};
+use super::{Caller, Code, Error, FieldError, Ledger, Role, Service};
 use crate::spec::bundle::{BundleHead, BundleWriter, Selection};
 use crate::spec::event::{Header, Meta};
 use crate::spec::ids::{EventType, StreamName, Timestamp};
@@ -101,6 +102,29 @@ impl ExportRequest {
     }
 }
 
+/// The request is recorded in clear, so its filters must name nobody.
+fn refuse_personal_data(request: &ExportRequest) -> Result<(), Error> {
+    let texts = [
+        ("/stream", request.stream.as_ref().map(StreamName::as_str)),
+        ("/type", request.event_type.as_ref().map(EventType::as_str)),
+        ("/tag", request.tag.as_deref()),
+    ];
+    let found = texts.into_iter().filter_map(|(pointer, text)| {
+        let detail = format!(
+            "holds what looks like {}; exports are recorded in clear",
+            personal_data_in(text?)?
+        );
+        let pointer = pointer.into();
+        Some(FieldError { pointer, detail })
+    });
+    let found: Vec<_> = found.collect();
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::fields(Code::PersonalDataRefused, found))
+    }
+}
+
 /// An export as auditors see it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExportView {
@@ -131,6 +155,9 @@ impl Service {
         caller: &Caller,
         request: ExportRequest,
     ) -> Result<ExportView, Error> {
+        if self.guard {
+            refuse_personal_data(&request)?;
+        }
         let size = self.view(ledger)?.size();
         if request.to_index.is_some_and(|end| end < request.from_index) {
             return Err(Error::field("/to_index", "lies before from_index"));
