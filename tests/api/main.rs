@@ -7,6 +7,7 @@ mod support;
 
 mod append;
 mod erasures;
+mod evidence;
 mod ledgers;
 mod load;
 mod log;
