@@ -174,8 +174,12 @@ impl Service {
     /// The filter's words are recorded in clear.
     fn check_words(&self, request: &ExportRequest) -> Result<(), Error> {
         let stream = request.stream.as_ref().map(|stream| ("/stream", stream.as_str()));
+        let event_type = request
+            .event_type
+            .as_ref()
+            .map(|event_type| ("/type", event_type.as_str()));
         let tag = request.tag.as_deref().map(|tag| ("/tag", tag));
-        for (pointer, text) in [stream, tag].into_iter().flatten() {
+        for (pointer, text) in [stream, event_type, tag].into_iter().flatten() {
             if text.len() > 256 {
                 return Err(Error::field(pointer, "must be at most 256 bytes"));
             }

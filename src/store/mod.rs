@@ -5,6 +5,9 @@
 //! committed is never changed, but for bodies, each of which can be purged alone. This layer never sees a key or a
 //! plaintext of personal data. See `rocksdb/README.md` for the life of an event on disk.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+pub(crate) mod conformance;
 pub mod error;
 pub mod rocksdb;
 

@@ -8,6 +8,7 @@ mod support;
 mod append;
 mod cloudevents;
 mod erasures;
+mod evidence;
 mod ledgers;
 mod load;
 mod log;

@@ -75,9 +75,8 @@ fn init_changes_nothing_in_a_directory_that_holds_anything() {
     let before = content(&data);
     let output = run(&["init", "--json", "--data", data.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(3));
-    let problem: Value = serde_json::from_slice(&output.stderr).unwrap();
+    let problem: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(problem["code"], "data_dir_used");
-    assert!(output.stdout.is_empty());
     assert!(content(&data) == before, "init changed a used directory");
 }
 
@@ -295,4 +294,57 @@ fn a_key_store_that_forgot_a_person_says_unavailable_and_never_erased() {
     replace(&data.path().join("keystore"), &old.path().join("keystore"));
     let server = data.serve();
     assert_eq!(states(&server.client()), ["clear", "clear", "key_unavailable"]);
+}
+
+#[test]
+fn verify_and_fsck_write_nothing_and_refuse_a_directory_in_use() {
+    let data = two_people();
+    let content = |data: &Data| {
+        let read = |file: std::path::PathBuf| (file.clone(), std::fs::read(file).unwrap());
+        files(&data.path()).into_iter().map(read).collect::<Vec<_>>()
+    };
+    let before = content(&data);
+    for command in ["verify", "fsck"] {
+        let output = run(&[command, "--json", "--data", data.path().to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["verdict"], "valid", "{report}");
+        let after = content(&data);
+        let names = |content: &[(std::path::PathBuf, Vec<u8>)]| {
+            content.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&after), names(&before), "{command} made or removed files");
+        let changed: Vec<_> = after
+            .iter()
+            .zip(&before)
+            .filter(|(now, before)| now != before)
+            .map(|(now, _)| &now.0)
+            .collect();
+        assert!(changed.is_empty(), "{command} wrote {changed:?}");
+    }
+    let server = data.serve();
+    for command in ["verify", "fsck"] {
+        let output = run(&[command, "--json", "--data", data.path().to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let problem: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(problem["code"], "data_dir_in_use");
+    }
+    sealed(&server.client(), "carol");
+}
+
+#[test]
+fn a_verification_of_an_older_ledger_under_a_newer_vault_finds_what_is_lost() {
+    let data = two_people();
+    let old = data.copy();
+    let server = data.serve();
+    sealed(&server.client(), "carol");
+    server.stop();
+    replace(&data.path().join("ledger"), &old.path().join("ledger"));
+    for command in ["verify", "fsck"] {
+        let output = run(&[command, "--json", "--data", data.path().to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_ne!(report["verdict"], "valid");
+        assert!(!report["findings"].as_array().unwrap().is_empty());
+    }
 }

@@ -147,24 +147,20 @@ impl Server {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         // Ends with the first line, or when the process does; a server that hangs is caught by the suite's own limit.
         stdout.read_line(&mut line).unwrap();
-        let Some(url) = line.strip_prefix("listening on ") else {
+        let said = serde_json::from_str::<Value>(&line).unwrap_or_default();
+        let Some(url) = said["listening"].as_str() else {
             let exit = child.wait().unwrap().code();
             let log = data
                 .log()
                 .get(usize::try_from(before).unwrap()..)
                 .unwrap_or_default()
-                .to_owned();
-            let error = log
-                .lines()
-                .rev()
-                .find_map(|line| serde_json::from_str::<Value>(line).ok());
-            let code = error
-                .and_then(|error| Some(error["code"].as_str()?.to_owned()))
-                .unwrap_or_default();
+                .to_owned()
+                + &line;
+            let code = said["code"].as_str().unwrap_or_default().to_owned();
             return Err(Refused { exit, code, log });
         };
         Ok(Self {
-            url: url.trim().to_owned(),
+            url: url.to_owned(),
             child,
             key: data.key().to_owned(),
         })

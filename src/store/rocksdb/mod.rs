@@ -136,3 +136,7 @@ fn classify(error: rocksdb::Error) -> StoreError {
         StoreError::Io(Box::new(error))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;
