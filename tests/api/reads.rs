@@ -14,7 +14,7 @@ fn fill(client: &Client) {
         let event = |n: u64| {
             let mut event = json!({"stream": format!("s{}", n % 4), "id": id(u128::from(n)), "type": format!("t{}", n % 3), "data": n,
                 "tags": [format!("g{}", n % 5), "all"], "correlation_id": format!("c{}", n / 7)});
-            if n % 10 == 0 {
+            if n.is_multiple_of(10) {
                 event["personal"] = json!([{"subject": "ada", "data": n}]);
             }
             event
@@ -64,7 +64,8 @@ fn every_filter_finds_exactly_its_events_in_both_directions_and_in_pages_of_any_
         let (early, late) = (early.clone(), late.clone());
         move |event: &Value| (early.as_str()..late.as_str()).contains(&event["recorded_at"].as_str().unwrap())
     };
-    let cases: Vec<(String, Box<dyn Fn(&Value) -> bool>)> = vec![
+    type Case = (String, Box<dyn Fn(&Value) -> bool>);
+    let cases: Vec<Case> = vec![
         ("events".into(), Box::new(|_| true)),
         (
             "events?system=false".into(),
