@@ -23,5 +23,5 @@ check: deps ## what a change must pass: format, lints, licences, layers, all tes
 	@scripts/check.sh
 
 bench: deps ## micro-benchmarks, then the load benchmark on a real store
-	cargo bench
-	cargo run --release --quiet -- bench
+	cargo bench --profile dev
+	cargo run --quiet -- bench

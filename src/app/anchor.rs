@@ -82,6 +82,8 @@ fn keep(mailbox: &Mailbox, vault: &dyn Vault) {
         for (ledger, view) in views {
             if let Err(error) = vault.keep_checkpoint(ledger, view.size(), &view.checkpoint) {
                 tracing::error!(ledger = %view.ledger.name, error = %error, "the vault did not take the last checkpoint");
+                // Tried again, unless a newer one has come meanwhile.
+                mailbox.newest.lock().views.entry(ledger).or_insert(view);
             }
         }
         if closed {
@@ -96,19 +98,35 @@ fn keep(mailbox: &Mailbox, vault: &dyn Vault) {
     }
 }
 
+/// Refuses a store that has lost a ledger which the vault remembers.
+pub(super) fn check_registered(service: &Service, vault: &dyn Vault) -> Result<(), AppError> {
+    let registered: Vec<_> = service
+        .registered_ledgers()?
+        .into_iter()
+        .map(|ledger| ledger.id)
+        .collect();
+    let lost = vault.ledgers()?.into_iter().find(|ledger| !registered.contains(ledger));
+    lost.map_or(Ok(()), |ledger| Err(AppError::LedgerLost(ledger)))
+}
+
 /// Refuses a ledger that is shorter than the vault's last checkpoint or has another root at its size.
 pub(super) fn check(service: &Service, name: &LedgerName) -> Result<(), AppError> {
     let ledger = service.ledger(name)?;
-    let Some((size, note)) = service.kept_checkpoint(&ledger)? else {
-        return Ok(());
-    };
     let rolled_back = |what: String| AppError::RolledBack {
         ledger: name.clone(),
         what,
     };
+    let (now, _) = service.checkpoint(&ledger)?;
+    let Some((size, note)) = service.kept_checkpoint(&ledger)? else {
+        // The vault is told of the first event before the ledger is known to anybody; a crash can come between the two.
+        return if now <= 1 {
+            Ok(())
+        } else {
+            Err(rolled_back("the vault keeps no checkpoint of it".into()))
+        };
+    };
     let kept: Option<Checkpoint> = note.parse::<Note>().ok().and_then(|note| note.text().parse().ok());
     let kept = kept.ok_or_else(|| rolled_back("its checkpoint in the vault is damaged".into()))?;
-    let (now, _) = service.checkpoint(&ledger)?;
     if now < size {
         return Err(rolled_back(format!(
             "the vault has seen {size} events, the store holds {now}"

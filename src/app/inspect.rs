@@ -2,8 +2,8 @@
 
 use super::lock::Lock;
 use super::{AppError, Settings};
-use crate::keystore::vault::file::kept_checkpoint;
-use crate::service::verify::{Scope, verify_store};
+use crate::keystore::vault::file::{Kept, kept_checkpoint};
+use crate::service::verify::{Anchor, Scope, verify_store};
 use crate::service::{Code, Error};
 use crate::spec::ids::LedgerName;
 use crate::spec::report::Report;
@@ -37,7 +37,13 @@ pub fn inspect(
     let ledger = store.ledgers()?.into_iter().find(|ledger| ledger.name == *name);
     let ledger =
         ledger.ok_or_else(|| Error::new(Code::LedgerNotFound, format!("there is no ledger {name} in this store")))?;
-    let kept = kept_checkpoint(&settings.vault_paths(), ledger.id);
+    let folders = settings.vault_paths();
+    let kept = match kept_checkpoint(&folders, ledger.id) {
+        Kept::Checkpoint(size, note) => Anchor::Checkpoint(size, note),
+        // A copy without its vault can still be verified; a vault without its checkpoint is another matter.
+        Kept::Absent if !folders.iter().any(|folder| folder.exists()) => Anchor::None,
+        Kept::Absent | Kept::Unreadable => Anchor::Unreadable,
+    };
     let scope = Scope {
         kept,
         indexes: inspection.indexes,

@@ -72,17 +72,22 @@ impl SigningKeyStore for KeyFiles {
     }
 }
 
-/// Durable before it is used: file, then folder.
+/// Whole and durable, or not there: a file beside it, synced, renamed, and every folder on the way synced.
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let beside = path.with_extension("pem.new");
     let mut file = std::fs::OpenOptions::new()
         .write(true)
-        .create_new(true)
+        .create(true)
+        .truncate(true)
         .mode(0o600)
-        .open(path)?;
+        .open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    path.parent()
-        .map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
+    std::fs::rename(&beside, path)?;
+    let folders = path.ancestors().skip(1).take(3).filter(|folder| folder.is_dir());
+    folders
+        .map(std::fs::File::open)
+        .try_for_each(|folder| folder?.sync_all())
 }
 
 fn unusable(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -28,6 +28,7 @@ pub use server::{LocalServer, serve};
 /// An open data directory. Dropping it finishes what is accepted and gives the directory free.
 pub struct App {
     service: Arc<Service>,
+    vault: Arc<FileVault>,
     _keeper: anchor::Keeper,
     _lock: lock::Lock,
 }
@@ -69,6 +70,12 @@ pub enum AppError {
         /// The cause.
         source: std::io::Error,
     },
+    /// A ledger of which the store knows nothing any more.
+    #[error(
+        "the vault remembers a ledger (id {0}) that the ledger store does not hold: the store was rolled back. Nothing was \
+         changed and nothing is served. Put the right ledger store back"
+    )]
+    LedgerLost(LedgerId),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -95,7 +102,7 @@ impl AppError {
             Self::Service(error) => error.code.as_str(),
             Self::Used(_) => "data_dir_used",
             Self::Listen { .. } => "address_unavailable",
-            Self::RolledBack { .. } => "ledger_rolled_back",
+            Self::RolledBack { .. } | Self::LedgerLost(_) => "ledger_rolled_back",
         }
     }
 }
@@ -144,6 +151,7 @@ impl App {
         };
         lock::create_private(&settings.data).map_err(io)?;
         let lock = lock::Lock::take(&settings.data)?;
+        Self::harden();
         let vault = Arc::new(FileVault::create(&settings.vault_paths(), Arc::clone(&entropy))?);
         let keystore = RocksKeyStore::create(&settings.keystore_path(), vault.clone(), Arc::clone(&entropy))?;
         let store = RocksStore::create(&settings.ledger_path(), LedgerId(vault.owner().0))?;
@@ -192,6 +200,7 @@ impl App {
             return Err(StoreError::Missing(settings.ledger_path()).into());
         }
         let lock = lock::Lock::take(&settings.data)?;
+        Self::harden();
         let vault = Arc::new(FileVault::open(&settings.vault_paths(), Arc::clone(&entropy))?);
         let keystore = RocksKeyStore::open(&settings.keystore_path(), vault.clone(), Arc::clone(&entropy))?;
         let store = RocksStore::open(&settings.ledger_path())?;
@@ -212,6 +221,13 @@ impl App {
         Ok(app)
     }
 
+    /// Before any key is read.
+    fn harden() {
+        if let Err(error) = crate::keystore::memory::harden_process() {
+            tracing::warn!(error = %error, "core dumps could not be switched off");
+        }
+    }
+
     fn assemble(
         settings: &Settings,
         opened: Opened,
@@ -219,12 +235,8 @@ impl App {
         entropy: &Arc<dyn Entropy>,
     ) -> Result<Self, AppError> {
         let Opened { store, keystore, vault } = opened;
-        // Keys are in memory from here on.
-        if let Err(error) = crate::keystore::memory::harden_process() {
-            tracing::warn!(error = %error, "core dumps could not be switched off");
-        }
         let clock: Arc<dyn Clock> = Arc::new(System);
-        let keeper = anchor::Keeper::start(vault);
+        let keeper = anchor::Keeper::start(vault.clone());
         let limits = sequencer::Limits {
             waiting_events: settings.queue_events,
             ..Default::default()
@@ -250,6 +262,7 @@ impl App {
         })?;
         Ok(Self {
             service: Arc::new(service),
+            vault,
             _keeper: keeper,
             _lock: lock,
         })
@@ -257,6 +270,7 @@ impl App {
 
     async fn open_ledgers(&self) -> Result<(), AppError> {
         let service = &self.service;
+        anchor::check_registered(service, &*self.vault)?;
         for record in service.registered_ledgers()? {
             let fences = service.key_fences(record.id)?;
             let fence = |fence: crate::keystore::Fence| Fence {

@@ -16,6 +16,7 @@ mod payload;
 mod postgres;
 mod report;
 mod server;
+mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -69,6 +70,8 @@ enum Phase {
     Single,
     /// Writers, readers and verifiers at once.
     Mixed,
+    /// Verification of the whole ledger from disk.
+    Verify,
     /// Memory as the ledger grows.
     Grow,
     /// A bare append table in PostgreSQL.
@@ -105,16 +108,13 @@ impl Bench {
             say("bounds: signing, verifying, the store");
             report.bounds = Some(bounds::measure(&parent)?);
         }
-        if [Phase::Batch, Phase::Single, Phase::Mixed, Phase::Grow]
+        if [Phase::Batch, Phase::Single, Phase::Mixed, Phase::Verify, Phase::Grow]
             .into_iter()
             .any(|phase| self.wants(phase))
         {
             self.load_server(&parent, &mut report)?;
         }
-        if let Some(bounds) = &mut report.bounds {
-            say("bounds: signing and verifying once more");
-            bounds.repeat()?;
-        }
+        repeat_bounds(&mut report)?;
         if self.wants(Phase::Postgres) {
             say("postgres: a bare append table, 64 clients");
             report.postgres = Some(postgres::measure(&parent, self.seconds)?);
@@ -126,6 +126,7 @@ impl Bench {
         let server = Server::start(parent)?;
         let keys = Keys::fetch(&server)?;
         load::warm_up(&server)?;
+        repeat_bounds(report)?;
         if self.wants(Phase::Batch) {
             say("batch: durable appends in batches, proof=range");
             let load = Load::batches(self.in_flight, self.batch);
@@ -135,9 +136,14 @@ impl Bench {
             say("single: durable appends, one event a request, 64 in flight, proof=each");
             report.single = Some(load::measure(&server, &keys, &Load::singles(64), self.until())?);
         }
+        repeat_bounds(report)?;
         if self.wants(Phase::Mixed) {
             say("mixed: writers, readers and verifiers at once");
             report.mixed = Some(mixed::measure(&server, &keys, self.until())?);
+        }
+        if self.wants(Phase::Verify) {
+            say("verify: the whole ledger from disk, every signature strictly");
+            report.verified = Some(verify::measure(&server)?);
         }
         if self.wants(Phase::Grow) {
             say("grow: memory of the server at 100,000, 300,000 and 1,000,000 events");
@@ -145,6 +151,13 @@ impl Bench {
         }
         report.server_memory = Some(server.memory());
         server.stop()
+    }
+}
+
+fn repeat_bounds(report: &mut Report) -> Result<(), Failure> {
+    match &mut report.bounds {
+        Some(bounds) => bounds.repeat(),
+        None => Ok(()),
     }
 }
 

@@ -33,7 +33,7 @@ const REASONS: [&str; 6] = ["request", "objection", "unlawful", "legal_duty", "r
 Examples:
   oubliette erase --data D --subject customer-41 --basis art17_1_a --reason request
   printf '%s\\n' customer-41 | oubliette erase --url URL --subject - --basis art17_1_b --reason objection \\
-      --certificate-out certificate.json
+      --certificate-out certificate.cose
 
 GDPR Article 17(1): a no longer needed, b consent withdrawn, c objection, d unlawful, e legal duty, f a child's.")]
 pub(super) struct Erase {
@@ -66,7 +66,7 @@ pub(super) struct Erase {
     /// Under a legal hold, wait for its release instead of failing.
     #[arg(long)]
     wait: bool,
-    /// Keep the certificate in a file: JSON for `oubliette-verify`, or a page for people if it ends in .html.
+    /// Keep the signed certificate in a file, for `oubliette-verify`.
     #[arg(long, value_name = "FILE")]
     certificate_out: Option<PathBuf>,
 }
@@ -167,10 +167,8 @@ impl Erase {
     }
 
     fn keep_certificate(&self, client: &Client, view: &View, file: &Path) -> Result<(), Failure> {
-        let html = file.extension().is_some_and(|extension| extension == "html");
-        let accept = if html { "text/html" } else { "application/json" };
         let path = self.on.path(&format!("erasures/{}/certificate", view.id));
-        let mut download = client.download(&path, Some(accept))?;
+        let mut download = client.download(&path)?;
         let mut file = NewFile::create(file)?;
         file.fill(&mut download.reader)?;
         file.finish()

@@ -1,12 +1,13 @@
 //! `oubliette export`: a bundle for auditors, or the events as NDJSON. The file appears when it is whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Context;
+use super::client::{Client, Download};
 use super::failure::{Exit, Failure};
 use super::output::NewFile;
 use super::target::OnLedger;
@@ -23,7 +24,7 @@ pub(super) struct Export {
     /// What to write.
     #[arg(long, value_enum, default_value_t = Format::Bundle)]
     format: Format,
-    /// The file.
+    /// The file; - for standard output.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// First index.
@@ -63,19 +64,40 @@ struct View {
 
 impl Export {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if self.out == Path::new("-") {
+            return self.to_stdout(context);
+        }
         let session = self.on.open(context)?;
         let mut file = NewFile::create(&self.out)?;
-        let answer = session.client.post(&self.on.path("exports"), &[], &self.request())?;
-        let view: View = answer.parse()?;
-        let path = self.on.path(&format!("exports/{}/content", view.id));
-        let download = session.client.download(&path, None)?;
+        let (view, download) = self.begin(&session.client)?;
         let bar = context.progress(download.length, "bytes");
         let bytes = file.fill(&mut bar.wrap_read(download.reader))?;
         file.finish()?;
         bar.finish_and_clear();
+        self.tell(context, &view, bytes);
+        Ok(Exit::Fine)
+    }
+
+    fn begin(&self, client: &Client) -> Result<(View, Download), Failure> {
+        let view: View = client.post(&self.on.path("exports"), &[], &self.request())?.parse()?;
+        let download = client.download(&self.on.path(&format!("exports/{}/content", view.id)))?;
+        Ok((view, download))
+    }
+
+    fn to_stdout(&self, context: &Context) -> Result<Exit, Failure> {
+        if context.json {
+            return Err(Failure::usage("--json and --out - would share standard output"));
+        }
+        let session = self.on.open(context)?;
+        let (_, mut download) = self.begin(&session.client)?;
+        std::io::copy(&mut download.reader, &mut std::io::stdout().lock())?;
+        Ok(Exit::Fine)
+    }
+
+    fn tell(&self, context: &Context, view: &View, bytes: u64) {
         let out = self.out.display().to_string();
-        let done =
-            json!({"export": view.id, "format": self.format, "tree_size": view.tree_size, "bytes": bytes, "file": out});
+        let done = json!({"export": view.id, "format": self.format, "tree_size": view.tree_size, "bytes": bytes,
+            "file": out});
         context.print(&done, || {
             let next = match self.format {
                 Format::Bundle => {
@@ -88,7 +110,6 @@ impl Export {
                 view.tree_size
             )
         });
-        Ok(Exit::Fine)
     }
 
     fn request(&self) -> serde_json::Value {

@@ -77,20 +77,22 @@ impl Failure {
         }
     }
 
-    /// Words on standard error; with `json` also one document on standard output.
+    /// Words on standard error; with `json` one document there and on standard output.
     pub(super) fn report(&self, json: bool) {
         if json {
             let own = || json!({"code": self.code, "detail": self.detail});
-            println!("{}", self.problem.clone().unwrap_or_else(own));
+            let document = self.problem.clone().unwrap_or_else(own);
+            println!("{document}");
+            eprintln!("{document}");
+            return;
         }
         eprintln!("error[{}]: {}", self.code, self.detail);
-        for error in self
+        let errors = self
             .problem
             .iter()
             .filter_map(|problem| problem.get("errors")?.as_array())
-            .flatten()
-            .skip(1)
-        {
+            .flatten();
+        for error in errors.skip(1) {
             let text = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
             eprintln!("  {}: {}", text("pointer"), text("detail"));
         }

@@ -8,6 +8,7 @@ mod api_key;
 mod append;
 mod bench;
 mod client;
+mod demo;
 mod erase;
 mod export;
 mod failure;
@@ -74,6 +75,8 @@ enum Command {
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
+    /// A guided tour on a throw-away ledger.
+    Demo(demo::Demo),
     /// Load a throw-away server and report its figures beside the machine's own bounds.
     Bench(bench::Bench),
 }
@@ -144,6 +147,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Erase(command) => command.run(&context),
         Command::Key(command) => command.run(&context),
         Command::ApiKey(command) => command.run(&context),
+        Command::Demo(command) => command.run(&context),
         Command::Bench(command) => command.run(context),
     }
 }

@@ -34,7 +34,7 @@ impl Serve {
         }
         crate::app::serve(&context.settings, |address| {
             let url = format!("http://{address}");
-            context.print(&serde_json::json!({"listening": url}), || format!("listening on {url}"));
+            println!("listening on {url}");
             let _ = std::io::stdout().flush();
         })?;
         Ok(Exit::Fine)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, Handler, HttpRequest, Responder, Route, web};
+use actix_web::{FromRequest, Handler, HttpRequest, Responder, Route, guard, web};
 
 use super::problem::Problem;
 use crate::service::{Caller, Code, Error, Ledger, Role, Service};
@@ -162,7 +162,7 @@ impl<P: Permission, A, B, C> Guarded for (P, A, B, C) {}
 impl<P: Permission, A, B, C, D> Guarded for (P, A, B, C, D) {}
 
 macro_rules! method {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $route:expr) => {
         $(#[$doc])*
         pub(super) fn $name<F, Args>(handler: F) -> Route
         where
@@ -170,20 +170,23 @@ macro_rules! method {
             Args: FromRequest + Guarded + 'static,
             F::Output: Responder + 'static,
         {
-            web::$name().to(handler)
+            $route.to(handler)
         }
     };
 }
 
 method!(
-    /// A guarded GET (and HEAD).
-    get
+    /// A guarded GET, and HEAD: the same answer without its body.
+    get,
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 );
 method!(
     /// A guarded POST.
-    post
+    post,
+    web::post()
 );
 method!(
     /// A guarded DELETE.
-    delete
+    delete,
+    web::delete()
 );

@@ -58,16 +58,20 @@ pub(super) async fn append_batch(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
+    if request.headers().contains_key(IF_MATCH) {
+        return Err(Problem(Error::field(
+            "If-Match",
+            "has no meaning for several streams; give each stream's first event an expected_version",
+        )));
+    }
     let call = match content_type(&request) {
         Some(cloudevents::STRUCTURED) => on.service.cloud_events(&body, false, query.proof)?,
         Some(cloudevents::BATCH) => on.service.cloud_events(&body, true, query.proof)?,
         media if request.headers().contains_key("ce-specversion") => {
-            let headers = request.headers().iter();
-            let attributes =
-                headers.filter_map(|(name, value)| Some((name.as_str().strip_prefix("ce-")?, value.to_str().ok()?)));
+            let attributes = super::cloudevents::attributes(request.headers())?;
             on.service.binary_cloud_event(attributes, media, &body, query.proof)?
         }
-        _ => AppendCall::batch(request::parse::<BatchRequest>(&body)?, query.proof),
+        _ => AppendCall::batch(request::parse::<BatchRequest>(&body)?, query.proof)?,
     };
     respond(&on, call, &request).await
 }
@@ -91,7 +95,11 @@ async fn respond(on: &On<Writer>, call: AppendCall, request: &HttpRequest) -> Re
     } else {
         HttpResponse::Created()
     };
-    Ok(response.json(answer))
+    // Receipts are long: a buffer that grows on the way would copy them several times.
+    let mut body = Vec::with_capacity(answer.json_size());
+    serde_json::to_writer(&mut body, &answer)
+        .map_err(|error| Error::new(crate::service::Code::Internal, error.to_string()))?;
+    Ok(response.content_type("application/json").body(body))
 }
 
 /// `If-Match: "3"`.
@@ -138,6 +146,14 @@ pub(super) struct ListQuery {
 }
 
 impl ListQuery {
+    /// What stands in the URL in clear, and so passes the PII guard.
+    fn words(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let stream = self.stream.as_ref().map(|stream| ("stream", stream.as_str()));
+        let tag = self.tag.as_deref().map(|tag| ("tag", tag));
+        let correlation = self.correlation_id.as_deref().map(|id| ("correlation_id", id));
+        [stream, tag, correlation].into_iter().flatten()
+    }
+
     fn filter(self) -> Result<Filter, Problem> {
         if let (Some(from), Some(to)) = (self.from, self.to)
             && from > to
@@ -189,13 +205,17 @@ pub(super) async fn of_stream(
 }
 
 async fn page(on: On<Reader>, query: ListQuery, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    for (name, text) in query.words() {
+        on.service.refuse_personal(name, text)?;
+    }
     let reveal = reveal(&on, query.reveal)?;
     let limit = query.limit()?;
     let filter = query.filter()?;
     let (service, ledger) = (Arc::clone(&on.service), Arc::clone(&on.ledger));
     let page = actix_web::web::block(move || service.page(&ledger, &filter, limit, reveal)).await;
-    let page = page.map_err(|error| Error::new(crate::service::Code::Internal, error.to_string()))??;
+    let mut page = page.map_err(|error| Error::new(crate::service::Code::Internal, error.to_string()))??;
     on.service.record_reveal(&on.ledger, &on.caller, &page.events).await?;
+    on.service.withdraw_fenced(&on.ledger, &mut page.events)?;
     let accept = request
         .headers()
         .get(ACCEPT)
@@ -230,10 +250,12 @@ pub(super) async fn one(
 ) -> Result<HttpResponse, Problem> {
     let reveal = reveal(&on, query.reveal)?;
     let index = on.service.index_of(&on.ledger, &path.1)?;
-    let event = on.service.event(&on.ledger, index, reveal)?;
+    let mut event = on.service.event(&on.ledger, index, reveal)?;
     on.service
         .record_reveal(&on.ledger, &on.caller, std::slice::from_ref(&event))
         .await?;
+    on.service
+        .withdraw_fenced(&on.ledger, std::slice::from_mut(&mut event))?;
     Ok(HttpResponse::Ok().json(event))
 }
 

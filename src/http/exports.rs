@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Path};
-use actix_web::{HttpResponse, web};
 use tokio::sync::mpsc;
 
 use super::auth::{Auditor, On};
@@ -17,6 +18,8 @@ use crate::service::{Code, Error, Role, request};
 const PIECE: usize = 256 * 1024;
 /// Pieces that may wait for a slow reader; the export waits with them.
 const WAITING: usize = 4;
+/// Downloads that may run at once.
+const MAX_DOWNLOADS: usize = 8;
 
 pub(super) async fn create(on: On<Auditor>, body: Body) -> Result<HttpResponse, Problem> {
     let view = on
@@ -48,30 +51,20 @@ pub(super) async fn content(on: On<Auditor>, path: Path<(String, String)>) -> Re
         "attachment; filename=\"{}-{}.{ending}\"",
         on.ledger.record.name, export.tree_size
     );
+    on.service.record_download(&on.ledger, &on.caller, &export).await?;
+    let place = Place::take()?;
     let (sender, receiver) = mpsc::channel(WAITING);
     let (service, ledger) = (Arc::clone(&on.service), Arc::clone(&on.ledger));
-    web::block(move || {
-        // The writer thread is on its own: the answer begins before the content is complete.
-        std::thread::Builder::new().name("export".into()).spawn(move || {
-            let mut pieces = Pieces {
-                sender,
-                piece: Vec::with_capacity(PIECE),
-            };
-            let written = service
-                .write_export(&ledger, &export, &mut pieces)
-                .map_err(io::Error::other);
-            if let Err(error) = written.and_then(|()| pieces.flush()) {
-                tracing::error!(error = %error, "an export could not be written to its end");
-                // The reader sees a broken answer, never a short one that looks whole.
-                let _ = pieces
-                    .sender
-                    .blocking_send(Err(io::Error::other("the export broke off")));
-            }
-        })
-    })
-    .await
-    .map_err(|error| Error::new(Code::Internal, error.to_string()))?
-    .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    // The writer thread is on its own: the answer begins before the content is complete.
+    let started = std::thread::Builder::new().name("export".into()).spawn(move || {
+        let mut pieces = Pieces::new(sender, place);
+        let written = service.write_export(&ledger, &export, &mut pieces);
+        match written.map_err(io::Error::other).and_then(|()| pieces.flush()) {
+            Ok(()) => pieces.whole = true,
+            Err(error) => tracing::error!(error = %error, "an export could not be written to its end"),
+        }
+    });
+    started.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
     let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
         let piece: Option<io::Result<Bytes>> = receiver.recv().await;
         piece.map(|piece| (piece, receiver))
@@ -87,10 +80,54 @@ fn find(on: &On<Auditor>, id: &str) -> Result<ExportView, Problem> {
     Ok(on.service.export(&on.ledger, id.parse().map_err(unknown)?)?)
 }
 
-/// Cuts what is written into pieces and hands them to the answer; waits while the reader is slow.
+/// One of the few downloads that may run at once.
+struct Place;
+
+static DOWNLOADS: AtomicUsize = AtomicUsize::new(0);
+
+impl Place {
+    fn take() -> Result<Self, Problem> {
+        let place = Self;
+        if DOWNLOADS.fetch_add(1, Ordering::AcqRel) < MAX_DOWNLOADS {
+            return Ok(place);
+        }
+        let detail = format!("{MAX_DOWNLOADS} exports are being downloaded; wait for one to end");
+        Err(Problem(Error::new(Code::Overloaded, detail)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        DOWNLOADS.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Cuts what is written into pieces and hands them to the answer; waits while the reader is slow. Dropped before the
+/// content is whole, by an error or a panic, it breaks the answer: never a short one that looks whole.
 struct Pieces {
     sender: mpsc::Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
+    whole: bool,
+    _place: Place,
+}
+
+impl Pieces {
+    fn new(sender: mpsc::Sender<io::Result<Bytes>>, place: Place) -> Self {
+        Self {
+            sender,
+            piece: Vec::with_capacity(PIECE),
+            whole: false,
+            _place: place,
+        }
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        if !self.whole {
+            let _ = self.sender.blocking_send(Err(io::Error::other("the export broke off")));
+        }
+    }
 }
 
 impl Write for Pieces {

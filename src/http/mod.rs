@@ -4,6 +4,7 @@
 mod api_keys;
 mod auth;
 mod body;
+mod cloudevents;
 mod erasures;
 mod events;
 mod exports;
@@ -39,13 +40,14 @@ fn routes(config: &mut web::ServiceConfig) {
                 .route("/api-keys/{id}", delete(api_keys::revoke))
                 .service(
                     web::scope("/ledgers/{ledger}")
+                        // Routes are tried in this order, and appends are most of the load.
+                        .route("/streams/{stream}/events", post(events::append))
                         .route("/events", post(events::append_batch))
                         .route("/events", get(events::list))
                         .route("/events/{event}", get(events::one))
                         .route("/events/{event}/proof", get(proofs::tlog_proof))
                         .route("/events/{event}/receipt", get(proofs::receipt))
                         .route("/streams", get(events::streams))
-                        .route("/streams/{stream}/events", post(events::append))
                         .route("/streams/{stream}/events", get(events::of_stream))
                         .route("/keys", get(ledgers::keys))
                         .route("/log/checkpoint", get(log::checkpoint))

@@ -126,8 +126,8 @@ pub struct ErasureOrder {
 pub struct Fence {
     /// What is fenced.
     pub order: ErasureOrder,
-    /// Whether the keys are already destroyed.
-    pub destroyed: bool,
+    /// What was destroyed, once it is; kept with the fence, so that no crash loses the counts.
+    pub destroyed: Option<Destroyed>,
 }
 
 /// What was destroyed.
@@ -135,8 +135,28 @@ pub struct Fence {
 pub struct Destroyed {
     /// Subject keys deleted.
     pub keys: u64,
-    /// Identity rows deleted (0 when only categories were erased).
+    /// Identity rows deleted, each replaced by a suppression row (0 when only categories were erased).
     pub identities: u64,
+}
+
+impl std::ops::Add for Destroyed {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            keys: self.keys.saturating_add(other.keys),
+            identities: self.identities.saturating_add(other.identities),
+        }
+    }
+}
+
+/// Rows about a subject that are still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Remains {
+    /// Subject keys that the order covers.
+    pub keys: u64,
+    /// Whether the row is there that leads from the handle to the identity.
+    pub leads_to_identity: bool,
 }
 
 /// The key store of all ledgers of one data directory.
@@ -202,11 +222,18 @@ pub trait KeyStore: Send + Sync {
 
     /// Deletes subject keys, and for whole subjects the identity and handle rows and writes the suppression row, in
     /// one atomic write that also moves the applied mark to `mark` (the leaf index of `erasure.requested`). Only
-    /// fenced orders are accepted. Repeating it changes nothing and answers zeros.
+    /// fenced orders are accepted. Repeating it changes nothing and answers the same.
     ///
     /// # Errors
     /// [`KeyStoreError`] if an order is not fenced or the write fails; then nothing is destroyed.
     fn destroy(&self, ledger: LedgerId, orders: &[ErasureOrder], mark: u64) -> Result<Destroyed, KeyStoreError>;
+
+    /// What an order still leaves in the database, whatever fences and caches say: for the check after a destruction.
+    /// Looks through every bucket.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn remains(&self, ledger: LedgerId, order: &ErasureOrder) -> Result<Remains, KeyStoreError>;
 
     /// All fences of a ledger, for start-up.
     ///

@@ -217,6 +217,8 @@ impl Sequencer {
                 .spawn(move || writer::run(&parts, &pool))
                 .ok()
         };
+        // Without a thread nothing would ever be answered.
+        parts.poisoned.store(writer.is_none(), Ordering::Release);
         Self { parts, pool, writer }
     }
 

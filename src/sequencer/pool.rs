@@ -152,6 +152,15 @@ impl Pool {
         self.arrived.notify_all();
     }
 
+    /// Takes everything that still waits.
+    pub(super) fn drain(&self) -> Vec<Pending> {
+        self.state.lock().waiting.drain(..).collect()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.state.lock().events
     }

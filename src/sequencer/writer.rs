@@ -17,10 +17,13 @@ use super::pool::{Pending, Pool, Work};
 use super::{Answer, Appended, LedgerKeys, Parts, Placed, Refusal, View, load};
 use crate::spec::checkpoint::Checkpoint;
 use crate::spec::ids::{StreamRef, Timestamp};
-use crate::store::{Batch, Head, LedgerBatch, LedgerNumber, StoreError};
+use crate::store::{Batch, Head, LedgerBatch, LedgerNumber, RecordWrite, StoreError};
 
 /// How long the writer waits before it reads the heads again after a failed commit.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Events up to which a group is signed on the planning thread: half a millisecond of work.
+const SIGNED_ALONE: usize = 32;
 
 /// A planned and signed group on its way to the disk.
 struct Group {
@@ -35,9 +38,26 @@ enum Reply {
     Appended { events: Vec<Placed>, view: Arc<View> },
 }
 
+/// Every fence that stands, with the index of the event that began it (0 for those that were there before). A recovery
+/// makes the planner's states anew from these, without those whose event did not become durable.
+type Begun = HashMap<LedgerNumber, Vec<(u64, Fence)>>;
+
+/// When the writer ends, by whatever way: nobody is let in any more, and nobody waits for ever.
+struct End<'a>(&'a Parts, &'a Pool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.poisoned.store(true, Ordering::Release);
+        self.1.close();
+        refuse(self.1.drain(), &Refusal::Unavailable);
+    }
+}
+
 /// Runs until the pool is closed and empty.
 pub(super) fn run(parts: &Arc<Parts>, pool: &Pool) {
-    let mut fences: HashMap<LedgerNumber, Vec<Fence>> = HashMap::new();
+    let _end = End(parts, pool);
+    let mut fences = Begun::new();
+    let mut watch = Watch::default();
     loop {
         let (to_committer, groups) = bounded(1);
         let committer = {
@@ -49,7 +69,7 @@ pub(super) fn run(parts: &Arc<Parts>, pool: &Pool) {
         let closed = Planner {
             parts,
             states: HashMap::new(),
-            watch: Watch::default(),
+            watch: &mut watch,
         }
         .run(pool, &mut fences, &to_committer);
         drop(to_committer);
@@ -57,19 +77,30 @@ pub(super) fn run(parts: &Arc<Parts>, pool: &Pool) {
         if closed {
             return;
         }
-        recover(parts);
+        if !recover(parts, pool) {
+            return;
+        }
+        for (ledger, begun) in &mut fences {
+            let size = parts.view(*ledger).map_or(0, |view| view.size());
+            begun.retain(|(index, _)| *index == 0 || *index < size);
+        }
     }
 }
 
-/// Reads every head again, as at start, until that works.
-fn recover(parts: &Parts) {
+/// Reads every head again, as at start, until that works (true) or the pool is closed (false: who waits is refused).
+fn recover(parts: &Parts, pool: &Pool) -> bool {
     loop {
         std::thread::sleep(RECOVERY_PAUSE);
+        if pool.is_closed() {
+            return false;
+        }
         let views: Vec<_> = parts.views.read().values().cloned().collect();
         let reloaded = views.iter().try_for_each(|view| {
             let ledger = view.load().ledger.clone();
             load::view(&*parts.store, &ledger).map(|fresh| view.store(Arc::new(fresh)))
         });
+        // A disk that still takes nothing would only poison the writer again.
+        let reloaded = reloaded.and_then(|()| Ok(parts.store.put_records(&[probe()])?));
         match reloaded {
             Ok(()) => break,
             Err(error) => tracing::error!(error = %error, "the ledger cannot be read again after a failed commit"),
@@ -77,22 +108,28 @@ fn recover(parts: &Parts) {
     }
     parts.poisoned.store(false, Ordering::Release);
     tracing::warn!("the heads were read again after a failed commit; appends are taken");
+    true
+}
+
+/// A record that is written to see whether writing works.
+fn probe() -> RecordWrite {
+    RecordWrite {
+        ledger: None,
+        kind: "writer",
+        id: "recovered".into(),
+        value: Some(Vec::new()),
+    }
 }
 
 struct Planner<'a> {
     parts: &'a Arc<Parts>,
     states: HashMap<LedgerNumber, LedgerState>,
-    watch: Watch,
+    watch: &'a mut Watch,
 }
 
 impl Planner<'_> {
     /// Plans until the pool is closed (true) or a commit failed (false).
-    fn run(
-        mut self,
-        pool: &Pool,
-        fences: &mut HashMap<LedgerNumber, Vec<Fence>>,
-        to_committer: &Sender<Group>,
-    ) -> bool {
+    fn run(mut self, pool: &Pool, fences: &mut Begun, to_committer: &Sender<Group>) -> bool {
         loop {
             let pending = match pool.take() {
                 Work::Closed => return true,
@@ -100,7 +137,10 @@ impl Planner<'_> {
                     if let Some(state) = self.states.get_mut(&ledger) {
                         opened.iter().for_each(|fence| state.fences.add(fence.clone()));
                     }
-                    fences.entry(ledger).or_default().extend(opened);
+                    fences
+                        .entry(ledger)
+                        .or_default()
+                        .extend(opened.into_iter().map(|fence| (0, fence)));
                     continue;
                 }
                 Work::Group(pending) => pending,
@@ -130,11 +170,7 @@ impl Planner<'_> {
     }
 
     /// Plans and signs one group over all ledgers for which something waits.
-    fn group(
-        &mut self,
-        pending: Vec<Pending>,
-        fences: &mut HashMap<LedgerNumber, Vec<Fence>>,
-    ) -> Result<Group, StoreError> {
+    fn group(&mut self, pending: Vec<Pending>, fences: &mut Begun) -> Result<Group, StoreError> {
         let mut group = Group {
             batch: Batch::default(),
             views: Vec::new(),
@@ -162,11 +198,7 @@ impl Planner<'_> {
     }
 
     /// Makes the ledger's state if need be and reads the clock.
-    fn plannable(
-        &mut self,
-        ledger: LedgerNumber,
-        fences: &HashMap<LedgerNumber, Vec<Fence>>,
-    ) -> Result<Timestamp, Refusal> {
+    fn plannable(&mut self, ledger: LedgerNumber, fences: &Begun) -> Result<Timestamp, Refusal> {
         let view = self.parts.view(ledger).ok_or(Refusal::UnknownLedger)?;
         let state = self.states.entry(ledger).or_insert_with(|| {
             let mut state = LedgerState::new(&view);
@@ -174,7 +206,7 @@ impl Planner<'_> {
                 .get(&ledger)
                 .into_iter()
                 .flatten()
-                .for_each(|fence| state.fences.add(fence.clone()));
+                .for_each(|(_, fence)| state.fences.add(fence.clone()));
             state
         });
         state.retire(view.size());
@@ -190,7 +222,7 @@ impl Planner<'_> {
         pending: Vec<Pending>,
         now: Timestamp,
         group: &mut Group,
-        fences: &mut Vec<Fence>,
+        fences: &mut Vec<(u64, Fence)>,
     ) -> Result<(), StoreError> {
         let keys = self.parts.keys.read().get(&ledger).cloned();
         let (Some(state), Some(keys)) = (self.states.get_mut(&ledger), keys) else {
@@ -216,10 +248,7 @@ impl Planner<'_> {
         } = plan;
         let view = match state.head {
             Some(head) if !events.is_empty() => {
-                events
-                    .par_iter_mut()
-                    .with_min_len(4)
-                    .for_each(|planned| sign(&keys, planned));
+                sign_all(&keys, &mut events);
                 let checkpoint = sign_checkpoint(&keys, state);
                 let tiles = state.edge.drain_full_tiles();
                 let view = View {
@@ -243,7 +272,8 @@ impl Planner<'_> {
                 Err(refusal) => Reply::Refused(refusal),
                 Ok(range) => {
                     group.batch.records.extend(records);
-                    fences.extend(begun); // kept for the state that a recovery makes anew
+                    let first = events.get(range.start).map_or(0, |planned| planned.event.row.index);
+                    fences.extend(begun.into_iter().map(|fence| (first, fence)));
                     let placed = |planned: &Planned| Placed::of(&planned.event, planned.leaf_hash, planned.recorded_at);
                     let events = events.get(range).unwrap_or_default().iter().map(placed).collect();
                     Reply::Appended {
@@ -284,6 +314,18 @@ fn add_to_batch(
         tiles,
         checkpoint: view.checkpoint.clone(),
     });
+}
+
+/// A small group is signed on this thread: waking others costs more than it saves.
+fn sign_all(keys: &LedgerKeys, events: &mut [Planned]) {
+    if events.len() <= SIGNED_ALONE {
+        events.iter_mut().for_each(|planned| sign(keys, planned));
+    } else {
+        events
+            .par_iter_mut()
+            .with_min_len(4)
+            .for_each(|planned| sign(keys, planned));
+    }
 }
 
 fn sign(keys: &LedgerKeys, planned: &mut Planned) {

@@ -11,7 +11,7 @@ mod repeat;
 pub use answer::{AppendAnswer, Proof};
 pub(crate) use prepare::Prepared;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::guard::personal_data_in;
@@ -20,6 +20,9 @@ use super::{Code, Error, FieldError, Ledger, Service};
 use crate::sequencer::{Append, ExpectedVersion, Refusal};
 use crate::spec::ids::StreamName;
 use crate::spec::system;
+
+/// Different categories that one request may name: they are a vocabulary, not data.
+const MAX_CATEGORIES: usize = 64;
 
 /// A valid request to append, whatever its form was.
 #[derive(Debug)]
@@ -54,21 +57,35 @@ impl AppendCall {
     }
 
     /// Events for several streams.
-    pub fn batch(request: BatchRequest, proof: Proof) -> Self {
-        let (mut expected, mut events, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-        for event in request.events {
+    ///
+    /// # Errors
+    /// `invalid_field` for an expected version that would not be checked: the stream's first event has none.
+    pub fn batch(request: BatchRequest, proof: Proof) -> Result<Self, Error> {
+        let (mut expected, mut events) = (Vec::new(), Vec::new());
+        let mut checked = HashMap::new();
+        for (at, event) in request.events.into_iter().enumerate() {
             let (stream, version, event) = event.split();
-            if let (true, Some(Expected(version))) = (seen.insert(stream.clone()), version) {
-                expected.push((stream.clone(), version));
+            match (checked.get(&stream), version) {
+                (None, version) => {
+                    checked.insert(stream.clone(), version.is_some());
+                    expected.extend(version.map(|Expected(version)| (stream.clone(), version)));
+                }
+                (Some(false), Some(_)) => {
+                    return Err(Error::field(
+                        format!("/events/{at}/expected_version"),
+                        "is checked at the stream's first event in the batch; give it there",
+                    ));
+                }
+                (Some(_), _) => {}
             }
             events.push((stream, event));
         }
-        Self {
+        Ok(Self {
             expected,
             events,
             trace_parent: None,
             proof,
-        }
+        })
     }
 
     /// Adds the trace context of the request.
@@ -98,7 +115,7 @@ impl Service {
             records: Vec::new(),
         };
         match self.submit(append).await? {
-            Ok(appended) => AppendAnswer::first(&appended, sketches, call.proof, ledger),
+            Ok(appended) => AppendAnswer::first(appended, sketches, call.proof, ledger),
             Err(Refusal::IdsTaken(indexes)) => {
                 let (service, ledger) = (Arc::clone(self), Arc::clone(ledger));
                 blocking(move || service.repeat(&ledger, &call, &indexes)).await
@@ -132,6 +149,13 @@ impl Service {
         let mut wrong = Vec::new();
         for (at, (stream, event)) in call.events.iter().enumerate() {
             self.check_event(at, stream, event, &mut wrong)?;
+        }
+        let blocks = call.events.iter().flat_map(|(_, event)| &event.personal);
+        if blocks.map(|block| &block.category).collect::<HashSet<_>>().len() > MAX_CATEGORIES {
+            return Err(Error::field(
+                "/events",
+                format!("may name at most {MAX_CATEGORIES} different categories"),
+            ));
         }
         if !wrong.is_empty() {
             return Err(Error::fields(Code::InvalidField, wrong));
@@ -233,34 +257,38 @@ pub(super) fn subject_erased(pointer: &str) -> Error {
 
 fn refuse_personal_data(call: &AppendCall) -> Result<(), Error> {
     let mut found = Vec::new();
-    let mut look = |pointer: String, text: &str| {
+    // The pointer is only written where something was found: this runs over every field of every event.
+    let mut look = |text: &str, pointer: &dyn Fn() -> String| {
         if let Some(pattern) = personal_data_in(text) {
             let detail = format!(
                 "holds what looks like {pattern}; this field stays in clear for ever. Put it into `personal`, or use a handle"
             );
-            found.push(FieldError { pointer, detail });
+            found.push(FieldError {
+                pointer: pointer(),
+                detail,
+            });
         }
     };
     for (at, (stream, event)) in call.events.iter().enumerate() {
-        look(format!("/events/{at}/stream"), stream.as_str());
-        look(format!("/events/{at}/type"), event.event_type.as_str());
+        look(stream.as_str(), &|| format!("/events/{at}/stream"));
+        look(event.event_type.as_str(), &|| format!("/events/{at}/type"));
         if let Some(ActorRequest::Name(name)) = &event.actor {
-            look(format!("/events/{at}/actor"), name);
+            look(name, &|| format!("/events/{at}/actor"));
         }
         for (name, text) in [
             ("correlation_id", &event.correlation_id),
             ("causation_id", &event.causation_id),
         ] {
-            text.iter().for_each(|text| look(format!("/events/{at}/{name}"), text));
+            text.iter()
+                .for_each(|text| look(text, &|| format!("/events/{at}/{name}")));
         }
         for (tag, text) in event.tags.iter().enumerate() {
-            look(format!("/events/{at}/tags/{tag}"), text);
+            look(text, &|| format!("/events/{at}/tags/{tag}"));
         }
         for (block, personal) in event.personal.iter().enumerate() {
-            look(
-                format!("/events/{at}/personal/{block}/category"),
-                personal.category.as_str(),
-            );
+            look(personal.category.as_str(), &|| {
+                format!("/events/{at}/personal/{block}/category")
+            });
         }
     }
     if found.is_empty() {

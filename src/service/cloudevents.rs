@@ -7,9 +7,10 @@
 //! | `type`, `time`, `data` | type, occurred_at, data; `data_base64` becomes `{"data_base64": …}` |
 //! | `correlationid`, `causationid` (extensions) | correlation_id, causation_id |
 //! | `source`, `dataschema`, `datacontenttype` | tags `source:…`, `dataschema:…`, `datacontenttype:…` |
+//! | `traceparent`, `tracestate` (extensions) | not kept: the trace is that of the request's own header `traceparent` |
 //!
-//! Any other attribute is refused: nothing that was sent is silently dropped. Personal data has no place in CloudEvents
-//! attributes; append it in our own form.
+//! Any other attribute is refused. Personal data has no place in CloudEvents attributes; append it in our own form.
+//! In binary mode the attributes arrive decoded, so that both modes give the same stream and the same id.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -25,6 +26,9 @@ use crate::spec::ids::{EventType, InvalidId, StreamName, Timestamp};
 pub const STRUCTURED: &str = "application/cloudevents+json";
 /// The media type of several.
 pub const BATCH: &str = "application/cloudevents-batch+json";
+
+/// Bytes of `id`, `source` and `subject`.
+const MAX_NAME: usize = 256;
 
 /// A CloudEvent, parsed.
 #[derive(Debug, Deserialize)]
@@ -44,7 +48,6 @@ pub struct CloudEvent {
     stream: Option<Box<str>>,
     correlationid: Option<Box<str>>,
     causationid: Option<Box<str>>,
-    // Distributed tracing is carried by the request's own header; the attributes are accepted and not kept.
     #[serde(rename = "traceparent")]
     _trace_parent: Option<Box<str>>,
     #[serde(rename = "tracestate")]
@@ -61,21 +64,21 @@ impl Service {
         self.from_cloud_events(events, proof)
     }
 
-    /// A request in binary mode: attributes from the headers that begin with `ce-`, the body as data.
+    /// A request in binary mode: attributes as the caller meant them, each once, and the body as data.
     ///
     /// # Errors
     /// As [`Service::cloud_events`].
-    pub fn binary_cloud_event<'h>(
+    pub fn binary_cloud_event(
         &self,
-        attributes: impl Iterator<Item = (&'h str, &'h str)>,
+        attributes: Vec<(String, String)>,
         content_type: Option<&str>,
         body: &[u8],
         proof: Proof,
     ) -> Result<AppendCall, Error> {
-        let mut fields = serde_json::Map::new();
-        for (name, value) in attributes {
-            fields.insert(name.to_owned(), value.into());
-        }
+        let mut fields: serde_json::Map<_, _> = attributes
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
         fields.extend(content_type.map(|value| ("datacontenttype".to_owned(), value.into())));
         let json = serde_json::to_vec(&fields).map_err(super::access::internal)?;
         let mut event: CloudEvent = parse(&json)?;
@@ -97,7 +100,11 @@ impl Service {
     )]
     fn from_cloud_events(&self, events: Vec<CloudEvent>, proof: Proof) -> Result<AppendCall, Error> {
         let mut found = Vec::new();
-        for (at, event) in events.iter().enumerate().filter(|_| self.guard) {
+        for (at, event) in events.iter().enumerate() {
+            event.refuse_long_names(at)?;
+            if !self.guard {
+                continue;
+            }
             for (name, text) in [("id", &event.id), ("source", &event.source)] {
                 if let Some(pattern) = personal_data_in(text) {
                     let detail = format!("holds what looks like {pattern}; this field stays in clear for ever");
@@ -122,6 +129,21 @@ impl Service {
 }
 
 impl CloudEvent {
+    fn refuse_long_names(&self, at: usize) -> Result<(), Error> {
+        let names = [
+            ("id", Some(&self.id)),
+            ("source", Some(&self.source)),
+            ("subject", self.subject.as_ref()),
+        ];
+        let long = names
+            .into_iter()
+            .find(|(_, text)| text.is_some_and(|text| text.len() > MAX_NAME));
+        long.map_or(Ok(()), |(name, _)| {
+            let detail = format!("must be at most {MAX_NAME} bytes");
+            Err(Error::field(format!("/{at}/{name}"), detail))
+        })
+    }
+
     fn is_json(&self) -> bool {
         self.datacontenttype.as_deref().is_none_or(|media| {
             let essence = media.split(';').next().unwrap_or_default().trim();
@@ -225,5 +247,19 @@ mod tests {
         let (stream, event) = request(&format!("{event},\"subject\":\"s\",\"stream\":\"t\"}}")).unwrap();
         assert_eq!((stream.as_str(), event.data.unwrap().get()), ("t", "{\"x\":1}"));
         assert_eq!(event.tags, vec!["source:/a".into()]);
+    }
+    #[test]
+    fn names_are_bounded() {
+        for name in ["id", "source", "subject"] {
+            let of = |length: usize| {
+                let mut event = serde_json::json!({"specversion": "1.0", "id": "1", "source": "/a", "type": "a"});
+                event[name] = "x".repeat(length).into();
+                let event: CloudEvent = parse(event.to_string().as_bytes()).unwrap();
+                event.refuse_long_names(3)
+            };
+            assert!(of(MAX_NAME).is_ok(), "{name}");
+            let error = of(MAX_NAME + 1).unwrap_err();
+            assert_eq!(error.errors[0].pointer, format!("/3/{name}"));
+        }
     }
 }

@@ -28,10 +28,13 @@ use crate::keystore::vault::JournalEntry;
 use crate::keystore::{ErasureOrder, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
+pub(crate) use certificate::SignedCertificate;
 pub(crate) use saga::Erasure;
 
 /// The most subjects of one request.
 const MAX_SUBJECTS: usize = 1_000;
+/// The most categories of one request.
+const MAX_CATEGORIES: usize = 64;
 
 /// `POST /erasures`.
 #[derive(Debug, Deserialize)]
@@ -201,7 +204,7 @@ impl Service {
             let fences = service.keystore.fences(id)?;
             let done: HashSet<_> = fences
                 .iter()
-                .filter(|fence| fence.destroyed)
+                .filter(|fence| fence.destroyed.is_some())
                 .map(|fence| &fence.order)
                 .collect();
             let recorded = service.all_erasures(&on)?;
@@ -220,9 +223,15 @@ impl Service {
             for entry in missing {
                 tracing::warn!(request = %entry.order.request, "an erasure is missing in the key store; applying it");
                 let order = std::slice::from_ref(&entry.order);
+                // Without the fence nothing may be served. What comes after it can wait: nobody opens the data any more.
                 service.keystore.fence(id, order)?;
-                service.keystore.vault().journal(id, std::slice::from_ref(&entry))?;
-                service.keystore.destroy(id, order, entry.index)?;
+                let journal = std::slice::from_ref(&entry);
+                let applied = service.keystore.vault().journal(id, journal);
+                let applied = applied.and_then(|()| service.keystore.destroy(id, order, entry.index));
+                if let Err(error) = applied {
+                    tracing::error!(request = %entry.order.request, error = %error, "an erasure is fenced, but its keys could not be destroyed");
+                    on.unfinished.store(true, Ordering::Release);
+                }
             }
             Ok(())
         })
@@ -237,33 +246,44 @@ impl Service {
                 continue;
             }
             let _turn = self.erasing.lock().await;
-            match self.resume_erasures(&ledger).await {
-                Ok(_) => ledger.unfinished.store(false, Ordering::Release),
-                Err(error) => {
-                    tracing::error!(ledger = %ledger.record.name, error = %error, "an erasure cannot be finished; trying again");
-                }
+            ledger.unfinished.store(false, Ordering::Release);
+            let resumed = self.resume_erasures(&ledger).await;
+            let applied = self.apply_erasures(&ledger).await;
+            if let Err(error) = resumed.and(applied) {
+                tracing::error!(ledger = %ledger.record.name, error = %error, "erasures cannot be taken up; trying again");
+                ledger.unfinished.store(true, Ordering::Release);
             }
         }
     }
 
-    /// Finishes what a crash left open: fences first, for all of them, then each saga. Before anything is served.
+    /// Finishes what a crash left open: fences first, for all of them, then each saga. Before anything is served. A saga
+    /// that cannot be finished now is logged and tried again; its subject stays fenced.
     ///
     /// # Errors
-    /// If an erasure cannot be finished.
-    pub async fn resume_erasures(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<usize, Error> {
+    /// If a fence cannot be set.
+    pub async fn resume_erasures(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
         let open: Vec<_> = self
             .all_erasures(ledger)?
             .into_iter()
             .filter(|erasure| erasure.completed.is_none())
             .collect();
-        let fences = open.iter().flat_map(Erasure::fences).collect();
-        self.sequencer.fence(ledger.record.number, fences);
-        let count = open.len();
+        let orders: Vec<_> = open.iter().flat_map(Erasure::orders).collect();
+        if orders.is_empty() && open.is_empty() {
+            return Ok(());
+        }
+        self.sequencer
+            .fence(ledger.record.number, open.iter().flat_map(Erasure::fences).collect());
+        let (service, id) = (Arc::clone(self), ledger.record.id);
+        blocking(move || Ok(service.keystore.fence(id, &orders)?)).await?;
         for erasure in open {
             tracing::info!(request = %erasure.requested.payload.request, "finishing an erasure that was interrupted");
-            self.run_saga(ledger, erasure).await?;
+            let request = erasure.requested.payload.request;
+            if let Err(error) = self.run_saga(ledger, erasure).await {
+                tracing::error!(%request, error = %error, "an erasure cannot be finished; trying again");
+                ledger.unfinished.store(true, Ordering::Release);
+            }
         }
-        Ok(count)
+        Ok(())
     }
 }
 
@@ -282,11 +302,13 @@ fn check(request: &ErasureRequest) -> Result<(), Error> {
             format!("must name 1 to {MAX_SUBJECTS} people"),
         ));
     }
-    if request.categories.as_ref().is_some_and(Vec::is_empty) {
-        return Err(Error::field(
-            "/categories",
-            "must name at least one category, or be absent for the whole person",
-        ));
+    if let Some(categories) = &request.categories {
+        let distinct: HashSet<_> = categories.iter().collect();
+        if categories.is_empty() || categories.len() > MAX_CATEGORIES || distinct.len() != categories.len() {
+            let detail =
+                format!("must name 1 to {MAX_CATEGORIES} different categories, or be absent for the whole person");
+            return Err(Error::field("/categories", detail));
+        }
     }
     if request.note.as_ref().is_some_and(|note| note.len() > 4_096) {
         return Err(Error::field("/note", "must be at most 4,096 bytes"));

@@ -5,16 +5,18 @@
 //! unless opening it was asked for, by a caller who may; then each block is opened as it leaves, and what has been erased
 //! since does not leave.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::access::internal;
-use super::guard::personal_data_in;
+use super::erase::SignedCertificate;
+use super::pace::Pace;
 use super::read::{Reveal, StoredEvent};
-use super::verify::read_records;
-use super::{Caller, Code, Error, FieldError, Ledger, Role, Service};
+use super::verify::{read_records, weight};
+use super::{Caller, Code, Error, Ledger, Role, Service};
 use crate::spec::bundle::{BundleHead, BundleWriter, Selection};
 use crate::spec::event::{Header, Meta};
 use crate::spec::ids::{EventType, StreamName, Timestamp};
@@ -22,7 +24,7 @@ use crate::spec::system;
 use crate::spec::verify::Record;
 
 const RECORD: &str = "export";
-/// Events that are read at once.
+/// Events that are read at once, at the most.
 const CHUNK: u64 = 512;
 
 /// What an export is written as.
@@ -102,29 +104,6 @@ impl ExportRequest {
     }
 }
 
-/// The request is recorded in clear, so its filters must name nobody.
-fn refuse_personal_data(request: &ExportRequest) -> Result<(), Error> {
-    let texts = [
-        ("/stream", request.stream.as_ref().map(StreamName::as_str)),
-        ("/type", request.event_type.as_ref().map(EventType::as_str)),
-        ("/tag", request.tag.as_deref()),
-    ];
-    let found = texts.into_iter().filter_map(|(pointer, text)| {
-        let detail = format!(
-            "holds what looks like {}; exports are recorded in clear",
-            personal_data_in(text?)?
-        );
-        let pointer = pointer.into();
-        Some(FieldError { pointer, detail })
-    });
-    let found: Vec<_> = found.collect();
-    if found.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::fields(Code::PersonalDataRefused, found))
-    }
-}
-
 /// An export as auditors see it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExportView {
@@ -155,9 +134,6 @@ impl Service {
         caller: &Caller,
         request: ExportRequest,
     ) -> Result<ExportView, Error> {
-        if self.guard {
-            refuse_personal_data(&request)?;
-        }
         let size = self.view(ledger)?.size();
         if request.to_index.is_some_and(|end| end < request.from_index) {
             return Err(Error::field("/to_index", "lies before from_index"));
@@ -174,6 +150,7 @@ impl Service {
                 ));
             }
         }
+        self.check_words(&request)?;
         let id = self.fresh_id();
         let data =
             serde_json::json!({"export": id, "by": caller.key.id, "roles": caller.key.roles, "request": request});
@@ -192,6 +169,33 @@ impl Service {
         };
         self.keep_record(ledger, RECORD, id, &view)?;
         Ok(view)
+    }
+
+    /// The filter's words are recorded in clear.
+    fn check_words(&self, request: &ExportRequest) -> Result<(), Error> {
+        let stream = request.stream.as_ref().map(|stream| ("/stream", stream.as_str()));
+        let tag = request.tag.as_deref().map(|tag| ("/tag", tag));
+        for (pointer, text) in [stream, tag].into_iter().flatten() {
+            if text.len() > 256 {
+                return Err(Error::field(pointer, "must be at most 256 bytes"));
+            }
+            self.refuse_personal(pointer, text)?;
+        }
+        Ok(())
+    }
+
+    /// Records that an export's content is about to leave, and with whose key.
+    ///
+    /// # Errors
+    /// Whatever appending may answer; then nothing may leave.
+    pub async fn record_download(&self, ledger: &Ledger, caller: &Caller, export: &ExportView) -> Result<(), Error> {
+        let data = serde_json::json!({
+            "export": export.id, "by": caller.key.id, "roles": caller.key.roles, "reveal": export.request.reveal,
+        });
+        let event = self.system_event("$exports", "export.downloaded", &data, Some(export.id.to_string()))?;
+        self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
+            .await
+            .map(drop)
     }
 
     /// One export.
@@ -225,12 +229,13 @@ impl Service {
 
     fn write_bundle(&self, ledger: &Ledger, export: &ExportView, out: impl Write) -> Result<(), Error> {
         let size = export.tree_size;
+        let certificates = self.certificates_until(ledger, size)?;
         let head = BundleHead {
             origin: ledger.record.origin.clone(),
             tree_size: size,
             root: self.root_of_size(ledger, size)?,
             checkpoint: export.checkpoint.clone(),
-            further: Vec::new(),
+            further: checkpoints_of(&certificates, size),
             selection: export.request.selection(size),
         };
         let mut bundle = BundleWriter::new(out, head).map_err(internal)?;
@@ -243,8 +248,10 @@ impl Service {
                 bundle.leave_out(record.index, &record.header).map_err(internal)
             }
         })?;
-        for (request, certificate) in self.certificates_until(ledger, size)? {
-            bundle.certificate(request, &certificate).map_err(internal)?;
+        for certificate in certificates {
+            bundle
+                .certificate(certificate.request, &certificate.document)
+                .map_err(internal)?;
         }
         bundle
             .finish(|manifest| ledger.manifests.sign_document(manifest))
@@ -258,10 +265,11 @@ impl Service {
         size: u64,
         mut each: impl FnMut(Record, Header, Option<Meta>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut first = 0;
-        while first < size {
-            let end = size.min(first + CHUNK);
-            for record in read_records(&*self.store, ledger.record.number, first..end)? {
+        let mut pace = Pace::new(0..size, CHUNK);
+        while let Some(piece) = pace.next() {
+            let records = read_records(&*self.store, ledger.record.number, piece)?;
+            pace.saw(records.iter().map(weight).sum());
+            for record in records {
                 let damaged =
                     |error| Error::new(Code::Damaged, format!("the event at index {}", record.index)).caused_by(error);
                 let header = Header::decode(&record.header).map_err(damaged)?;
@@ -272,7 +280,6 @@ impl Service {
                     .map_err(damaged)?;
                 each(record, header, meta)?;
             }
-            first = end;
         }
         Ok(())
     }
@@ -287,10 +294,11 @@ impl Service {
             .request
             .to_index
             .map_or(export.tree_size, |end| end.min(export.tree_size));
-        let mut first = export.request.from_index;
-        while first < end {
-            let next = end.min(first + CHUNK);
-            for event in self.stored_events(ledger, first..next)? {
+        let mut pace = Pace::new(export.request.from_index..end, CHUNK);
+        while let Some(piece) = pace.next() {
+            let events = self.stored_events(ledger, piece)?;
+            pace.saw(events.iter().map(StoredEvent::weight).sum());
+            for event in events {
                 if export
                     .request
                     .wants(event.index, &event.header.event_type, event.meta.as_ref())
@@ -298,7 +306,6 @@ impl Service {
                     self.write_line(ledger, event, reveal, &mut out)?;
                 }
             }
-            first = next;
         }
         out.flush().map_err(internal)
     }
@@ -314,4 +321,13 @@ impl Service {
         serde_json::to_writer(&mut *out, &view).map_err(internal)?;
         out.write_all(b"\n").map_err(internal)
     }
+}
+
+/// The checkpoints that a bundle needs for its certificates besides its own, each size once, ascending.
+fn checkpoints_of(certificates: &[SignedCertificate], size: u64) -> Vec<String> {
+    let smaller = certificates.iter().filter(|certificate| certificate.size < size);
+    let by_size: BTreeMap<_, _> = smaller
+        .map(|certificate| (certificate.size, &certificate.checkpoint))
+        .collect();
+    by_size.into_values().cloned().collect()
 }

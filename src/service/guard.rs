@@ -4,6 +4,9 @@
 //! are not erased with a person. So e-mail addresses, E.164 phone numbers, IBANs and payment card numbers are refused in
 //! them, with the field. Digit runs count only between non-alphanumeric characters, and UUIDs are excepted, so that
 //! ordinary identifiers pass. It is a guard rail, not a proof: a name it does not know passes.
+//!
+//! Every pattern is linear in the text: what follows a beginning is looked at to a fixed length (cards, IBANs), or ends
+//! where the next beginning stands (e-mail addresses, phone numbers).
 
 use uuid::Uuid;
 
@@ -60,8 +63,16 @@ fn is_phone(text: &str) -> bool {
     })
 }
 
+/// The longest IBAN.
+const MAX_IBAN: usize = 34;
+/// The longest card number.
+const MAX_CARD: usize = 19;
+
 /// Two letters, two check digits, 11 to 30 letters or digits, modulo 97 = 1 (ISO 13616); groups of four allowed.
 fn is_iban(text: &str) -> bool {
+    if text.len() < 15 {
+        return false;
+    }
     let compact: String = text
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { ' ' })
@@ -69,7 +80,9 @@ fn is_iban(text: &str) -> bool {
     let words: Vec<&str> = compact.split(' ').filter(|word| !word.is_empty()).collect();
     (0..words.len()).any(|first| {
         let mut joined = String::new();
-        words.iter().skip(first).take(9).any(|word| {
+        let window = words.iter().skip(first).take(9);
+        let mut short = window.take_while(|word| word.len() <= MAX_IBAN);
+        short.any(|word| {
             joined.push_str(word);
             checks_as_iban(&joined)
         })
@@ -78,7 +91,7 @@ fn is_iban(text: &str) -> bool {
 
 fn checks_as_iban(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let shape = (15..=34).contains(&bytes.len())
+    let shape = (15..=MAX_IBAN).contains(&bytes.len())
         && bytes.iter().take(2).all(u8::is_ascii_alphabetic)
         && bytes.iter().skip(2).take(2).all(u8::is_ascii_digit);
     let (head, tail) = text.split_at_checked(4).unwrap_or_default();
@@ -96,6 +109,9 @@ fn checks_as_iban(text: &str) -> bool {
 
 /// 13 to 19 digits that pass the Luhn check (ISO/IEC 7812), single spaces or dashes between them allowed.
 fn is_card(text: &str) -> bool {
+    if text.bytes().filter(u8::is_ascii_digit).count() < 13 {
+        return false;
+    }
     let chars: Vec<char> = text.chars().collect();
     let starts = (0..chars.len()).filter(|at| {
         let boundary = at
@@ -105,9 +121,10 @@ fn is_card(text: &str) -> bool {
         boundary && chars.get(*at).is_some_and(char::is_ascii_digit)
     });
     starts.into_iter().any(|start| {
-        let mut digits = Vec::new();
+        let mut digits = Vec::with_capacity(MAX_CARD);
         for (at, c) in chars.iter().enumerate().skip(start) {
             match c.to_digit(10) {
+                Some(_) if digits.len() == MAX_CARD => return false,
                 Some(digit) => digits.push(digit),
                 None if " -".contains(*c) && chars.get(at + 1).is_some_and(char::is_ascii_digit) => continue,
                 None => {
@@ -129,7 +146,7 @@ fn is_luhn(digits: &[u32]) -> bool {
         (_, twice) if twice > 9 => twice - 9,
         (_, twice) => twice,
     };
-    (13..=19).contains(&digits.len()) && digits.iter().rev().enumerate().map(doubled).sum::<u32>() % 10 == 0
+    (13..=MAX_CARD).contains(&digits.len()) && digits.iter().rev().enumerate().map(doubled).sum::<u32>() % 10 == 0
 }
 
 #[cfg(test)]
@@ -170,6 +187,37 @@ mod tests {
             "deadbeefdeadbeefdeadbeefdeadbeef",
         ] {
             assert_eq!(personal_data_in(text), None, "{text}");
+        }
+    }
+    #[test]
+    fn a_card_number_is_found_among_other_numbers() {
+        for text in [
+            "1 2 3 4111111111111111",
+            "4111 1111 1111 1111 12 13 14 15 16 17",
+            &format!("{} 4111111111111111", "1 ".repeat(40)),
+        ] {
+            assert_eq!(personal_data_in(text), Some("a card number"), "{text}");
+        }
+        // Twenty digits and more are no card number, wherever the check digit fits.
+        assert_eq!(personal_data_in("41111111111111110000"), None);
+    }
+
+    #[test]
+    fn a_long_text_takes_no_longer_than_its_length() {
+        // With one look at the whole rest per beginning, any of these takes longer than the test may.
+        const LENGTH: usize = 1 << 20;
+        let (done, all_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for unit in [
+                "1 ", "1-", "1", "@", "a@", "a@b.", "+", "+1 ", "+1", "AA00 ", "AA00", "A ",
+            ] {
+                let text = unit.repeat(LENGTH / unit.len());
+                done.send((unit, personal_data_in(&text))).unwrap();
+            }
+        });
+        for _ in 0..12 {
+            let (unit, found) = all_done.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+            assert_eq!(found, None, "{unit}");
         }
     }
 }

@@ -143,12 +143,6 @@ impl Service {
             Some(origin) => origin,
             None => self.default_origin(&new.ledger)?,
         };
-        if self.all_ledgers().iter().any(|ledger| ledger.record.origin == origin) {
-            return Err(Error::field(
-                "/origin",
-                "another ledger has this origin; every ledger needs one of its own",
-            ));
-        }
         let recovery = new
             .recovery_public_key
             .map(|key| PublicKey::new(key.as_bytes()))
@@ -181,6 +175,12 @@ impl Service {
     ) -> Result<CreatedLedger, Error> {
         let _turn = self.founding.lock().await;
         self.refuse_existing(&name)?;
+        if self.all_ledgers().iter().any(|ledger| ledger.record.origin == origin) {
+            return Err(Error::field(
+                "/origin",
+                "another ledger has this origin; every ledger needs one of its own",
+            ));
+        }
         let (recovery, recovery_key) = match recovery {
             Some(public) => (public, None),
             None => {
@@ -203,6 +203,8 @@ impl Service {
         self.keystore.create_ledger(record.id)?;
         let ledger = self.open(record, keys, Vec::new())?;
         self.begin_ledger(&ledger, &recovery).await?;
+        let (size, note) = self.checkpoint(&ledger)?;
+        self.keystore.vault().keep_checkpoint(ledger.record.id, size, &note)?;
         // IMPORTANT: known only now: nobody else's event may come to stand at index 0.
         let vkey = ledger.vkey();
         self.ledgers.write().insert(name.clone(), ledger);

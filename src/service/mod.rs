@@ -10,6 +10,7 @@ pub mod error;
 pub mod export;
 pub mod guard;
 pub mod ledger;
+mod pace;
 pub mod prove;
 pub mod read;
 mod records;
@@ -141,6 +142,22 @@ impl Service {
         let mut ledgers: Vec<_> = self.ledgers.read().values().cloned().collect();
         ledgers.sort_by_key(|ledger| ledger.record.number);
         ledgers
+    }
+
+    /// Refuses text that stays in clear and looks like a person.
+    ///
+    /// # Errors
+    /// `personal_data_refused`.
+    pub fn refuse_personal(&self, pointer: &str, text: &str) -> Result<(), Error> {
+        let found = self.guard.then(|| guard::personal_data_in(text)).flatten();
+        found.map_or(Ok(()), |pattern| {
+            let detail = format!("holds what looks like {pattern}; use a handle, or send it in a request's body");
+            let errors = vec![FieldError {
+                pointer: pointer.into(),
+                detail,
+            }];
+            Err(Error::fields(Code::PersonalDataRefused, errors))
+        })
     }
 
     /// Whether the writer takes events.

@@ -53,6 +53,10 @@ impl StoredEvent {
         })
     }
 
+    pub(crate) fn weight(&self) -> usize {
+        self.bodies.iter().map(|body| body.bytes.len()).sum()
+    }
+
     pub(crate) fn body(&self, ordinal: u16) -> Option<&BodyRow> {
         self.bodies.iter().find(|body| body.ordinal == ordinal)
     }
@@ -178,6 +182,17 @@ pub enum PersonalState {
     KeyUnavailable,
     /// The block itself is not there, and nothing says why.
     Missing,
+}
+
+impl PersonalState {
+    fn of(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Restricted => Self::Restricted,
+            Refusal::Erasing(_) => Self::Erasing,
+            Refusal::Erased(_) => Self::Erased,
+            Refusal::Unavailable => Self::KeyUnavailable,
+        }
+    }
 }
 
 /// What a verifier needs of an event.
@@ -389,10 +404,7 @@ impl Service {
         view.state = match &opened {
             Ok(None) => PersonalState::Sealed,
             Ok(Some(_)) => PersonalState::Clear,
-            Err(Refusal::Restricted) => PersonalState::Restricted,
-            Err(Refusal::Erasing(_)) => PersonalState::Erasing,
-            Err(Refusal::Erased(_)) => PersonalState::Erased,
-            Err(Refusal::Unavailable) => PersonalState::KeyUnavailable,
+            Err(refusal) => PersonalState::of(*refusal),
         };
         if let Err(Refusal::Erased(Some(request)) | Refusal::Erasing(request)) = &opened {
             view.certificate = Some(format!(
@@ -407,6 +419,32 @@ impl Service {
         (view.handle, view.category, view.generation) =
             (Some(block.handle), Some(block.category), Some(block.generation));
         Ok(view)
+    }
+
+    /// Takes back what was fenced while a reveal was being recorded. After this check the answer is on its way: what leaves
+    /// was readable when it left.
+    ///
+    /// # Errors
+    /// If the key store cannot be read.
+    pub fn withdraw_fenced(&self, ledger: &Ledger, events: &mut [EventView]) -> Result<(), Error> {
+        for block in events.iter_mut().flat_map(|event| &mut event.personal) {
+            let (Some(handle), Some(category), Some(generation)) = (block.handle, &block.category, block.generation)
+            else {
+                continue;
+            };
+            if block.data.is_none() {
+                continue;
+            }
+            let key = KeyRef {
+                handle,
+                category: category.clone(),
+                generation,
+            };
+            if let Err(refusal) = self.keystore.key(ledger.record.id, &key)?.map(drop) {
+                (block.state, block.data) = (PersonalState::of(refusal), None);
+            }
+        }
+        Ok(())
     }
 
     /// Records that personal data was opened, before it leaves: by which key, which events, how many blocks, about whom.

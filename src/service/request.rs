@@ -1,6 +1,6 @@
 //! What callers may ask to append, parsed once into valid types (docs/api.md, Append).
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -9,6 +9,42 @@ use super::{Code, Error, FieldError};
 pub use crate::sequencer::ExpectedVersion;
 use crate::spec::ids::{Category, EventType, StreamName, SubjectId, Timestamp};
 
+/// The most events of a request, whatever a configuration says: what is beyond is not even parsed.
+pub const MAX_EVENTS: usize = 1_000;
+const MAX_PERSONAL: usize = 256;
+const MAX_TAGS: usize = 32;
+
+/// Reads a list and stops at its limit, so that a body of empty items does not become a multiple of itself in memory.
+fn at_most<'de, const MAX: usize, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Items<const MAX: usize, T>(std::marker::PhantomData<T>);
+
+    impl<'de, const MAX: usize, T: Deserialize<'de>> Visitor<'de> for Items<MAX, T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "a list of at most {MAX}")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = list.next_element()? {
+                if items.len() == MAX {
+                    return Err(serde::de::Error::custom(format_args!("{TOO_MANY} {MAX}")));
+                }
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+
+    deserializer.deserialize_seq(Items::<MAX, T>(std::marker::PhantomData))
+}
+
+/// How the error of a list begins that is too long.
+const TOO_MANY: &str = "must hold at most";
+
 /// `POST /streams/{stream}/events`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +52,7 @@ pub struct AppendRequest {
     /// What the caller knows of the stream.
     pub expected_version: Option<Expected>,
     /// At least one event.
+    #[serde(deserialize_with = "at_most::<MAX_EVENTS, _, _>")]
     pub events: Vec<EventRequest>,
 }
 
@@ -24,6 +61,7 @@ pub struct AppendRequest {
 #[serde(deny_unknown_fields)]
 pub struct BatchRequest {
     /// At least one event.
+    #[serde(deserialize_with = "at_most::<MAX_EVENTS, _, _>")]
     pub events: Vec<StreamEventRequest>,
 }
 
@@ -53,12 +91,12 @@ pub struct StreamEventRequest {
     /// See [`EventRequest`].
     pub causation_id: Option<Box<str>>,
     /// See [`EventRequest`].
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<MAX_TAGS, _, _>")]
     pub tags: Vec<Box<str>>,
     /// See [`EventRequest`].
     pub data: Option<Box<RawValue>>,
     /// See [`EventRequest`].
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<MAX_PERSONAL, _, _>")]
     pub personal: Vec<PersonalRequest>,
 }
 
@@ -119,12 +157,12 @@ pub struct EventRequest {
     /// What caused it.
     pub causation_id: Option<Box<str>>,
     /// Labels.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<MAX_TAGS, _, _>")]
     pub tags: Vec<Box<str>>,
     /// The public payload, kept as the exact bytes received.
     pub data: Option<Box<RawValue>>,
     /// Personal data, sealed per subject and category.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<MAX_PERSONAL, _, _>")]
     pub personal: Vec<PersonalRequest>,
 }
 
@@ -228,6 +266,12 @@ fn explain(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
         }
     }
     let inner = error.inner();
+    if pointer == "/events" && inner.to_string().starts_with(TOO_MANY) {
+        return Error::new(
+            Code::TooLarge,
+            format!("a batch holds at most {MAX_EVENTS} events; send several"),
+        );
+    }
     match inner.classify() {
         serde_json::error::Category::Data => Error::fields(
             Code::InvalidField,

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 pub(super) use job::Running;
 pub use job::{VerificationRequest, VerificationView};
 
+use super::pace::Pace;
 use crate::keystore::KeyRef;
 use crate::spec::checkpoint::Checkpoint;
 use crate::spec::edge::Edge;
@@ -21,8 +22,20 @@ use crate::spec::tiles::encode_tile;
 use crate::spec::verify::{End, Entry, Options, Record, RecordBody, Trust, Verification};
 use crate::store::{LedgerNumber, LedgerRecord, LedgerStore, StoreError};
 
-/// Events that are read and verified at once.
+/// Events that are read and verified at once, at the most.
 const CHUNK: u64 = 2_048;
+
+/// What is known of the ledger outside its store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Anchor {
+    /// Nothing is at hand; the report says so.
+    #[default]
+    None,
+    /// There should be a checkpoint, and it cannot be read.
+    Unreadable,
+    /// A checkpoint: its size, and the signed note.
+    Checkpoint(u64, String),
+}
 
 /// What is verified beyond the events themselves.
 #[derive(Default)]
@@ -30,8 +43,8 @@ pub struct Scope<'a> {
     /// Tells whether the key of a block can be had or is recorded as erased; absent where no key store is at hand. A block
     /// whose key is simply not there is `key_unavailable`, never erased.
     pub has_key: Option<&'a (dyn Fn(&KeyRef) -> bool + Sync)>,
-    /// The checkpoint that the vault keeps, with its size: a ledger that is shorter was truncated or rolled back.
-    pub kept: Option<(u64, String)>,
+    /// The checkpoint that is kept outside the store: a ledger that is shorter was truncated or rolled back.
+    pub kept: Anchor,
     /// Whether the store's indexes are checked too (`fsck`).
     pub indexes: bool,
 }
@@ -56,8 +69,8 @@ pub fn verify_store(
         None => verification.expect_head("checkpoint", b""),
     }
     match &scope.kept {
-        Some((kept, note)) if *kept <= size => verification.expect_checkpoint("vault", note.as_bytes()),
-        Some((kept, _)) => {
+        Anchor::Checkpoint(kept, note) if *kept <= size => verification.expect_checkpoint("vault", note.as_bytes()),
+        Anchor::Checkpoint(kept, _) => {
             let found = format!("{size} events");
             verification.add(Finding::new(
                 None,
@@ -67,14 +80,24 @@ pub fn verify_store(
                 found,
             ));
         }
-        None => {}
+        Anchor::Unreadable => {
+            let expected = "the last checkpoint, kept outside the store";
+            verification.add(Finding::new(
+                None,
+                "vault",
+                FindingCode::CheckpointUnchecked,
+                expected,
+                "unreadable, or none",
+            ));
+        }
+        Anchor::None => {}
     }
     let mut tree = Edge::new();
-    let mut first = 0;
-    while first < size {
-        let end = size.min(first + CHUNK);
-        let entries = read_entries(store, ledger.number, first..end)?;
-        let notes = checkpoints(store, ledger.number, first..end)?;
+    let mut pace = Pace::new(0..size, CHUNK);
+    while let Some(piece) = pace.next() {
+        let entries = read_entries(store, ledger.number, piece.clone())?;
+        pace.saw(entries.iter().filter_map(Entry::event).map(weight).sum());
+        let notes = checkpoints(store, ledger.number, piece.clone())?;
         verification.feed(&entries);
         grow_and_check(&mut verification, &mut tree, (store, ledger), &entries, &notes)?;
         if let Some(has_key) = scope.has_key {
@@ -87,13 +110,17 @@ pub fn verify_store(
                 .into_iter()
                 .for_each(|finding| verification.add(finding));
         }
-        first = end;
-        progress(first, size);
+        progress(piece.end, size);
     }
     if let Some(head) = head {
         check_head(&mut verification, &head.last, store, ledger.number, size)?;
     }
-    Ok(verification.finish(End::Reached))
+    let mut report = verification.finish(End::Reached);
+    if scope.kept == Anchor::None {
+        let note = "No checkpoint from outside the store was compared: a ledger that was cut or rolled back as a whole would pass.";
+        report.notes.push(note.to_owned());
+    }
+    Ok(report)
 }
 
 /// The sealed blocks whose keys cannot be had.
@@ -116,6 +143,11 @@ fn keyless(entries: &[Entry], has_key: &(dyn Fn(&KeyRef) -> bool + Sync)) -> Vec
         (!has_key(&key)).then(|| Position::from((index, body.ordinal)))
     });
     keyless.collect()
+}
+
+/// Bytes of an event's bodies.
+pub(crate) fn weight(record: &Record) -> usize {
+    record.bodies.iter().map(|body| body.bytes.len()).sum()
 }
 
 /// Events with the bodies that are there.

@@ -4,7 +4,8 @@
 //! ```text
 //! ledger.created    the keys (keys.rs); at index 0 and nowhere else
 //! erasure.requested {request, subjects: [{handle}], ?categories, ?basis, ?reason, ?due_at}
-//! erasure.completed {request, subjects: [{handle}], ...}
+//! erasure.completed {request, subjects: [{handle, ?keys_destroyed, ?identity_destroyed, ?blocks}], ?fenced_at,
+//!                    ?verification, ?pending}
 //! epoch.destroyed   the last copy of an erased person's keys has expired
 //! bodies.purged     {ground: "erasure" | "retention", ?request, positions: [[index, ordinal], ...]}
 //! bodies.redacted   {ground, positions: [[index, ordinal], ...]}
@@ -193,8 +194,47 @@ pub struct ErasureRequested {
 pub struct ErasureCompleted {
     /// The request's id.
     pub request: Uuid,
-    /// The subjects.
-    pub subjects: Vec<ErasedSubject>,
+    /// The subjects, and what was destroyed of each.
+    pub subjects: Vec<DestroyedSubject>,
+    /// When access was fenced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fenced_at: Option<Timestamp>,
+    /// How the destruction was checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<RecordedCheck>,
+    /// What the erasure had not reached yet, as codes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Vec<Box<str>>>,
+}
+
+/// What was destroyed of one subject, as far as the event states it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestroyedSubject {
+    /// The handle.
+    pub handle: Handle,
+    /// Keys destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_destroyed: Option<u64>,
+    /// Whether the row that led from the subject id to the handle was destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_destroyed: Option<bool>,
+    /// Blocks that were sealed under those keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<u64>,
+}
+
+/// How a destruction was checked, as far as the event states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedCheck {
+    /// Blocks that were tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<u64>,
+    /// Blocks that opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<u64>,
+    /// Whether an identity still resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_resolves: Option<bool>,
 }
 
 /// Why bodies were purged.

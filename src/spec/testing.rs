@@ -176,10 +176,14 @@ impl TestLedger {
         let data =
             json!({"request": REQUEST, "subjects": [{"handle": ADA}], "basis": "art17_1_a", "reason": "request"});
         self.system("erasure.requested", &data);
-        self.system(
-            "erasure.completed",
-            &json!({"request": REQUEST, "subjects": [{"handle": ADA}], "more": 1}),
-        );
+        let data = json!({
+            "request": REQUEST,
+            "subjects": [{"handle": ADA, "keys_destroyed": 1, "identity_destroyed": true, "events": 3, "blocks": 3}],
+            "fenced_at": Timestamp(self.time),
+            "verification": {"sampled": 3, "opened": 0, "identity_resolves": false},
+            "pending": ["backups"],
+        });
+        self.system("erasure.completed", &data);
     }
 
     /// Removes bodies and appends the event that says so, with the erasure as its ground.
@@ -318,6 +322,16 @@ impl TestLedger {
             selection,
             ..self.bundle_head()
         };
+        self.bundle_from(head, certificates, wanted)
+    }
+
+    /// The same with a head of its own.
+    pub(crate) fn bundle_from(
+        &self,
+        head: BundleHead,
+        certificates: &[(Uuid, Vec<u8>)],
+        wanted: impl Fn(u64) -> bool,
+    ) -> Vec<u8> {
         let mut writer = BundleWriter::new(Vec::new(), head).unwrap();
         for record in &self.records {
             if wanted(record.index) || writer.leave_out(record.index, &record.header).is_err() {

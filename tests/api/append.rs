@@ -163,6 +163,28 @@ fn a_batch_is_atomic_over_streams_and_checks_each_at_its_first_event() {
 }
 
 #[test]
+fn an_expected_version_that_a_batch_would_not_check_is_refused() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    let batch = json!({"events": [
+        {"stream": "a", "type": "t"},
+        {"stream": "b", "expected_version": 0, "type": "t"},
+        {"stream": "a", "expected_version": 0, "type": "t"},
+    ]});
+    let problem = client.post("events", &batch).problem(422, "invalid_field");
+    assert_eq!(problem["errors"][0]["pointer"], "/events/2/expected_version");
+    let batch = json!({"events": [{"stream": "a", "type": "t"}]}).to_string();
+    for version in ["\"0\"", "\"7\"", "*"] {
+        let problem = client
+            .send("POST", "events", &[("if-match", version)], batch.as_bytes())
+            .problem(422, "invalid_field");
+        assert_eq!(problem["errors"][0]["pointer"], "If-Match");
+    }
+    client.get("streams/a/events").problem(404, "stream_not_found");
+}
+
+#[test]
 fn expected_version_in_all_its_forms() {
     let data = Data::new();
     let server = data.serve();

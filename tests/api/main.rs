@@ -6,6 +6,7 @@
 mod support;
 
 mod append;
+mod cloudevents;
 mod erasures;
 mod evidence;
 mod ledgers;

@@ -253,3 +253,30 @@ fn an_event_shows_what_its_caller_said_and_what_a_verifier_needs() {
         .expect(200);
     assert_eq!(read["verification"]["previous"], before["verification"]["leaf_hash"]);
 }
+
+#[test]
+fn head_answers_as_get_does_without_a_body() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    client.append("s", json!({"type": "t", "data": {"x": 1}}));
+    let export = client.post("exports", &json!({"format": "ndjson"})).expect(201);
+    let content = format!("exports/{}/content", export["id"].as_str().unwrap());
+    for path in [
+        "/healthz",
+        "events?limit=2",
+        "events/0",
+        "log/checkpoint",
+        "keys",
+        &content,
+    ] {
+        let (get, head) = (client.get(path), client.send("HEAD", path, &[], b""));
+        assert_eq!((get.status, head.status), (200, 200), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+        assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
+        assert!(head.body.is_empty() && !get.body.is_empty(), "{path}");
+    }
+    assert_eq!(client.send("HEAD", "events/99", &[], b"").status, 404);
+    assert_eq!(client.send("HEAD", "subjects/lookup", &[], b"").status, 404);
+    assert_eq!(server.stranger().send("HEAD", "events", &[], b"").status, 401);
+}

@@ -13,10 +13,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod bundles;
 mod cbor;
 mod documents;
 mod events;
+mod evidence;
 mod keys;
+mod ledger;
 mod notes;
 mod sealed;
 mod signatures;
@@ -147,4 +150,9 @@ files! {
         tree::vectors, tree::check;
     notes: "notes.json", "Chapter 04: public keys as text, signed notes, checkpoints, .tlog-proof files. Kinds: key, note, \
         checkpoint, proof.", notes::vectors, notes::check;
+    bundles: "bundles.json", "Chapters 10 and 11: bundles (base64, or edits of the first one), what the reader brings, and the \
+        expected verdict, trust and finding codes.", bundles::vectors, bundles::check;
+    evidence: "evidence.json", "Chapter 09: receipts (JSON text), certificates (hex) and .tlog-proof files of the ledger in \
+        bundles.json, what the reader brings, and the expected verdict, trust and finding codes.",
+        evidence::vectors, evidence::check;
 }

@@ -12,11 +12,14 @@ use super::memory::At;
 use super::mixed::Mixed;
 use super::postgres::Postgres;
 use super::server::Memory;
+use super::verify::Verified;
 
 /// Share of the signing bound that batches are to reach.
 const BATCH_SHARE: f64 = 0.40;
 /// The 99th percentile of single appends is to stay below this, in milliseconds.
 const SINGLE_P99_MS: f64 = 20.0;
+/// Share of the strict verification bound that verifying from disk is to reach.
+const VERIFY_SHARE: f64 = 0.70;
 /// The server's memory is to stay below this, in MiB.
 const MEMORY_MIB: u64 = 512;
 
@@ -32,6 +35,8 @@ pub(super) struct Report {
     pub(super) single: Option<Appends>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) mixed: Option<Mixed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) verified: Option<Verified>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) memory: Vec<At>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +53,7 @@ impl Report {
             batch: None,
             single: None,
             mixed: None,
+            verified: None,
             memory: Vec::new(),
             server_memory: None,
             postgres: None,
@@ -93,6 +99,9 @@ impl fmt::Display for Report {
             .iter()
             .for_each(|single| self.single_lines(&mut lines, single));
         self.mixed.iter().for_each(|mixed| mixed_lines(&mut lines, mixed));
+        self.verified
+            .iter()
+            .for_each(|verified| self.verify_lines(&mut lines, verified));
         self.memory_lines(&mut lines);
         if let Some(why) = self
             .postgres
@@ -168,6 +177,35 @@ impl Report {
             "< 20 ms".into(),
         );
         append_lines(lines, single);
+    }
+
+    /// Every event has one signature and every commit a checkpoint: both are verified strictly, and both count.
+    fn verify_lines(&self, lines: &mut Lines, verified: &Verified) {
+        let (bound, share) = match &self.bounds {
+            Some(bounds) => {
+                let share = verified.signatures_per_second / bounds.verifies();
+                (
+                    rate(bounds.verifies(), "verifications/s"),
+                    share_of(share, share >= VERIFY_SHARE),
+                )
+            }
+            None => Default::default(),
+        };
+        let figure = rate(verified.signatures_per_second, "signatures/s");
+        lines.held(
+            "verify the ledger from disk, strictly",
+            figure,
+            bound,
+            share,
+            "≥ 70 % of verify_strict".into(),
+        );
+        let (events, checkpoints) = (grouped(verified.events as f64), grouped(verified.checkpoints as f64));
+        let speed = rate(verified.events_per_second, "events/s");
+        lines.add(
+            "  of these",
+            format!("{events} events, {checkpoints} checkpoints; {speed}"),
+        );
+        lines.add("  cores: server, load, others", cores(&verified.cost));
     }
 
     fn memory_lines(&self, lines: &mut Lines) {

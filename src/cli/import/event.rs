@@ -60,40 +60,7 @@ pub(super) fn event(mapping: &Mapping, line: u64, record: Json) -> Result<Event,
     if subject.parse::<SubjectId>().is_err() {
         return Err("invalid_subject");
     }
-    let stream = stream_name(&rendered(&mapping.stream, &record).ok_or("missing_field")?)?;
-    let event_type = event_type(&rendered(&mapping.event_type, &record).ok_or("missing_field")?)?;
-    let id = match &mapping.id {
-        Some(field) => words(&record, field)
-            .ok_or("missing_field")?
-            .parse()
-            .map_err(|_| "invalid_id")?,
-        None => Uuid::new_v5(&NAMESPACE, format!("{}\n{line}", mapping.name).as_bytes()),
-    };
-    let occurred_at = match &mapping.occurred_at {
-        Some((field, format)) => words(&record, field).map(|text| time(&text, *format)).transpose()?,
-        None => None,
-    };
-    let actor = match &mapping.actor {
-        Some(Actor::Subject) => Some(EventActor::Person {
-            subject: subject.clone(),
-        }),
-        Some(Actor::Name(template)) => rendered(template, &record).map(EventActor::Name),
-        None => None,
-    };
-    let event = Event {
-        id,
-        stream,
-        event_type,
-        occurred_at,
-        actor,
-        correlation_id: mapping
-            .correlation_id
-            .as_ref()
-            .and_then(|template| rendered(template, &record)),
-        tags: mapping.tags.iter().filter_map(|tag| rendered(tag, &record)).collect(),
-        data: Json::Object(Vec::new()),
-        personal: Vec::new(),
-    };
+    let event = envelope(mapping, line, &record, &subject)?;
     let names_the_person = |text: &str| sought.as_ref().is_some_and(|sought| holds_word(text, sought));
     if event.clear_texts().any(names_the_person) {
         return Err("subject_in_clear");
@@ -103,6 +70,40 @@ pub(super) fn event(mapping: &Mapping, line: u64, record: Json) -> Result<Event,
         data,
         personal,
         ..event
+    })
+}
+
+/// Everything but the bodies.
+fn envelope(mapping: &Mapping, line: u64, record: &Json, subject: &str) -> Result<Event, Rejection> {
+    let id = match &mapping.id {
+        Some(field) => words(record, field)
+            .ok_or("missing_field")?
+            .parse()
+            .map_err(|_| "invalid_id")?,
+        None => Uuid::new_v5(&NAMESPACE, format!("{}\n{line}", mapping.name).as_bytes()),
+    };
+    let occurred_at = match &mapping.occurred_at {
+        Some((field, format)) => words(record, field).map(|text| time(&text, *format)).transpose()?,
+        None => None,
+    };
+    let actor = match &mapping.actor {
+        Some(Actor::Subject) => Some(EventActor::Person {
+            subject: subject.to_owned(),
+        }),
+        Some(Actor::Name(template)) => rendered(template, record).map(EventActor::Name),
+        None => None,
+    };
+    let correlation_id = mapping.correlation_id.as_ref();
+    Ok(Event {
+        id,
+        stream: stream_name(&rendered(&mapping.stream, record).ok_or("missing_field")?)?,
+        event_type: event_type(&rendered(&mapping.event_type, record).ok_or("missing_field")?)?,
+        occurred_at,
+        actor,
+        correlation_id: correlation_id.and_then(|template| rendered(template, record)),
+        tags: mapping.tags.iter().filter_map(|tag| rendered(tag, record)).collect(),
+        data: Json::Object(Vec::new()),
+        personal: Vec::new(),
     })
 }
 
@@ -128,47 +129,46 @@ fn split(
     subject: &str,
     names_the_person: &dyn Fn(&str) -> bool,
 ) -> (Json, Vec<Block>) {
-    for field in &mapping.drop {
-        record.take(&field.path);
-    }
-    let mut blocks: Vec<(Category, Json)> = Vec::new();
+    mapping.drop.iter().for_each(|field| drop(record.take(&field.path)));
+    let mut blocks = Vec::with_capacity(mapping.personal.len().max(1));
     for (category, fields) in &mapping.personal {
-        let mut block = Json::Object(Vec::new());
-        for field in fields {
-            if let Some(value) = record.take(&field.path) {
-                block.put(&field.path, value);
-            }
-        }
-        blocks.push((category.clone(), block));
+        let paths = fields.iter().map(|field| field.path.as_slice());
+        blocks.push((category.clone(), moved(&mut record, paths)));
     }
-    let rest = mapping
-        .subject
-        .iter()
-        .map(|field| field.path.clone())
-        .chain(record.paths_where(names_the_person));
-    for path in rest.collect::<Vec<_>>() {
-        if let Some(value) = record.take(&path) {
-            if blocks.is_empty() {
-                blocks.push((Category::default(), Json::Object(Vec::new())));
-            }
-            if let Some((_, block)) = blocks.first_mut() {
+    if blocks.is_empty() {
+        blocks.push((Category::default(), Json::Object(Vec::new())));
+    }
+    let mut rest: Vec<_> = mapping.subject.iter().map(|field| field.path.clone()).collect();
+    rest.extend(record.paths_where(names_the_person));
+    if let Some((_, block)) = blocks.first_mut() {
+        for path in rest {
+            if let Some(value) = record.take(&path) {
                 block.put(&path, value);
             }
         }
     }
-    let block = |(category, data)| Block {
-        subject: subject.to_owned(),
-        category,
-        data,
-    };
+    let full = blocks.into_iter().filter(|(_, data)| !data.is_empty());
+    let subject = || subject.to_owned();
     (
         record,
-        blocks
-            .into_iter()
-            .filter(|(_, data)| !data.is_empty())
-            .map(block)
-            .collect(),
+        full.map(|(category, data)| Block {
+            subject: subject(),
+            category,
+            data,
+        })
+        .collect(),
     )
+}
+
+/// Takes what lies under some paths out of a record.
+fn moved<'a>(record: &mut Json, paths: impl Iterator<Item = &'a [String]>) -> Json {
+    let mut taken = Json::Object(Vec::new());
+    for path in paths {
+        if let Some(value) = record.take(path) {
+            taken.put(path, value);
+        }
+    }
+    taken
 }
 
 fn words(record: &Json, field: &Field) -> Option<String> {

@@ -9,7 +9,7 @@ use super::fences::covers;
 use super::ledger::Ledger;
 use super::people::{Row, open_identity};
 use super::rows::{self, BUCKETS, Bucket, Table};
-use crate::keystore::{Destroyed, ErasureOrder, Fence, KeyStoreError};
+use crate::keystore::{Destroyed, ErasureOrder, Fence, KeyStoreError, Remains};
 use crate::spec::ids::{Handle, LedgerId, SubjectId};
 
 /// The rows that a destruction removes, each counted once, and the people whose ids it suppresses.
@@ -19,6 +19,15 @@ struct Doomed {
     identities: BTreeSet<Vec<u8>>,
     handles: BTreeSet<Vec<u8>>,
     subjects: Vec<SubjectId>,
+}
+
+impl Doomed {
+    fn counts(&self) -> Destroyed {
+        Destroyed {
+            keys: self.keys.len() as u64,
+            identities: self.identities.len() as u64,
+        }
+    }
 }
 
 impl RocksKeyStore {
@@ -39,7 +48,7 @@ impl RocksKeyStore {
                     &keys,
                     Fence {
                         order: order.clone(),
-                        destroyed: false,
+                        destroyed: None,
                     },
                 ),
             }
@@ -54,7 +63,7 @@ impl RocksKeyStore {
                 ledger,
                 Fence {
                     order: order.clone(),
-                    destroyed: false,
+                    destroyed: None,
                 },
             )
         });
@@ -72,32 +81,52 @@ impl RocksKeyStore {
     ) -> Result<Destroyed, KeyStoreError> {
         let _one_at_a_time = self.admin.lock();
         let ledger = self.ledger(ledger)?;
-        let mut pending = Vec::new();
+        let (mut pending, mut done) = (Vec::new(), Destroyed::default());
         for order in orders {
             match self.fences.find(ledger.id, order) {
                 Some(fence) if !same_scope(&fence.order, order) => return Err(KeyStoreError::NotFenced),
-                Some(fence) if fence.destroyed => {}
+                Some(Fence {
+                    destroyed: Some(before),
+                    ..
+                }) => done = done + before,
+                Some(_) if pending.contains(&order) => {}
                 Some(_) => pending.push(order),
                 None => return Err(KeyStoreError::NotFenced),
             }
         }
-        let doomed = self.doom(&ledger, &pending)?;
-        let batch = self.destruction(&ledger, &doomed, &pending, mark)?;
+        let doomed: Vec<Doomed> = pending
+            .iter()
+            .map(|order| self.doom(&ledger, &[order]))
+            .collect::<Result<_, _>>()?;
+        let fences: Vec<Fence> = pending
+            .iter()
+            .zip(&doomed)
+            .map(|(order, doomed)| Fence {
+                order: (*order).clone(),
+                destroyed: Some(doomed.counts()),
+            })
+            .collect();
+        let batch = self.destruction(&ledger, &doomed, &fences, mark)?;
         if !batch.is_empty() {
             self.db.write(batch)?;
         }
-        for order in pending {
-            self.fences.set(
-                ledger.id,
-                Fence {
-                    order: order.clone(),
-                    destroyed: true,
-                },
-            );
+        for fence in fences {
+            done = done + fence.destroyed.unwrap_or_default();
+            self.fences.set(ledger.id, fence);
         }
-        Ok(Destroyed {
+        Ok(done)
+    }
+
+    pub(super) fn remaining(&self, ledger: LedgerId, order: &ErasureOrder) -> Result<Remains, KeyStoreError> {
+        let known = self.ledger(ledger)?;
+        let mut doomed = Doomed::default();
+        for bucket in 0..BUCKETS {
+            self.doom_keys(&known, bucket, order, &mut doomed)?;
+        }
+        let handle = self.db.get(&rows::handle(ledger, order.handle))?;
+        Ok(Remains {
             keys: doomed.keys.len() as u64,
-            identities: doomed.identities.len() as u64,
+            leads_to_identity: order.categories.is_none() && handle.is_some(),
         })
     }
 
@@ -105,30 +134,19 @@ impl RocksKeyStore {
     fn destruction(
         &self,
         ledger: &Ledger,
-        doomed: &Doomed,
-        orders: &[&ErasureOrder],
+        doomed: &[Doomed],
+        fences: &[Fence],
         mark: u64,
     ) -> Result<WriteBatch, KeyStoreError> {
         let mut batch = WriteBatch::default();
-        doomed
-            .keys
-            .iter()
-            .chain(&doomed.identities)
-            .chain(&doomed.handles)
-            .for_each(|row| batch.delete(row));
-        doomed
-            .subjects
-            .iter()
-            .for_each(|subject| batch.put(ledger.suppression_row(subject), []));
-        for order in orders {
-            put_fence(
-                &mut batch,
-                ledger,
-                Fence {
-                    order: (*order).clone(),
-                    destroyed: true,
-                },
-            );
+        for doomed in doomed {
+            let rows = doomed.keys.iter().chain(&doomed.identities).chain(&doomed.handles);
+            rows.for_each(|row| batch.delete(row));
+            let subjects = doomed.subjects.iter();
+            subjects.for_each(|subject| batch.put(ledger.suppression_row(subject), []));
+        }
+        for fence in fences {
+            put_fence(&mut batch, ledger, fence.clone());
         }
         // The mark never goes back: a repeated, older order has been applied all the same.
         if self.applied_mark(ledger)?.is_none_or(|applied| applied < mark) {
@@ -222,8 +240,11 @@ impl RocksKeyStore {
             for order in lost.values().flatten() {
                 self.doom_keys(ledger, number, order, doomed)?;
             }
-            let Row::Open(bucket) = self.bucket(ledger, number)? else {
-                continue;
+            let bucket = match self.bucket(ledger, number)? {
+                Row::Open(bucket) => bucket,
+                Row::Missing => continue,
+                // Whom it holds cannot be told: it would be a lie to say that nothing was found.
+                Row::Closed => return Err(KeyStoreError::Damaged("bucket key")),
             };
             self.db.scan(
                 &rows::row(Table::Identity, ledger.id, &[&number.to_be_bytes()]),

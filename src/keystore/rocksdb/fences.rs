@@ -31,7 +31,7 @@ impl Fences {
             .iter_mut()
             .find(|known| known.order.request == fence.order.request)
         {
-            Some(known) => known.destroyed |= fence.destroyed,
+            Some(known) => known.destroyed = known.destroyed.or(fence.destroyed),
             None => fences.push(fence),
         }
     }
@@ -45,7 +45,7 @@ impl Fences {
             .filter(|fence| covers(&fence.order, category))
             .peekable();
         let first = covering.peek()?.order.request;
-        Some(match covering.find(|fence| fence.destroyed) {
+        Some(match covering.find(|fence| fence.destroyed.is_some()) {
             Some(fence) => Refusal::Erased(Some(fence.order.request)),
             None => Refusal::Erasing(first),
         })

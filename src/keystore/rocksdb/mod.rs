@@ -45,8 +45,8 @@ use self::rows::Table;
 use super::memory::Arena;
 use super::vault::{Vault, VaultId};
 use super::{
-    Destroyed, ErasureOrder, Fence, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal, Resolution, SubjectState,
-    Wanted,
+    Destroyed, ErasureOrder, Fence, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal, Remains, Resolution,
+    SubjectState, Wanted,
 };
 use crate::env::Entropy;
 use crate::spec::ids::{Handle, LedgerId, SubjectId};
@@ -239,6 +239,10 @@ impl KeyStore for RocksKeyStore {
 
     fn destroy(&self, ledger: LedgerId, orders: &[ErasureOrder], mark: u64) -> Result<Destroyed, KeyStoreError> {
         self.destroy_keys(ledger, orders, mark)
+    }
+
+    fn remains(&self, ledger: LedgerId, order: &ErasureOrder) -> Result<Remains, KeyStoreError> {
+        self.remaining(ledger, order)
     }
 
     fn fences(&self, ledger: LedgerId) -> Result<Vec<Fence>, KeyStoreError> {

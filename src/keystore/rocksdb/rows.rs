@@ -16,7 +16,7 @@
 //! ```
 
 use crate::keystore::vault::Epoch;
-use crate::keystore::{ErasureOrder, Fence, RequestId};
+use crate::keystore::{Destroyed, ErasureOrder, Fence, RequestId};
 use crate::spec::ids::{Category, Handle, LedgerId};
 
 /// The number of a bucket, below [`BUCKETS`].
@@ -112,9 +112,13 @@ pub(super) fn fence(ledger: LedgerId, order: &ErasureOrder) -> Vec<u8> {
 /// The clear value of a fence row.
 pub(super) fn encode_fence(fence: &Fence) -> Vec<u8> {
     let mut value = vec![
-        if fence.destroyed { 2 } else { 1 },
+        if fence.destroyed.is_some() { 2 } else { 1 },
         u8::from(fence.order.categories.is_some()),
     ];
+    if let Some(destroyed) = fence.destroyed {
+        value.extend_from_slice(&destroyed.keys.to_be_bytes());
+        value.extend_from_slice(&destroyed.identities.to_be_bytes());
+    }
     fence
         .order
         .categories
@@ -128,7 +132,13 @@ pub(super) fn encode_fence(fence: &Fence) -> Vec<u8> {
 pub(super) fn parse_fence(row: &[u8], value: &[u8]) -> Option<Fence> {
     let (handle, request) = row.get(17..)?.split_first_chunk::<16>()?;
     let (destroyed, scoped, mut rest) = match value {
-        [state @ (1 | 2), scope @ (0 | 1), rest @ ..] => (*state == 2, *scope == 1, rest),
+        [1, scope @ (0 | 1), rest @ ..] => (None, *scope == 1, rest),
+        [2, scope @ (0 | 1), rest @ ..] => {
+            let (keys, rest) = rest.split_first_chunk()?;
+            let (identities, rest) = rest.split_first_chunk()?;
+            let (keys, identities) = (u64::from_be_bytes(*keys), u64::from_be_bytes(*identities));
+            (Some(Destroyed { keys, identities }), *scope == 1, rest)
+        }
         _ => return None,
     };
     let mut categories = Vec::new();

@@ -10,7 +10,7 @@ use super::*;
 use crate::env::System;
 use crate::keystore::conformance::keystore::{self as conformance, ONE, TWO, bytes, id, order, provision};
 use crate::keystore::vault::file::FileVault;
-use crate::keystore::{Fence, Resolution};
+use crate::keystore::{Fence, Remains, Resolution};
 use crate::spec::ids::Handle;
 
 struct Place {
@@ -494,23 +494,17 @@ impl Model {
                     named.as_ref().map(|c| c.as_slice()),
                 );
                 store.fence([ONE, TWO][l], std::slice::from_ref(&order)).unwrap();
-                self.fenced.push((
-                    l,
-                    s,
-                    Fence {
-                        order,
-                        destroyed: false,
-                    },
-                ));
+                self.fenced.push((l, s, Fence { order, destroyed: None }));
             }
             Step::Destroy => {
-                let Some((l, _, fence)) = self.fenced.iter_mut().find(|(_, _, fence)| !fence.destroyed) else {
+                let Some((l, _, fence)) = self.fenced.iter_mut().find(|(_, _, fence)| fence.destroyed.is_none()) else {
                     return;
                 };
                 let (ledger, orders) = ([ONE, TWO][*l], [fence.order.clone()]);
-                store.destroy(ledger, &orders, 1).unwrap();
-                fence.destroyed = true;
-                assert_eq!(store.destroy(ledger, &orders, 1).unwrap(), Destroyed::default());
+                let destroyed = store.destroy(ledger, &orders, 1).unwrap();
+                fence.destroyed = Some(destroyed);
+                assert_eq!(store.destroy(ledger, &orders, 1).unwrap(), destroyed);
+                assert_eq!(store.remains(ledger, &fence.order).unwrap(), Remains::default());
             }
             Step::Reopen => {}
         }
@@ -542,7 +536,7 @@ proptest! {
             if matches!(step, Step::Destroy) {
                 let after: BTreeMap<_, _> = tables.iter().flat_map(|table| store.rows(*table)).collect();
                 let gone: Vec<_> = before.iter().filter(|(row, value)| after.get(row) != Some(value)).collect();
-                let erased = model.fenced.iter().filter(|(_, _, fence)| fence.destroyed).map(|(_, _, f)| f.order.handle);
+                let erased = model.fenced.iter().filter(|(_, _, fence)| fence.destroyed.is_some()).map(|(_, _, f)| f.order.handle);
                 let erased: Vec<_> = erased.collect();
                 for (row, _) in gone {
                     prop_assert!(!after.contains_key(row), "a row was changed");
@@ -556,7 +550,7 @@ proptest! {
             model.check(&store);
         }
         let identities = store.rows(Table::Identity).len();
-        let whole = model.fenced.iter().filter(|(_, _, f)| f.destroyed && f.order.categories.is_none());
+        let whole = model.fenced.iter().filter(|(_, _, f)| f.destroyed.is_some() && f.order.categories.is_none());
         let erased: std::collections::BTreeSet<_> = whole.map(|(_, _, f)| f.order.handle).collect();
         prop_assert_eq!(identities, model.handles.len() - erased.len());
     }

@@ -77,6 +77,12 @@ pub trait Vault: Send + Sync {
     /// [`KeyStoreError::Vault`] if it cannot be written on every mirror.
     fn keep_checkpoint(&self, ledger: LedgerId, size: u64, note: &str) -> Result<(), KeyStoreError>;
 
+    /// The ledgers of which a checkpoint is kept on any mirror: what the ledger store must still know.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if no mirror can be read.
+    fn ledgers(&self) -> Result<Vec<LedgerId>, KeyStoreError>;
+
     /// The checkpoint kept, the largest of all mirrors.
     ///
     /// # Errors

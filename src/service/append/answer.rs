@@ -65,13 +65,13 @@ pub struct ReceiptEvent {
     pub leaf_hash: Hash,
     /// The event key.
     pub key_id: Hash,
-    /// Base64.
-    pub header: String,
-    /// Base64, COSE_Sign1 with detached payload.
-    pub signature: String,
-    /// Base64.
-    pub meta: String,
-    /// Base64: what the commitments to meta and data were made with.
+    /// The header's bytes.
+    pub header: Base64<Vec<u8>>,
+    /// COSE_Sign1 with detached payload.
+    pub signature: Base64<Vec<u8>>,
+    /// The meta body.
+    pub meta: Base64<Vec<u8>>,
+    /// What the commitments to meta and data were made with.
     pub salts: Salts,
     /// The sealed blocks.
     pub personal: Vec<SealedRef>,
@@ -84,10 +84,28 @@ pub struct ReceiptEvent {
 #[derive(Debug, Serialize)]
 pub struct Salts {
     /// Of `meta`.
-    pub meta: String,
+    pub meta: Base64<[u8; 32]>,
     /// Of `data`, if the event has any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<String>,
+    pub data: Option<Base64<[u8; 32]>>,
+}
+
+/// Bytes that are written as base64, from a buffer on the stack where they fit: a receipt has five of them.
+#[derive(Debug)]
+pub struct Base64<T>(pub T);
+
+impl<T: AsRef<[u8]>> Serialize for Base64<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = [0; 1024];
+        let short = STANDARD
+            .encode_slice(&self.0, &mut text)
+            .ok()
+            .and_then(|length| text.get(..length));
+        match short.and_then(|text| std::str::from_utf8(text).ok()) {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.serialize_str(&STANDARD.encode(&self.0)),
+        }
+    }
 }
 
 /// A sealed block, by place and key name.
@@ -128,16 +146,27 @@ pub struct RangeProof {
 }
 
 impl AppendAnswer {
+    /// About how many bytes it takes as JSON, rather more than fewer.
+    pub fn json_size(&self) -> usize {
+        let texts = |event: &ReceiptEvent| {
+            let bytes = event.header.0.len() + event.signature.0.len() + event.meta.0.len();
+            let hashes = event.inclusion.as_ref().map_or(0, |inclusion| inclusion.hashes.len());
+            700 + event.stream.as_str().len() + bytes * 4 / 3 + 140 * event.personal.len() + 68 * hashes
+        };
+        let anchors = 4096 * self.anchors.len();
+        8192 + anchors + self.checkpoint.len() + self.events.iter().map(texts).sum::<usize>()
+    }
+
     /// The answer to a first append: the proofs come from the writer's own edge of the tree.
     pub(super) fn first(
-        appended: &Appended,
+        appended: Appended,
         sketches: Vec<Sketch>,
         proof: Proof,
         ledger: &Arc<Ledger>,
     ) -> Result<Self, Error> {
-        let view = &appended.view;
+        let Appended { events, view } = appended;
         let key_id = ledger.event_key.id();
-        let event = |(placed, sketch): (&Placed, Sketch)| -> Result<ReceiptEvent, Error> {
+        let event = |(placed, sketch): (Placed, Sketch)| -> Result<ReceiptEvent, Error> {
             let inclusion = match proof {
                 Proof::Each => Some(Inclusion {
                     leaf_index: placed.index,
@@ -148,14 +177,13 @@ impl AppendAnswer {
             };
             Ok(ReceiptEvent::new(placed, sketch, key_id, inclusion))
         };
-        let events = appended
-            .events
-            .iter()
+        let events = events
+            .into_iter()
             .zip(sketches)
             .map(event)
             .collect::<Result<Vec<_>, _>>()?;
         let range = match proof {
-            Proof::Range => Some(range(view, &events)?),
+            Proof::Range => Some(range(&view, &events)?),
             _ => None,
         };
         Ok(Self {
@@ -181,7 +209,7 @@ fn range(view: &View, events: &[ReceiptEvent]) -> Result<RangeProof, Error> {
 }
 
 impl ReceiptEvent {
-    pub(super) fn new(placed: &Placed, sketch: Sketch, key_id: Hash, inclusion: Option<Inclusion>) -> Self {
+    pub(super) fn new(placed: Placed, sketch: Sketch, key_id: Hash, inclusion: Option<Inclusion>) -> Self {
         let block = |(ordinal, key): (u16, KeyRef)| SealedRef {
             ordinal,
             handle: key.handle,
@@ -196,12 +224,12 @@ impl ReceiptEvent {
             recorded_at: placed.recorded_at,
             leaf_hash: placed.leaf_hash,
             key_id,
-            header: STANDARD.encode(&placed.header),
-            signature: STANDARD.encode(&placed.signature),
-            meta: STANDARD.encode(&sketch.meta),
+            header: Base64(placed.header),
+            signature: Base64(placed.signature),
+            meta: Base64(sketch.meta),
             salts: Salts {
-                meta: STANDARD.encode(sketch.meta_salt),
-                data: sketch.data_salt.map(|salt| STANDARD.encode(salt)),
+                meta: Base64(sketch.meta_salt),
+                data: sketch.data_salt.map(Base64),
             },
             personal: sketch.personal.into_iter().map(block).collect(),
             inclusion,

@@ -12,8 +12,9 @@ use crate::spec::hash::Hash;
 use crate::spec::ids::{EventRef, Handle, StreamName};
 use crate::spec::seal::{self, BlockContext};
 
-/// Bytes of payload past which sealing leaves the server's own threads.
-const INLINE_BYTES: usize = 256 * 1024;
+/// Bytes of payload, and blocks, past which sealing leaves the server's own threads.
+const INLINE_BYTES: usize = 64 * 1024;
+const INLINE_BLOCKS: usize = 128;
 
 /// Events ready for the sequencer, and what their receipts will say of their bodies.
 pub(crate) struct Prepared {
@@ -54,7 +55,7 @@ impl Service {
             .iter()
             .any(|(_, event)| matches!(event.actor, Some(ActorRequest::Subject(_))));
         match known {
-            Some(keys) if bytes < INLINE_BYTES && !actors => {
+            Some(keys) if bytes < INLINE_BYTES && keys.len() <= INLINE_BLOCKS && !actors => {
                 let prepared = self.seal_all(ledger, &call, keys)?;
                 Ok((call, prepared))
             }

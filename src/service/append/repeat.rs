@@ -105,7 +105,10 @@ impl Service {
                 return Ok(false);
             }
             let opened = self.open_block(ledger, found, ordinal, &sealed)?;
-            let opened = opened.map_err(|refusal| gone(refusal, &pointer))?;
+            let opened = opened.map_err(|refusal| Error {
+                index: Some(found.index),
+                ..gone(refusal, &pointer)
+            })?;
             if opened.as_slice() != plaintext.as_bytes() {
                 return Ok(false);
             }
@@ -166,7 +169,7 @@ impl Service {
                 _ => None,
             };
             let (placed, sketch) = event.into_receipt_parts()?;
-            events.push(ReceiptEvent::new(&placed, sketch, ledger.event_key.id(), inclusion));
+            events.push(ReceiptEvent::new(placed, sketch, ledger.event_key.id(), inclusion));
         }
         let indexes: Vec<_> = events.iter().map(|event| event.index).collect();
         let in_one_run = indexes.is_sorted_by(|a, b| *b == a + 1);

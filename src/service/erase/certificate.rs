@@ -42,6 +42,19 @@ const LIMITS: [&str; 5] = [
     "The history keeps that events of certain types happened at certain times, and which of them share a stream.",
 ];
 
+/// A signed certificate, and the checkpoint under which its events are proved.
+#[derive(Debug)]
+pub(crate) struct SignedCertificate {
+    /// The erasure's request id.
+    pub(crate) request: Uuid,
+    /// The COSE_Sign1 document.
+    pub(crate) document: Vec<u8>,
+    /// The size of the checkpoint's tree.
+    pub(crate) size: u64,
+    /// The checkpoint's signed note.
+    pub(crate) checkpoint: String,
+}
+
 impl Service {
     /// The signed certificate of an erasure.
     ///
@@ -55,18 +68,24 @@ impl Service {
     }
 
     /// The certificates of all erasures that were completed within the first `size` events, by request id.
-    pub(crate) fn certificates_until(&self, ledger: &Ledger, size: u64) -> Result<Vec<(Uuid, Vec<u8>)>, Error> {
+    pub(crate) fn certificates_until(&self, ledger: &Ledger, size: u64) -> Result<Vec<SignedCertificate>, Error> {
         let mut certificates = Vec::new();
         for erasure in self.all_erasures(ledger)? {
-            let covered = match &erasure.completed {
-                Some(completed) => self.checkpoint_covering(ledger, completed.index)?.0 <= size,
-                None => false,
-            };
-            if let (true, Some(signed)) = (covered, self.sign_certificate(ledger, &erasure)?) {
-                certificates.push((erasure.requested.payload.request, signed));
+            let Some(completed) = &erasure.completed else { continue };
+            let (covering, checkpoint) = self.checkpoint_covering(ledger, completed.index)?;
+            if covering > size {
+                continue;
+            }
+            if let Some(document) = self.sign_certificate(ledger, &erasure)? {
+                certificates.push(SignedCertificate {
+                    request: erasure.requested.payload.request,
+                    document,
+                    size: covering,
+                    checkpoint,
+                });
             }
         }
-        certificates.sort_by_key(|(request, _)| *request);
+        certificates.sort_by_key(|certificate| certificate.request);
         Ok(certificates)
     }
 
@@ -94,11 +113,13 @@ impl Service {
         let subject = |outcome: &super::saga::Outcome| CertifiedSubject {
             handle: outcome.handle,
             categories: requested.categories.clone(),
-            keys_destroyed: outcome.keys_destroyed,
+            keys_destroyed: Some(outcome.keys_destroyed),
             identity_destroyed: outcome.identity_destroyed,
             blocks_sealed: outcome.blocks,
         };
         let checked = completed.payload.verification;
+        let subjects = &completed.payload.subjects;
+        let suppressed = !subjects.is_empty() && subjects.iter().all(|outcome| outcome.identity_destroyed);
         let residue = |(code, text): &(&str, &str)| Residue {
             code: (*code).into(),
             text: (*text).into(),
@@ -130,9 +151,9 @@ impl Service {
             },
             residues: RESIDUES.iter().filter(pending).map(residue).collect(),
             suppression: Suppression {
-                active: requested.categories.is_none(),
+                active: suppressed,
                 until: None,
-                basis: requested.categories.is_none().then(|| {
+                basis: suppressed.then(|| {
                     "a keyed hash of the subject id is kept so that the erased person is not taken for a new one".into()
                 }),
             },

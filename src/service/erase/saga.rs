@@ -1,5 +1,6 @@
 //! The steps, and what the ledger tells of an erasure.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use super::super::read::StoredEvent;
 use super::super::{Caller, Code, Error, Ledger, Service};
 use super::{ErasedSubjectView, ErasureRequest, ErasureView, Targets, order};
 use crate::keystore::vault::JournalEntry;
-use crate::keystore::{ErasureOrder, SubjectState, Wanted};
+use crate::keystore::{ErasureOrder, Wanted};
 use crate::sequencer::{Appended, Fence, NewEvent};
 use crate::spec::event::{Body, BodyKind};
 use crate::spec::ids::{Category, Handle, Timestamp};
@@ -66,13 +67,13 @@ pub(crate) struct Completed {
     pub(crate) pending: Vec<String>,
 }
 
-/// What was destroyed of one subject.
+/// What was destroyed of one subject, as the key store counted it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) handle: Handle,
-    /// Subject keys destroyed; absent if a crash between destruction and record lost the count.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) keys_destroyed: Option<u64>,
+    /// Subject keys destroyed.
+    pub(crate) keys_destroyed: u64,
+    /// Whether an identity row was destroyed, and a suppression row written in its place.
     pub(crate) identity_destroyed: bool,
     /// Events of the ledger that concern the subject.
     pub(crate) events: u64,
@@ -87,6 +88,8 @@ pub(crate) struct Verified {
     pub(crate) sampled: u64,
     /// Blocks that opened: 0, or the erasure does not complete.
     pub(crate) opened: u64,
+    /// Key rows about the subjects that the key store still holds, fences left aside: 0, or it does not complete.
+    pub(crate) keys_left: u64,
     /// Whether an identity still resolves: false, or the erasure does not complete.
     pub(crate) identity_resolves: bool,
 }
@@ -309,8 +312,8 @@ impl Service {
                     .destroy(ledger.record.id, std::slice::from_ref(order), erasure.requested.index)?;
             subjects.push(Outcome {
                 handle: order.handle,
-                keys_destroyed: Some(destroyed.keys).filter(|keys| *keys > 0 || destroyed.identities > 0),
-                identity_destroyed: order.categories.is_none(),
+                keys_destroyed: destroyed.keys,
+                identity_destroyed: destroyed.identities > 0,
                 events: 0,
                 blocks: 0,
             });
@@ -319,12 +322,13 @@ impl Service {
         let mut verification = Verified {
             sampled: 0,
             opened: 0,
+            keys_left: 0,
             identity_resolves: false,
         };
         for (order, outcome) in orders.iter().zip(&mut subjects) {
             (outcome.events, outcome.blocks) = self.verify_destroyed(ledger, order, &mut verification)?;
         }
-        if verification.opened > 0 || verification.identity_resolves {
+        if verification.opened > 0 || verification.keys_left > 0 || verification.identity_resolves {
             let detail =
                 "an erased person's data can still be opened; the erasure stays open and is tried again at start";
             return Err(Error::new(Code::Damaged, detail));
@@ -340,7 +344,7 @@ impl Service {
         })
     }
 
-    /// Step 5: tries the newest blocks and the identity. Gives the events that concern the subject and the blocks that
+    /// Step 5: tries the newest blocks, and looks for keys and identity behind the fence. Gives the events that concern the subject and the blocks that
     /// the order covers.
     fn verify_destroyed(
         &self,
@@ -371,10 +375,10 @@ impl Service {
                 }
             }
         }
-        if order.categories.is_none() {
-            let state = self.keystore.state(ledger.record.id, order.handle)?;
-            seen.identity_resolves |= !matches!(state, SubjectState::Erased(_));
-        }
+        // A fence alone would refuse every key; what is left is looked for behind it.
+        let remains = self.keystore.remains(ledger.record.id, order)?;
+        seen.keys_left += remains.keys;
+        seen.identity_resolves |= remains.leads_to_identity;
         Ok((concerned, blocks))
     }
 
@@ -428,23 +432,25 @@ pub(super) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<Item = (u16, S
 
 fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
     let mut erasures: Vec<Erasure> = Vec::new();
+    let mut places = HashMap::new();
     for event in events {
         // Only Oubliette writes to streams that begin with $; a caller's event of the same correlation id is none.
         if event.meta.as_ref().is_none_or(|meta| meta.stream.as_str() != STREAM) {
             continue;
         }
         match event.header.event_type.as_str() {
-            REQUESTED => erasures.push(Erasure {
-                requested: recorded(event)?,
-                completed: None,
-            }),
+            REQUESTED => {
+                let requested: Recorded<Requested> = recorded(event)?;
+                places.insert(requested.payload.request, erasures.len());
+                erasures.push(Erasure {
+                    requested,
+                    completed: None,
+                });
+            }
             COMPLETED => {
                 let completed: Recorded<Completed> = recorded(event)?;
-                let request = completed.payload.request;
-                if let Some(erasure) = erasures
-                    .iter_mut()
-                    .find(|erasure| erasure.requested.payload.request == request)
-                {
+                let place = places.get(&completed.payload.request);
+                if let Some(erasure) = place.and_then(|place| erasures.get_mut(*place)) {
                     erasure.completed = Some(completed);
                 }
             }

@@ -9,8 +9,8 @@ use crate::store::{Direction, Lookup};
 
 /// Events that one page looks at before it hands back a cursor, found or not.
 const MAX_LOOKED_AT: usize = 20_000;
-/// Events that are read from the store at once.
-const CHUNK: usize = 512;
+/// Events that are read from the store at once, at the most.
+const CHUNK: usize = 128;
 
 /// What to read. Absent fields do not restrict.
 #[derive(Debug, Clone, Default)]
@@ -116,7 +116,9 @@ impl Service {
         let stream = self.stream_ref(ledger, filter)?;
         let (mut found, mut looked_at) = (Vec::new(), 0);
         loop {
-            let indexes = self.candidates(ledger, filter, stream, &range)?;
+            // No more than can be of use: events can be large.
+            let most = limit.saturating_sub(found.len()).clamp(1, CHUNK);
+            let indexes = self.candidates(ledger, filter, stream, &range, most)?;
             let Some(last) = indexes.last().copied() else {
                 return Ok((found, None));
             };
@@ -127,7 +129,7 @@ impl Service {
                 }
                 if found.len() == limit {
                     let more = advance(&range, index, filter.direction);
-                    let more = !more.is_empty() && !self.candidates(ledger, filter, stream, &more)?.is_empty();
+                    let more = !more.is_empty() && !self.candidates(ledger, filter, stream, &more, 1)?.is_empty();
                     return Ok((found, more.then_some(index)));
                 }
             }
@@ -188,12 +190,13 @@ impl Service {
         filter: &Filter,
         stream: Option<StreamRef>,
         range: &Range<u64>,
+        most: usize,
     ) -> Result<Vec<u64>, Error> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
         if let (Some(stream), None) = (stream, filter.handle) {
-            return self.stream_candidates(ledger, stream, range, filter.direction);
+            return self.stream_candidates(ledger, stream, range, filter.direction, most);
         }
         let lookup = if let Some(handle) = filter.handle {
             Lookup::Handle(handle)
@@ -204,7 +207,7 @@ impl Service {
         } else if let Some(event_type) = &filter.event_type {
             Lookup::Type(event_type.clone())
         } else {
-            let chunk = CHUNK as u64;
+            let chunk = most as u64;
             return Ok(match filter.direction {
                 Direction::Forward => (range.start..range.end.min(range.start + chunk)).collect(),
                 Direction::Backward => (range.start.max(range.end.saturating_sub(chunk))..range.end)
@@ -214,7 +217,7 @@ impl Service {
         };
         Ok(self
             .store
-            .find(ledger.record.number, &lookup, range.clone(), filter.direction, CHUNK)?)
+            .find(ledger.record.number, &lookup, range.clone(), filter.direction, most)?)
     }
 
     /// Versions and indexes of a stream grow together, so the range of indexes becomes one of versions by binary search.
@@ -224,6 +227,7 @@ impl Service {
         stream: StreamRef,
         range: &Range<u64>,
         direction: Direction,
+        most: usize,
     ) -> Result<Vec<u64>, Error> {
         let number = ledger.record.number;
         let last = self
@@ -249,7 +253,7 @@ impl Service {
             Ok(low)
         };
         let versions = version_at(range.start)?..version_at(range.end)?;
-        Ok(self.store.stream_events(number, stream, versions, direction, CHUNK)?)
+        Ok(self.store.stream_events(number, stream, versions, direction, most)?)
     }
 
     fn stored_version(&self, ledger: &Ledger, index: u64) -> Result<u64, Error> {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::super::access::internal;
 use super::super::{Caller, Code, Error, Ledger, Service};
-use super::{Scope, verify_store};
+use super::{Anchor, Scope, verify_store};
 use crate::keystore::{KeyRef, Refusal};
 use crate::spec::ids::Timestamp;
 use crate::spec::report::Report;
@@ -62,6 +62,19 @@ struct Job {
     done: AtomicU64,
 }
 
+/// Takes a job off the list, however it ends.
+struct Leave<'a>(&'a Service, &'a Arc<Job>);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0
+            .verifying
+            .0
+            .lock()
+            .retain(|(_, other)| !Arc::ptr_eq(other, self.1));
+    }
+}
+
 impl Service {
     /// Starts a verification of everything and answers at once.
     ///
@@ -110,6 +123,7 @@ impl Service {
     }
 
     fn run_verification(&self, ledger: &Ledger, job: &Arc<Job>, options: Options) {
+        let _running = Leave(self, job);
         let mut view = job.view.clone();
         let trust = Trust {
             origin: Some(ledger.record.origin.clone()),
@@ -119,7 +133,10 @@ impl Service {
         let has_key = |key: &KeyRef| !matches!(self.keystore.key(id, key), Ok(Err(Refusal::Unavailable)) | Err(_));
         let scope = Scope {
             has_key: Some(&has_key),
-            kept: self.kept_checkpoint(ledger).ok().flatten(),
+            kept: match self.kept_checkpoint(ledger) {
+                Ok(Some((size, note))) => Anchor::Checkpoint(size, note),
+                Ok(None) | Err(_) => Anchor::Unreadable,
+            },
             indexes: false,
         };
         let verified = verify_store(&*self.store, &ledger.record, trust, options, scope, |done, _| {
@@ -136,7 +153,6 @@ impl Service {
         if let Err(error) = self.keep_record(ledger, RECORD, view.id, &view) {
             tracing::error!(error = %error, "the report of a verification could not be kept");
         }
-        self.verifying.0.lock().retain(|(_, other)| !Arc::ptr_eq(other, job));
     }
 
     /// One verification, running or done.

@@ -308,6 +308,97 @@ fn a_certificate_in_a_bundle_is_checked_under_the_bundles_keys() {
     assert_tampered(&verify(&bundle).unwrap(), FindingCode::FactMismatch);
 }
 
+/// The sample without its last event, the purge.
+fn before_the_purge() -> TestLedger {
+    let mut ledger = TestLedger::sample();
+    ledger.records.pop();
+    ledger
+}
+
+#[test]
+fn a_certificate_repeats_the_events_of_its_bundle_to_the_byte() {
+    let ledger = TestLedger::sample();
+    // Another history under the same keys: what an operator could show to the person whose erasure it is.
+    let mut other = TestLedger::new();
+    other.append_many(2);
+    other.erase();
+    let mut resigned = ledger.certificate();
+    let twin = TestLedger::with("audit.example.com/main", 2);
+    resigned.evidence[1].signature.0 = twin.event.sign_detached(&resigned.evidence[1].header.0);
+    for certificate in [other.certificate(), resigned] {
+        let document = ledger.sign_certificate(&certificate);
+        let report = verify(&ledger.bundle_of(None, &[(REQUEST, document)], |_| true)).unwrap();
+        assert_tampered(&report, FindingCode::FactMismatch);
+        let place = format!("certificates/{REQUEST}.cbor, evidence/1");
+        assert!(report.findings.iter().any(|finding| finding.field == place), "{report}");
+    }
+}
+
+#[test]
+fn the_checkpoint_of_a_certificate_is_among_those_of_its_bundle() {
+    let (ledger, shorter) = (TestLedger::sample(), before_the_purge());
+    let certificates = [(REQUEST, shorter.sign_certificate(&shorter.certificate()))];
+    let with = |further: &[u64]| {
+        let head = BundleHead {
+            further: further.iter().map(|size| ledger.checkpoint_at(*size)).collect(),
+            ..ledger.bundle_head()
+        };
+        verify(&ledger.bundle_from(head, &certificates, |_| true)).unwrap()
+    };
+    assert_eq!(with(&[1, 6]).verdict, Verdict::Valid);
+    for further in [&[][..], &[1], &[1, 5]] {
+        let report = with(further);
+        assert_eq!(
+            (report.verdict, codes(&report)),
+            (Verdict::Incomplete, vec![FindingCode::CheckpointAbsent])
+        );
+    }
+}
+
+#[test]
+fn a_certificate_under_a_later_or_another_checkpoint_contradicts_its_bundle() {
+    let (ledger, shorter) = (TestLedger::sample(), before_the_purge());
+    let later = [(REQUEST, ledger.sign_certificate(&ledger.certificate()))];
+    let report = verify(&shorter.bundle_of(None, &later, |_| true)).unwrap();
+    assert_tampered(&report, FindingCode::TooFewEvents);
+    // The same erasure, then another event instead of the purge: a fork right behind it.
+    let mut forked = before_the_purge();
+    forked.append("s", "t", None, 0);
+    let document = forked.sign_certificate(&forked.certificate());
+    let report = verify(&ledger.bundle_of(None, &[(REQUEST, document)], |_| true)).unwrap();
+    assert_eq!(
+        (report.verdict, codes(&report)),
+        (Verdict::Tampered, vec![FindingCode::RootMismatch])
+    );
+}
+
+#[test]
+fn findings_about_a_certificate_count_even_when_they_are_no_longer_listed() {
+    let ledger = TestLedger::sample();
+    let mut certificate = ledger.certificate();
+    // More than a hundred findings that leave the verdict at incomplete stand before the one that does not.
+    let mut bare = ledger.evidence(1);
+    bare.bodies.clear();
+    certificate.evidence.extend(std::iter::repeat_n(bare, 60));
+    let document = ledger.sign_certificate(&certificate);
+    let report = verify(&ledger.bundle_of(None, &[(REQUEST, document)], |_| true)).unwrap();
+    assert_eq!(report.verdict, Verdict::Tampered);
+    assert!(codes(&report).iter().all(|code| *code == FindingCode::EvidenceAbsent));
+    assert_eq!(report.findings_omitted, 80);
+}
+
+#[test]
+fn words_of_a_bundle_do_not_steer_the_terminal() {
+    let ledger = TestLedger::sample();
+    let filter = Selection {
+        filter: Some("x\u{1b}]0;y\u{7}\u{202e}\nVALID".into()),
+        ..range(0, 7)
+    };
+    let report = verify(&ledger.bundle_of(Some(filter), &[], |_| false)).unwrap();
+    let note = report.notes.last().unwrap();
+    assert!(note.contains(r"x\u{1b}]0;y\u{7}\u{202e}\u{a}VALID"), "{note}");
+}
+
 fn range(first: u64, end: u64) -> Selection {
     Selection {
         first,

@@ -13,9 +13,10 @@ use std::io::Read;
 
 use super::reader::{BundleReader, Member};
 use super::{BundleError, FORMAT, MANIFEST_NAME, Manifest, MemberEntry, Selection, certificate_name};
-use crate::spec::certificate::check_in_bundle;
-use crate::spec::report::{Finding, FindingCode, Object, Report};
-use crate::spec::verify::{End, Entry, Options, Progress, Trust, Verification, signature_code};
+use crate::spec::certificate::{Surrounding, check_in_bundle};
+use crate::spec::hash::Hash;
+use crate::spec::report::{Finding, FindingCode, Object, Report, visible};
+use crate::spec::verify::{End, Entry, Options, Progress, Record, Trust, Verification, signature_code};
 
 /// Verifies a bundle from its first byte to its last, with memory for two chunks. `progress` is called after each chunk.
 ///
@@ -117,9 +118,9 @@ impl Audit {
             let expected = "the ledger's certificate key";
             return self.find(name, FindingCode::SignatureUnchecked, expected, "no valid keys");
         };
-        let (findings, signatures) = check_in_bundle(document, request, keyring, &name);
+        let (findings, signatures) = check_in_bundle(document, request, keyring, &self.verification, &name);
         self.verification.add_signatures(signatures);
-        findings.into_iter().for_each(|finding| self.verification.add(finding));
+        self.verification.add_all(findings);
     }
 
     fn find(
@@ -226,6 +227,20 @@ impl Audit {
     }
 }
 
+impl Surrounding for Verification {
+    fn holds(&self, event: &Record) -> bool {
+        self.holds_own(event)
+    }
+
+    fn size(&self) -> u64 {
+        self.progress().leaves
+    }
+
+    fn root(&self, size: u64) -> Option<Hash> {
+        self.met_root(size)
+    }
+}
+
 /// The first index of a gap that the selection does not let be left out.
 fn needed(selection: &Selection, first: u64, end: u64) -> Option<u64> {
     let inside = first.max(selection.first);
@@ -237,6 +252,7 @@ fn describe(selection: &Selection) -> String {
     let range = format!("The manifest declares a selection: the leaves from {first} up to, without, {end}");
     match &selection.filter {
         Some(filter) => {
+            let filter = visible(filter);
             format!("{range}, with the filter: {filter}. Whether it was applied as stated cannot be checked.")
         }
         None => format!("{range}."),

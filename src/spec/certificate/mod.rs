@@ -12,6 +12,7 @@
 //!
 //! Out of scope: its readable form (HTML), and making the numbers true (`service`).
 
+mod compare;
 mod verify;
 
 #[cfg(test)]
@@ -19,7 +20,7 @@ mod tests;
 
 pub use verify::{is_certificate, verify_certificate};
 
-pub(super) use verify::check_in_bundle;
+pub(super) use verify::{Surrounding, check_in_bundle};
 
 use std::fmt;
 

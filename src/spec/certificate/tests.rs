@@ -72,7 +72,7 @@ fn every_flipped_byte_is_found() {
 #[test]
 fn what_the_certificate_says_must_be_what_its_events_say() {
     let ledger = TestLedger::sample();
-    let tweaks: [Tweak; 16] = [
+    let tweaks: [Tweak; 34] = [
         ("format", |c| c.format = "oubliette/certificate/v9".into()),
         ("origin", |c| c.origin = "x.example/y".parse().unwrap()),
         ("request", |c| c.request = Uuid::from_u128(1)),
@@ -89,7 +89,38 @@ fn what_the_certificate_says_must_be_what_its_events_say() {
         ("opened", |c| c.verification.opened = 1),
         ("identity", |c| c.verification.identity_resolves = true),
         ("times", |c| c.times.t2 = Some(Timestamp(1))),
-        ("final", |c| (c.status, c.times.t2) = (Status::Final, None)),
+        ("final without T3 to T5", |c| {
+            c.status = Status::Final;
+            c.residues.clear();
+        }),
+        ("final without T2", |c| (*c, c.times.t2) = (finished(c), None)),
+        ("final with a residue", |c| {
+            let residues = c.residues.clone();
+            (*c, c.residues) = (finished(c), residues);
+        }),
+        ("requested_at", |c| c.requested_at.0 += 1),
+        ("due_at", |c| c.due_at = Some(Timestamp(1_800_000_000_000_000))),
+        ("no completed_at", |c| c.completed_at = None),
+        ("subject twice", |c| c.subjects.push(c.subjects[0].clone())),
+        ("keys_destroyed", |c| c.subjects[0].keys_destroyed = Some(2)),
+        ("no keys_destroyed", |c| c.subjects[0].keys_destroyed = None),
+        ("identity_destroyed", |c| c.subjects[0].identity_destroyed = false),
+        ("blocks_sealed", |c| c.subjects[0].blocks_sealed = 4),
+        ("t1", |c| c.times.t1 = Some(Timestamp(c.requested_at.0 + 1))),
+        ("no t1", |c| c.times.t1 = None),
+        ("sampled", |c| c.verification.sampled = 4),
+        ("no residues", |c| c.residues.clear()),
+        ("other residues", |c| c.residues[0].code = "ciphertext".into()),
+        ("one more residue", |c| {
+            c.residues.push(Residue {
+                code: "epoch_key".into(),
+                text: "".into(),
+            });
+        }),
+        ("other ledgers", |c| c.other_ledgers_examined = true),
+        ("opened with others", |c| {
+            (c.verification.opened, c.verification.sampled) = (3, 3)
+        }),
         ("proof", |c| {
             c.evidence[0].inclusion.hashes[0] = crate::spec::hash::Hash::from([0; 32])
         }),
@@ -100,6 +131,64 @@ fn what_the_certificate_says_must_be_what_its_events_say() {
         let report = verify(&ledger.sign_certificate(&certificate));
         assert_eq!(report.verdict, Verdict::Tampered, "{what}: {report}");
     }
+}
+
+/// A final certificate of the same erasure.
+fn finished(certificate: &Certificate) -> Certificate {
+    let mut done = certificate.clone();
+    let t2 = done.times.t2;
+    (done.status, done.times.t3, done.times.t4, done.times.t5) = (Status::Final, t2, t2, t2);
+    done.residues.clear();
+    done
+}
+
+#[test]
+fn a_final_certificate_has_all_times_and_no_residue_and_says_what_its_events_do_not() {
+    let ledger = TestLedger::sample();
+    let report = verify(&ledger.sign_certificate(&finished(&ledger.certificate())));
+    assert_eq!(report.verdict, Verdict::Valid, "{report}");
+    let alone = report.notes.iter().find(|note| note.contains("alone")).unwrap();
+    assert!(
+        alone.ends_with("times, t2, times, t3, times, t4, times, t5."),
+        "{alone}"
+    );
+}
+
+#[test]
+fn what_an_older_event_does_not_state_is_not_compared_but_named() {
+    let mut ledger = TestLedger::new();
+    let subjects = serde_json::json!([{"handle": crate::spec::testing::ADA}]);
+    for event_type in ["erasure.requested", "erasure.completed"] {
+        ledger.system(
+            event_type,
+            &serde_json::json!({"request": crate::spec::testing::REQUEST, "subjects": subjects}),
+        );
+    }
+    let report = verify(&ledger.sign_certificate(&ledger.certificate()));
+    assert_eq!(report.verdict, Verdict::Valid, "{report}");
+    let alone = report.notes.iter().find(|note| note.contains("alone")).unwrap();
+    for field in [
+        "keys_destroyed",
+        "identity_destroyed",
+        "blocks_sealed",
+        "times, t1",
+        "sampled",
+        "residues",
+    ] {
+        assert!(alone.contains(field), "{alone}");
+    }
+}
+
+#[test]
+fn words_of_a_certificate_do_not_steer_the_terminal() {
+    let ledger = TestLedger::sample();
+    let mut certificate = ledger.certificate();
+    certificate.limits.push("\u{1b}[1A\rVALID\u{2028}\u{202e}".into());
+    certificate.residues[0].text = "\nVALID".into();
+    let report = verify(&ledger.sign_certificate(&certificate));
+    let notes = report.notes.join("");
+    assert!(notes.contains(r"\u{1b}[1A\u{d}VALID\u{2028}\u{202e}") && notes.contains(r"\u{a}VALID"));
+    assert!(!notes.chars().any(char::is_control));
 }
 
 #[test]

@@ -1,17 +1,15 @@
-//! Checking a certificate: signed by the certificate key of the ledger that its anchor creates, and saying what its events
-//! say.
-
-use std::collections::BTreeSet;
+//! Checking a certificate: signed by the certificate key of the ledger that its anchor creates, saying what its events say
+//! (`compare`), and nothing that contradicts itself or the bundle around it.
 
 use uuid::Uuid;
 
-use super::{Certificate, FORMAT, Status};
-use crate::spec::evidence::Review;
-use crate::spec::ids::Handle;
+use super::compare::{check_completed, check_requested};
+use super::{Certificate, FORMAT, Status, Times};
+use crate::spec::evidence::{Evidence, Review};
+use crate::spec::hash::Hash;
 use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState};
 use crate::spec::signature::{Kind, SignatureError, read_unverified};
-use crate::spec::system::{Authority, ErasedSubject, ErasureRequested};
-use crate::spec::verify::{Examined, Keyring, Trust, signature_code};
+use crate::spec::verify::{Keyring, Record, Trust, signature_code};
 
 /// Whether a file is a certificate, be it a damaged one: it names its content type or its format near the beginning.
 pub fn is_certificate(file: &[u8]) -> bool {
@@ -33,22 +31,37 @@ pub fn verify_certificate(document: &[u8], trust: &Trust) -> Report {
     if certificate.anchors.is_empty() {
         review.find(None, "anchors", FindingCode::EvidenceAbsent, "ledger.created", "none");
     }
-    check(&mut review, document, &certificate);
-    let notes = notes(&certificate);
+    let unshown = check(&mut review, document, &certificate);
+    let notes = notes(&certificate, &unshown);
     review.finish(Object::Certificate, notes)
 }
 
-/// Verifies a certificate that a bundle of this ledger carries under this request id. Gives findings whose fields start
-/// with `place`, and how many signatures hold.
+/// What a bundle tells of its ledger, for a certificate that is in it.
+pub(in crate::spec) trait Surrounding {
+    /// Whether this event stands in the bundle at its index, header and signature to the byte.
+    fn holds(&self, event: &Record) -> bool;
+    /// Leaves that the bundle has.
+    fn size(&self) -> u64;
+    /// The root at this size, if one of the bundle's own checkpoints states it and it was met.
+    fn root(&self, size: u64) -> Option<Hash>;
+}
+
+/// Verifies a certificate that a bundle of this ledger carries under this request id: alone, and against the bundle. Gives
+/// findings whose fields start with `place`, and how many signatures hold.
 pub(in crate::spec) fn check_in_bundle(
     document: &[u8],
     request: &Uuid,
     keyring: &Keyring,
+    bundle: &impl Surrounding,
     place: &str,
-) -> (Vec<Finding>, u64) {
+) -> (Findings, u64) {
+    let mut findings = Findings::default();
     let certificate: Certificate = match read_unverified(document) {
         Ok(certificate) => certificate,
-        Err(error) => return (vec![unreadable(place, &error)], 0),
+        Err(error) => {
+            findings.push(unreadable(place, &error));
+            return (findings, 0);
+        }
     };
     let trust = Trust {
         keys: vec![keyring.checkpoint_key().clone()],
@@ -61,20 +74,56 @@ pub(in crate::spec) fn check_in_bundle(
         review.find(None, "signature", signature_code(&error), expected, error);
     }
     check(&mut review, document, &certificate);
-    let signatures = review.checked.signatures;
-    let findings = review.finish(Object::Certificate, Vec::new()).findings;
-    let within = |mut finding: Finding| {
-        finding.field = format!("{place}, {}", finding.field);
-        finding
+    compare_events(&mut review, &certificate, bundle);
+    compare_checkpoint(&mut review, bundle);
+    let (findings, signatures) = review.into_findings();
+    (findings.within(place), signatures)
+}
+
+/// An event that a certificate repeats is the one that the bundle has, or the ledger shows two histories.
+fn compare_events(review: &mut Review<'_>, certificate: &Certificate, bundle: &impl Surrounding) {
+    for (part, events) in [("evidence", &certificate.evidence), ("anchors", &certificate.anchors)] {
+        for (number, event) in events.iter().map(Evidence::record).enumerate() {
+            if !bundle.holds(&event) {
+                let expected = "the event of Oubliette's own that the bundle has at this index";
+                let place = format!("{part}/{number}");
+                review.find(Some(event.index), place, FindingCode::FactMismatch, expected, "another");
+            }
+        }
+    }
+}
+
+/// The bundle's leaves are those that the certificate's checkpoint covers: one of the bundle's own checkpoints says so.
+fn compare_checkpoint(review: &mut Review<'_>, bundle: &impl Surrounding) {
+    let Some((size, root)) = review.checkpoint().map(|checkpoint| (checkpoint.size, checkpoint.root)) else {
+        return;
     };
-    (findings.into_iter().map(within).collect(), signatures)
+    if size > bundle.size() {
+        let (expected, found) = (format!("{size} events or more"), format!("{} events", bundle.size()));
+        return review.find(None, "checkpoint", FindingCode::TooFewEvents, expected, found);
+    }
+    match bundle.root(size) {
+        Some(met) if met == root => {}
+        Some(met) => review.find(None, "checkpoint", FindingCode::RootMismatch, root, met),
+        None => {
+            let expected = format!("a checkpoint of size {size} among those of the bundle");
+            review.find(
+                None,
+                "checkpoint",
+                FindingCode::CheckpointAbsent,
+                expected,
+                "none that holds",
+            );
+        }
+    }
 }
 
 fn unreadable(place: &str, error: &SignatureError) -> Finding {
     Finding::new(None, place, FindingCode::DocumentInvalid, "a signed certificate", error)
 }
 
-fn check(review: &mut Review<'_>, document: &[u8], certificate: &Certificate) {
+/// Checks all that a certificate says. Gives the names of members that its events do not state.
+fn check(review: &mut Review<'_>, document: &[u8], certificate: &Certificate) -> Vec<&'static str> {
     check_signature(review, document);
     review.compare(None, "format", &FORMAT.to_owned(), &certificate.format);
     if let Some(checkpoint) = review.checkpoint().cloned() {
@@ -89,8 +138,9 @@ fn check(review: &mut Review<'_>, document: &[u8], certificate: &Certificate) {
         review.evidence(&format!("evidence/{number}"), event);
     }
     check_requested(review, certificate, first.as_ref());
-    check_completed(review, certificate, second.as_ref());
+    let unshown = check_completed(review, certificate, second.as_ref());
     check_statements(review, certificate);
+    unshown
 }
 
 fn check_signature(review: &mut Review<'_>, document: &[u8]) {
@@ -104,84 +154,6 @@ fn check_signature(review: &mut Review<'_>, document: &[u8]) {
         Ok(_) => review.checked.signatures += 1,
         Err(error) => review.find(None, "signature", signature_code(&error), expected, error),
     }
-}
-
-fn check_requested(review: &mut Review<'_>, certificate: &Certificate, event: Option<&Examined>) {
-    let Some((event, Authority::ErasureRequested(requested))) = with_authority(event) else {
-        let expected = "a valid erasure.requested";
-        return review.find(None, "evidence/0", FindingCode::EvidenceAbsent, expected, "none");
-    };
-    let index = Some(event.index);
-    review.compare(index, "request", &requested.request, &certificate.request);
-    review.compare(index, "tree_size_before", &event.index, &certificate.tree_size_before);
-    compare_subjects(review, event.index, &requested.subjects, certificate);
-    compare_codes(review, event.index, requested, certificate);
-}
-
-fn compare_codes(review: &mut Review<'_>, index: u64, requested: &ErasureRequested, certificate: &Certificate) {
-    let index = Some(index);
-    if let Some(basis) = requested.basis {
-        review.compare(
-            index,
-            "basis",
-            &format!("{basis:?}"),
-            &format!("{:?}", certificate.basis),
-        );
-    }
-    if let Some(reason) = requested.reason {
-        review.compare(
-            index,
-            "reason",
-            &format!("{reason:?}"),
-            &format!("{:?}", certificate.reason),
-        );
-    }
-    if let (Some(signed), Some(stated)) = (requested.due_at, certificate.due_at) {
-        review.compare(index, "due_at", &signed, &stated);
-    }
-    for subject in &certificate.subjects {
-        let text = |categories: &Option<Vec<_>>| match categories {
-            Some(categories) => format!("{categories:?}"),
-            None => "all".to_owned(),
-        };
-        review.compare(
-            index,
-            "categories",
-            &text(&requested.categories),
-            &text(&subject.categories),
-        );
-    }
-}
-
-fn check_completed(review: &mut Review<'_>, certificate: &Certificate, event: Option<&Examined>) {
-    match with_authority(event) {
-        Some((event, Authority::ErasureCompleted(completed))) => {
-            let index = Some(event.index);
-            review.compare(index, "request", &completed.request, &certificate.request);
-            compare_subjects(review, event.index, &completed.subjects, certificate);
-            let recorded = event.header.as_ref().map(|header| header.recorded_at);
-            if let (Some(recorded), Some(stated)) = (recorded, certificate.completed_at) {
-                review.compare(index, "completed_at", &recorded, &stated);
-            }
-        }
-        _ => {
-            let expected = "a valid erasure.completed";
-            review.find(None, "evidence/1", FindingCode::EvidenceAbsent, expected, "none");
-        }
-    }
-}
-
-/// What an event establishes, if its signature holds.
-fn with_authority(event: Option<&Examined>) -> Option<(&Examined, &Authority)> {
-    let event = event.filter(|event| event.signed)?;
-    Some((event, event.authority.as_ref()?))
-}
-
-fn compare_subjects(review: &mut Review<'_>, index: u64, subjects: &[ErasedSubject], certificate: &Certificate) {
-    let text = |handles: BTreeSet<Handle>| handles.iter().map(Handle::to_string).collect::<Vec<_>>().join(", ");
-    let signed = text(subjects.iter().map(|subject| subject.handle).collect());
-    let stated = text(certificate.subjects.iter().map(|subject| subject.handle).collect());
-    review.compare(Some(index), "subjects", &signed, &stated);
 }
 
 fn check_statements(review: &mut Review<'_>, certificate: &Certificate) {
@@ -201,17 +173,25 @@ fn check_statements(review: &mut Review<'_>, certificate: &Certificate) {
     let times: Vec<_> = certificate.times.done().collect();
     shown(times.is_sorted(), "times", "t1 to t5 in order", format!("{times:?}"));
     if certificate.status == Status::Final {
-        let complete = certificate.completed_at.is_some() && certificate.times.t2.is_some();
+        let Times { t2, t3, t4, t5, .. } = &certificate.times;
+        let done = [t2, t3, t4, t5].into_iter().all(Option::is_some) && certificate.completed_at.is_some();
+        let expected = "a completed erasure with T2 to T5, and no residue";
         shown(
-            complete,
+            done && certificate.residues.is_empty(),
             "status",
-            "a completed erasure with its keys destroyed",
+            expected,
             "final".to_owned(),
         );
     }
+    review.compare(
+        None,
+        "other_ledgers_examined",
+        &false,
+        &certificate.other_ledgers_examined,
+    );
 }
 
-fn notes(certificate: &Certificate) -> Vec<String> {
+fn notes(certificate: &Certificate, unshown: &[&str]) -> Vec<String> {
     let mut notes = vec![
         "It shows that the ledger recorded this erasure and that its operator signed what was done; that every copy of a \
          key is gone cannot be seen from here."
@@ -220,6 +200,12 @@ fn notes(certificate: &Certificate) -> Vec<String> {
     ];
     if certificate.status == Status::Provisional {
         notes.push("It is provisional: the residues that it lists are still to go.".to_owned());
+    }
+    if !unshown.is_empty() {
+        notes.push(format!(
+            "On the word of the certificate alone, since its events do not state it: {}.",
+            unshown.join(", ")
+        ));
     }
     notes.extend(
         certificate

@@ -4,8 +4,8 @@ use crate::spec::checkpoint::{self, Checkpoint};
 use crate::spec::event::{BodyKind, Header};
 use crate::spec::hash::Hash;
 use crate::spec::merkle::verify_inclusion;
-use crate::spec::note::{KeyName, VerifierKey};
-use crate::spec::report::{Bodies, Checked, Finding, FindingCode, Findings, Object, Report, TrustState};
+use crate::spec::note::{KeyName, SignatureType};
+use crate::spec::report::{Bodies, Checked, Finding, FindingCode, Findings, Object, Report, TrustState, visible};
 use crate::spec::signature::{self, Kind, PublicKey, Verifier};
 use crate::spec::verify::{
     Examined, Keyring, Record, Trust, check_pins, error_chain, examine, read_checkpoint, verify_note,
@@ -220,7 +220,7 @@ impl<'t> Review<'t> {
     pub(in crate::spec) fn event(&mut self, place: &str, record: &Record) -> Examined {
         let key = match &self.keyring {
             Some(keyring) => Some(keyring.event_key(record.index).clone()),
-            None => pinned_event_key(&self.trust.keys, record),
+            None => self.pinned_event_key(record),
         };
         let mut event = examine(record, key.as_ref());
         self.checked.events += 1;
@@ -287,6 +287,12 @@ impl<'t> Review<'t> {
         }
     }
 
+    /// Ends as a part of something larger that reports: the findings, and how many signatures hold.
+    pub(in crate::spec) fn into_findings(mut self) -> (Findings, u64) {
+        check_pins(self.trust, self.keyring.as_ref(), &mut self.findings);
+        (self.findings, self.checked.signatures)
+    }
+
     /// Ends and reports; `notes` say what the verdict does not.
     pub(in crate::spec) fn finish(mut self, object: Object, notes: Vec<String>) -> Report {
         let pinned = match &self.keyring {
@@ -310,8 +316,23 @@ impl<'t> Review<'t> {
             report.origin = checkpoint.origin.as_str().parse().ok();
             (report.tree_size, report.root) = (checkpoint.size, Some(checkpoint.root));
         }
-        (report.checked, report.bodies, report.notes) = (self.checked, self.bodies, notes);
+        (report.checked, report.bodies) = (self.checked, self.bodies);
+        report.notes = notes.iter().map(|note| visible(note).into_owned()).collect();
         report
+    }
+
+    /// The pinned key that a signature names, as an event key: one under the name of the checkpoint's ledger, and of the
+    /// type that signs plainly.
+    fn pinned_event_key(&self, record: &Record) -> Option<Verifier> {
+        let origin = &self.checkpoint.as_ref()?.origin;
+        let id = signature::key_id(&record.signature).ok()?;
+        let mut keys = self.trust.keys.iter();
+        let key = keys.find_map(|key| {
+            let own = key.signature_type() == SignatureType::Ed25519 && key.name() == origin;
+            let public = own.then(|| PublicKey::new(key.public_key()).ok()).flatten()?;
+            (public.id() == id).then_some(public)
+        });
+        key.map(|key| Verifier::new(Kind::Header, key))
     }
 
     fn check_origin_pin(&mut self) {
@@ -325,13 +346,4 @@ impl<'t> Review<'t> {
             self.find(None, "origin", FindingCode::OriginMismatch, expected, found);
         }
     }
-}
-
-/// The pinned key that a signature names, as an event key.
-fn pinned_event_key(pinned: &[VerifierKey], record: &Record) -> Option<Verifier> {
-    let id = signature::key_id(&record.signature).ok()?;
-    let keys = pinned.iter().filter_map(|key| PublicKey::new(key.public_key()).ok());
-    keys.filter(|key| key.id() == id)
-        .map(|key| Verifier::new(Kind::Header, key))
-        .next()
 }

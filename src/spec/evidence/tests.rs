@@ -5,6 +5,7 @@
 use super::*;
 use crate::spec::merkle::naive::Naive;
 use crate::spec::merkle::range_proof;
+use crate::spec::note::SignatureType;
 use crate::spec::report::{FindingCode, Report, TrustState, Verdict};
 use crate::spec::testing::TestLedger;
 use crate::spec::tlog_proof::TlogProof;
@@ -69,9 +70,22 @@ fn without_anchors_only_pinned_keys_say_anything() {
     );
     let mut trust = pinned(&ledger);
     let name = ledger.vkey().name().clone();
-    let kind = crate::spec::note::SignatureType::Ed25519;
-    let event_key = crate::spec::note::VerifierKey::new(name, kind, ledger.event.public().as_bytes()).unwrap();
-    trust.keys.push(event_key);
+    let event_key =
+        |name, kind| crate::spec::note::VerifierKey::new(name, kind, ledger.event.public().as_bytes()).unwrap();
+    for other in [
+        event_key("other.example/main".parse().unwrap(), SignatureType::Ed25519),
+        event_key(name.clone(), SignatureType::Cosignature),
+    ] {
+        let mut trust = pinned(&ledger);
+        trust.keys.push(other);
+        let report = verify_receipt(&json(&receipt), None, &trust);
+        assert_eq!(
+            codes(&report),
+            [FindingCode::SignatureUnchecked],
+            "a key of another name or type is none of this ledger's events"
+        );
+    }
+    trust.keys.push(event_key(name, SignatureType::Ed25519));
     let report = verify_receipt(&json(&receipt), None, &trust);
     assert_eq!(
         (report.verdict, report.trust),

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Verdict;
+use super::visible::visible;
 
 /// How many findings a report lists; the rest are counted.
 pub const MAX_FINDINGS: usize = 100;
@@ -152,7 +153,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding; long texts are cut.
+    /// A finding; its texts are made [`visible`], and long ones are cut.
     pub fn new(
         index: Option<u64>,
         field: impl Into<String>,
@@ -162,15 +163,16 @@ impl Finding {
     ) -> Self {
         Self {
             index,
-            field: field.into(),
+            field: shown(&field.into()),
             code,
-            expected: cut(expected.to_string()),
-            found: cut(found.to_string()),
+            expected: shown(&expected.to_string()),
+            found: shown(&found.to_string()),
         }
     }
 }
 
-fn cut(mut text: String) -> String {
+fn shown(text: &str) -> String {
+    let mut text = visible(text).into_owned();
     if text.len() > MAX_TEXT {
         let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
@@ -199,13 +201,29 @@ impl Findings {
         if self.list.len() < MAX_FINDINGS {
             self.list.push(finding);
         } else {
-            self.omitted += 1;
+            self.omitted = self.omitted.saturating_add(1);
         }
     }
 
     /// Adds all of another list.
     pub fn extend(&mut self, others: impl IntoIterator<Item = Finding>) {
         others.into_iter().for_each(|finding| self.push(finding));
+    }
+
+    /// Adds those of another gathering, and what it no longer lists.
+    pub(in crate::spec) fn merge(&mut self, others: Self) {
+        self.extend(others.list);
+        self.omitted = self.omitted.saturating_add(others.omitted);
+        self.incomplete |= others.incomplete;
+        self.tampered |= others.tampered;
+    }
+
+    /// The same findings about a part of something larger: each field begins with the place of the part.
+    pub(in crate::spec) fn within(mut self, place: &str) -> Self {
+        for finding in &mut self.list {
+            finding.field = shown(&format!("{place}, {}", finding.field));
+        }
+        self
     }
 
     /// What is left to say, over all.
@@ -219,7 +237,7 @@ impl Findings {
 
     /// How many there are.
     pub fn count(&self) -> u64 {
-        self.list.len() as u64 + self.omitted
+        (self.list.len() as u64).saturating_add(self.omitted)
     }
 
     /// Those that are listed, and how many more there are.

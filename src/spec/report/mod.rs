@@ -11,8 +11,11 @@
 
 mod finding;
 mod text;
+mod visible;
 
 pub use finding::{Finding, FindingCode, Findings, MAX_FINDINGS};
+
+pub(super) use visible::visible;
 
 use serde::{Deserialize, Serialize};
 
@@ -219,8 +222,34 @@ mod tests {
     }
 
     #[test]
+    fn no_text_from_outside_steers_the_terminal() {
+        let evil = "x\u{1b}[2J\r\n\u{202e}\u{2028}\u{9b}y";
+        let shown = r"x\u{1b}[2J\u{d}\u{a}\u{202e}\u{2028}\u{9b}y";
+        let made = Finding::new(None, evil, FindingCode::MemberUnexpected, evil, evil);
+        assert_eq!([&made.field, &made.expected, &made.found], [shown; 3]);
+        let mut findings = Findings::default();
+        // As one that was read from JSON: nothing was made visible yet.
+        findings.push(Finding {
+            field: evil.into(),
+            expected: evil.into(),
+            found: evil.into(),
+            ..made
+        });
+        let mut report = Report::new(Object::Bundle, TrustState::SelfConsistent, findings);
+        (report.key, report.notes) = (Some(evil.into()), vec![evil.into()]);
+        let text = report.to_string();
+        assert!(
+            text.chars().all(|c| c == '\n' || c == ' ' || c.is_ascii_graphic()),
+            "{text:?}"
+        );
+        assert_eq!(text.matches(shown).count(), 5);
+    }
+
+    #[test]
     fn long_texts_are_cut_between_characters() {
         let found = Finding::new(None, "x", FindingCode::BodyInvalid, "", "ü".repeat(1000)).found;
         assert!(found.len() <= MAX_TEXT + 3 && found.ends_with('…'));
+        let field = Finding::new(None, "x".repeat(1000), FindingCode::UnknownField, "", "").field;
+        assert!(field.len() <= MAX_TEXT + 3);
     }
 }

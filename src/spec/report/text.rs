@@ -1,8 +1,9 @@
-//! The report for people: plain words, and the key to compare where nothing was pinned.
+//! The report for people: plain words, and the key to compare where nothing was pinned. Every text that may come from
+//! outside is made visible again here, since a report may have been read from JSON.
 
 use std::fmt;
 
-use super::{Report, TrustState, Verdict};
+use super::{Report, TrustState, Verdict, visible};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,7 +82,7 @@ impl Report {
                     f,
                     "!!! Compare this key with the one that you know from elsewhere, or pass yours with --key:"
                 )?;
-                writeln!(f, "!!!     {key}")
+                writeln!(f, "!!!     {}", visible(key))
             }
             None => writeln!(f, "!!! It names no valid key either. Pass the ledger's key with --key."),
         }
@@ -94,12 +95,12 @@ impl Report {
         writeln!(f, "\nFindings")?;
         for finding in &self.findings {
             match finding.index {
-                Some(index) => write!(f, "  event {index}, {}", finding.field)?,
-                None => write!(f, "  {}", finding.field)?,
+                Some(index) => write!(f, "  event {index}, {}", visible(&finding.field))?,
+                None => write!(f, "  {}", visible(&finding.field))?,
             }
             writeln!(f, ": {}", finding.code)?;
-            writeln!(f, "      expected  {}", finding.expected)?;
-            writeln!(f, "      found     {}", finding.found)?;
+            writeln!(f, "      expected  {}", visible(&finding.expected))?;
+            writeln!(f, "      found     {}", visible(&finding.found))?;
         }
         match self.findings_omitted {
             0 => Ok(()),
@@ -112,6 +113,8 @@ impl Report {
             return Ok(());
         }
         writeln!(f, "\nWhat this does not say")?;
-        self.notes.iter().try_for_each(|note| writeln!(f, "  - {note}"))
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(f, "  - {}", visible(note)))
     }
 }

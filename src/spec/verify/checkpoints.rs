@@ -34,6 +34,8 @@ struct Expected {
 pub(super) struct Checkpoints {
     to_come: BTreeMap<u64, Vec<Expected>>,
     head: Option<u64>,
+    /// The roots of those that hold, by size.
+    met: BTreeMap<u64, Hash>,
     /// How many hold.
     pub(super) hold: u64,
     /// Whether one that the reader kept holds, and covers at least the first event.
@@ -113,6 +115,11 @@ impl Checkpoints {
         self.head
     }
 
+    /// The root at this size, if a checkpoint of it holds.
+    pub(super) fn met(&self, size: u64) -> Option<Hash> {
+        self.met.get(&size).copied()
+    }
+
     /// Whether a checkpoint of this size is expected.
     pub(super) fn is_due(&self, size: u64) -> bool {
         self.to_come.first_key_value().is_some_and(|(first, _)| *first <= size)
@@ -147,6 +154,7 @@ impl Checkpoints {
                 root,
             ));
         }
+        self.met.insert(expected.checkpoint.size, *root);
         self.hold += 1;
         self.pinned |= expected.purpose == Purpose::Against && expected.checkpoint.size > 0;
     }

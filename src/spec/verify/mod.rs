@@ -26,6 +26,7 @@ mod checkpoints;
 mod examine;
 mod keyring;
 mod notes;
+mod own;
 mod record;
 mod tree;
 mod trust;
@@ -47,6 +48,7 @@ use super::system::Position;
 use absence::Absences;
 use chain::Chain;
 use checkpoints::{Checkpoints, Purpose};
+use own::OwnEvents;
 
 /// How to verify.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,6 +90,8 @@ pub struct Verification {
     chain: Chain,
     absences: Absences,
     checkpoints: Checkpoints,
+    /// Kept for bundles alone: only they carry documents that repeat events.
+    own: Option<OwnEvents>,
     findings: Findings,
     checked: Checked,
     bodies: Bodies,
@@ -110,6 +114,7 @@ impl Verification {
             chain: Chain::default(),
             absences: Absences::default(),
             checkpoints,
+            own: (object == Object::Bundle).then(OwnEvents::default),
             findings,
             checked: Checked::default(),
             bodies: Bodies::default(),
@@ -134,8 +139,13 @@ impl Verification {
         let examined = examine::examine_all(entries, self.keyring.as_ref(), self.options.fast);
         for (entry, examined) in entries.iter().zip(examined) {
             match (entry, examined) {
-                (_, Some(event)) => self.event(event),
-                (Entry::Gap { first, leaves }, None) => self.gap(*first, leaves),
+                (Entry::Event(record), Some(event)) => {
+                    if let Some(own) = &mut self.own {
+                        own.keep(record, &event);
+                    }
+                    self.event(event);
+                }
+                (Entry::Gap { first, leaves }, _) => self.gap(*first, leaves),
                 (Entry::Event(_), None) => {} // every event is examined
             }
         }
@@ -165,9 +175,25 @@ impl Verification {
         (self.checked.events, self.left_out)
     }
 
+    /// Compares an event that a document beside the ledger repeats with the one at its index. Events of the ledger's own
+    /// alone can be compared, and in a bundle alone.
+    pub(super) fn holds_own(&self, record: &Record) -> bool {
+        self.own.as_ref().is_some_and(|own| own.holds(record))
+    }
+
+    /// The root that a checkpoint of this size stated, if one was met on the way.
+    pub(super) fn met_root(&self, size: u64) -> Option<Hash> {
+        self.checkpoints.met(size)
+    }
+
     /// Adds a finding of the caller's, about the container for instance.
     pub fn add(&mut self, finding: Finding) {
         self.findings.push(finding);
+    }
+
+    /// Adds the findings about a document beside the ledger.
+    pub(super) fn add_all(&mut self, findings: Findings) {
+        self.findings.merge(findings);
     }
 
     /// Counts signatures of the caller's that hold.

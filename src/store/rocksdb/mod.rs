@@ -5,6 +5,7 @@ mod migrations;
 mod read;
 mod schema;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rocksdb::{Cache, ColumnFamily, DB, DBRecoveryMode, Options, WriteOptions};
@@ -40,6 +41,11 @@ impl RocksStore {
         if is_store(path) {
             return Err(StoreError::Exists(path.to_owned()));
         }
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| StoreError::Io(Box::new(error)))?;
         let store = Self::open_at(path, true, id)?;
         migrations::initialise(&store)?;
         Ok(store)

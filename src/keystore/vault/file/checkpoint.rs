@@ -4,12 +4,13 @@
 //! magic "OUBCKPT1" | vault id 16 | ledger id 16 | size u64 | note | SHA-256 of all before        integers big-endian
 //! ```
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::VaultId;
-use super::mirror::{Mirror, vault_refusal};
+use super::mirror::{Mirror, vault_error, vault_refusal};
+use super::{Kept, VaultId};
 use crate::keystore::KeyStoreError;
 use crate::spec::ids::LedgerId;
 
@@ -66,15 +67,38 @@ pub(super) fn largest(
     }
 }
 
-/// The largest whole checkpoint of a ledger under any of the folders, read as they lie: nothing is opened, locked or
-/// repaired, and whose vault it is stays unasked. The caller verifies the note.
-pub(super) fn peek(folders: &[PathBuf], ledger: LedgerId) -> Option<(u64, String)> {
-    let read = |folder: &PathBuf| {
-        let bytes = std::fs::read(folder.join(file(ledger))).ok()?;
-        let owner = VaultId(bytes.get(8..24)?.try_into().ok()?);
-        parse(owner, ledger, &bytes)
+/// The ledgers of which any mirror keeps a checkpoint.
+pub(super) fn ledgers(mirrors: &[Mirror]) -> Result<Vec<LedgerId>, KeyStoreError> {
+    let mut ledgers = Vec::new();
+    for mirror in mirrors {
+        let entries = match std::fs::read_dir(mirror.path.join("checkpoint")) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(vault_error(mirror.context(Path::new("checkpoint")), error)),
+        };
+        let names = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<LedgerId>().ok());
+        ledgers.extend(names);
+    }
+    ledgers.sort_unstable();
+    ledgers.dedup();
+    Ok(ledgers)
+}
+
+/// What lies in vault folders of a ledger's last checkpoint, read as it lies: nothing is opened, locked or repaired, and
+/// whose vault it is stays unasked. The caller verifies the note.
+pub(super) fn peek(folders: &[PathBuf], ledger: LedgerId) -> Kept {
+    let read = |folder: &PathBuf| match std::fs::read(folder.join(file(ledger))) {
+        Ok(bytes) => {
+            let owner = bytes.get(8..24).and_then(|owner| owner.try_into().ok()).map(VaultId);
+            let found = owner.and_then(|owner| parse(owner, ledger, &bytes));
+            found.map_or(Kept::Unreadable, |(size, note)| Kept::Checkpoint(size, note))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Kept::Absent,
+        Err(_) => Kept::Unreadable,
     };
-    folders.iter().filter_map(read).max()
+    folders.iter().map(read).max().unwrap_or(Kept::Absent)
 }
 
 fn parse(owner: VaultId, ledger: LedgerId, bytes: &[u8]) -> Option<(u64, String)> {

@@ -80,9 +80,20 @@ impl VaultHealth {
     }
 }
 
+/// What a vault keeps of a ledger's last checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kept {
+    /// Nothing.
+    Absent,
+    /// Something that cannot be read, or is damaged.
+    Unreadable,
+    /// Its size, and the signed note, not verified.
+    Checkpoint(u64, String),
+}
+
 /// The last checkpoint that a vault in these folders keeps of a ledger, without opening the vault: for whoever verifies
-/// and may not write. The note is not verified.
-pub fn kept_checkpoint(folders: &[PathBuf], ledger: LedgerId) -> Option<(u64, String)> {
+/// and may not write.
+pub fn kept_checkpoint(folders: &[PathBuf], ledger: LedgerId) -> Kept {
     checkpoint::peek(folders, ledger)
 }
 
@@ -352,6 +363,10 @@ impl Vault for FileVault {
         checkpoint::keep(&state.mirrors, self.owner, ledger, size, note)?;
         state.sizes.insert(ledger, size);
         Ok(())
+    }
+
+    fn ledgers(&self) -> Result<Vec<LedgerId>, KeyStoreError> {
+        checkpoint::ledgers(&self.state.lock().mirrors)
     }
 
     fn checkpoint(&self, ledger: LedgerId) -> Result<Option<(u64, String)>, KeyStoreError> {

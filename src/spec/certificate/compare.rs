@@ -1,0 +1,189 @@
+//! What a certificate says against what its two events say (docs/spec/09-evidence.md).
+//!
+//! Every stated fact that an event states too must be the same, and present if the event has it. What the event does not
+//! state stays on the word of the certificate; the report names it.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use super::{Certificate, CertifiedSubject, Status};
+use crate::spec::evidence::Review;
+use crate::spec::ids::{Category, Handle};
+use crate::spec::report::FindingCode;
+use crate::spec::system::{Authority, DestroyedSubject, ErasureCompleted, ErasureRequested};
+use crate::spec::verify::Examined;
+
+/// Compares with `erasure.requested`.
+pub(super) fn check_requested(review: &mut Review<'_>, certificate: &Certificate, event: Option<&Examined>) {
+    let Some((event, Authority::ErasureRequested(requested))) = with_authority(event) else {
+        let expected = "a valid erasure.requested";
+        return review.find(None, "evidence/0", FindingCode::EvidenceAbsent, expected, "none");
+    };
+    let index = Some(event.index);
+    review.compare(index, "request", &requested.request, &certificate.request);
+    review.compare(index, "tree_size_before", &event.index, &certificate.tree_size_before);
+    if let Some(header) = &event.header {
+        review.compare(index, "requested_at", &header.recorded_at, &certificate.requested_at);
+    }
+    let handles = requested.subjects.iter().map(|subject| subject.handle);
+    compare_handles(review, event.index, handles, certificate);
+    compare_codes(review, event.index, requested, certificate);
+}
+
+fn compare_codes(review: &mut Review<'_>, index: u64, requested: &ErasureRequested, certificate: &Certificate) {
+    let index = Some(index);
+    if let Some(basis) = requested.basis {
+        let text = |basis| format!("{basis:?}");
+        review.compare(index, "basis", &text(basis), &text(certificate.basis));
+    }
+    if let Some(reason) = requested.reason {
+        let text = |reason| format!("{reason:?}");
+        review.compare(index, "reason", &text(reason), &text(certificate.reason));
+    }
+    let (signed, stated) = (optional(requested.due_at), optional(certificate.due_at));
+    review.compare(index, "due_at", &signed, &stated);
+    let signed = categories(requested.categories.as_deref());
+    for subject in &certificate.subjects {
+        review.compare(index, "categories", &signed, &categories(subject.categories.as_deref()));
+    }
+}
+
+fn categories(categories: Option<&[Category]>) -> String {
+    categories.map_or("all".to_owned(), |categories| format!("{categories:?}"))
+}
+
+/// Compares with `erasure.completed`. Gives the names of members that the event does not state.
+pub(super) fn check_completed(
+    review: &mut Review<'_>,
+    certificate: &Certificate,
+    event: Option<&Examined>,
+) -> Vec<&'static str> {
+    let Some((event, Authority::ErasureCompleted(completed))) = with_authority(event) else {
+        let expected = "a valid erasure.completed";
+        review.find(None, "evidence/1", FindingCode::EvidenceAbsent, expected, "none");
+        return Vec::new();
+    };
+    let index = Some(event.index);
+    review.compare(index, "request", &completed.request, &certificate.request);
+    let handles = completed.subjects.iter().map(|subject| subject.handle);
+    compare_handles(review, event.index, handles, certificate);
+    let recorded = event.header.as_ref().map(|header| header.recorded_at);
+    let (signed, stated) = (optional(recorded), optional(certificate.completed_at));
+    review.compare(index, "completed_at", &signed, &stated);
+    let mut facts = Facts {
+        review,
+        index: event.index,
+        unshown: BTreeSet::new(),
+    };
+    facts.completed(completed, certificate);
+    facts.unshown.into_iter().collect()
+}
+
+/// What an event establishes, if its signature holds.
+fn with_authority(event: Option<&Examined>) -> Option<(&Examined, &Authority)> {
+    let event = event.filter(|event| event.signed)?;
+    Some((event, event.authority.as_ref()?))
+}
+
+/// As sets; but a certificate names each handle once, so that nothing is said of it twice.
+fn compare_handles(
+    review: &mut Review<'_>,
+    index: u64,
+    signed: impl Iterator<Item = Handle>,
+    certificate: &Certificate,
+) {
+    let text = |handles: Vec<Handle>| handles.iter().map(Handle::to_string).collect::<Vec<_>>().join(", ");
+    let signed: BTreeSet<_> = signed.collect();
+    let mut stated: Vec<_> = certificate.subjects.iter().map(|subject| subject.handle).collect();
+    stated.sort_unstable();
+    let signed = text(signed.into_iter().collect());
+    review.compare(Some(index), "subjects", &signed, &text(stated));
+}
+
+fn optional(value: Option<impl Display>) -> String {
+    value.map_or("absent".to_owned(), |value| value.to_string())
+}
+
+/// Facts that `erasure.completed` may state.
+struct Facts<'r, 't> {
+    review: &'r mut Review<'t>,
+    index: u64,
+    unshown: BTreeSet<&'static str>,
+}
+
+impl Facts<'_, '_> {
+    /// Compares a fact: what is signed must be stated. What is stated and not signed is only remembered.
+    fn compare(&mut self, field: &'static str, signed: Option<impl Display>, stated: Option<impl Display>) {
+        let (signed, stated) = (signed.map(|fact| fact.to_string()), stated.map(|fact| fact.to_string()));
+        match (signed, stated) {
+            (Some(signed), stated) => {
+                self.review.compare(Some(self.index), field, &signed, &optional(stated));
+            }
+            (None, Some(_)) => drop(self.unshown.insert(field)),
+            (None, None) => {}
+        }
+    }
+
+    fn completed(&mut self, completed: &ErasureCompleted, certificate: &Certificate) {
+        for stated in &certificate.subjects {
+            let mut signed = completed.subjects.iter();
+            if let Some(signed) = signed.find(|signed| signed.handle == stated.handle) {
+                self.subject(signed, stated);
+            }
+        }
+        self.compare("times, t1", completed.fenced_at, certificate.times.t1);
+        let signed = completed.verification;
+        let stated = &certificate.verification;
+        self.compare(
+            "verification, sampled",
+            signed.and_then(|check| check.sampled),
+            Some(stated.sampled),
+        );
+        self.compare(
+            "verification, opened",
+            signed.and_then(|check| check.opened),
+            Some(stated.opened),
+        );
+        self.compare(
+            "verification, identity_resolves",
+            signed.and_then(|check| check.identity_resolves),
+            Some(stated.identity_resolves),
+        );
+        self.residues(completed.pending.as_deref(), certificate);
+        self.later_times(certificate);
+    }
+
+    fn subject(&mut self, signed: &DestroyedSubject, stated: &CertifiedSubject) {
+        self.compare("keys_destroyed", signed.keys_destroyed, stated.keys_destroyed);
+        self.compare(
+            "identity_destroyed",
+            signed.identity_destroyed,
+            Some(stated.identity_destroyed),
+        );
+        self.compare("blocks_sealed", signed.blocks, Some(stated.blocks_sealed));
+    }
+
+    /// A provisional certificate lists all that was pending; what a final one may leave out, its own rules say.
+    fn residues(&mut self, pending: Option<&[Box<str>]>, certificate: &Certificate) {
+        if certificate.status == Status::Final {
+            return;
+        }
+        let codes = |codes: BTreeSet<&str>| codes.into_iter().collect::<Vec<_>>().join(", ");
+        let signed = pending.map(|pending| codes(pending.iter().map(AsRef::as_ref).collect()));
+        let stated = codes(certificate.residues.iter().map(|residue| &*residue.code).collect());
+        self.compare("residues", signed, Some(stated));
+    }
+
+    /// No event of this version states when the later steps were done.
+    fn later_times(&mut self, certificate: &Certificate) {
+        let times = &certificate.times;
+        for (field, time) in [
+            ("times, t2", times.t2),
+            ("times, t3", times.t3),
+            ("times, t4", times.t4),
+            ("times, t5", times.t5),
+        ] {
+            self.compare(field, None::<u64>, time);
+        }
+    }
+}
