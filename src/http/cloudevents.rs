@@ -76,12 +76,9 @@ mod tests {
     use super::*;
 
     fn of(headers: &[(&'static str, &[u8])]) -> Result<Vec<(String, String)>, Error> {
-        let headers = headers.iter().map(|(name, value)| {
-            (
-                HeaderName::from_static(name),
-                HeaderValue::from_bytes(value).unwrap(),
-            )
-        });
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap()));
         attributes(&headers.collect())
     }
 
@@ -99,7 +96,16 @@ mod tests {
         ] {
             assert_eq!(decoded(sent.as_bytes()).as_deref(), Some(meant), "{sent}");
         }
-        for wrong in [&b"%"[..], b"%4", b"%zz", b"%FF", b"\xff", b"\"open", b"\"a\"b", b"\"a\\"] {
+        for wrong in [
+            &b"%"[..],
+            b"%4",
+            b"%zz",
+            b"%FF",
+            b"\xff",
+            b"\"open",
+            b"\"a\"b",
+            b"\"a\\",
+        ] {
             assert_eq!(decoded(wrong), None, "{wrong:?}");
         }
     }
@@ -107,7 +113,9 @@ mod tests {
     #[test]
     fn what_cannot_be_kept_is_refused_by_the_headers_name() {
         assert_eq!(
-            of(&[("ce-id", b"1"), ("accept", b"x"), ("ce-source", b"%2Fa")]).unwrap().len(),
+            of(&[("ce-id", b"1"), ("accept", b"x"), ("ce-source", b"%2Fa")])
+                .unwrap()
+                .len(),
             2
         );
         for (headers, name) in [

@@ -208,7 +208,9 @@ mod tests {
         const LENGTH: usize = 1 << 20;
         let (done, all_done) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            for unit in ["1 ", "1-", "1", "@", "a@", "a@b.", "+", "+1 ", "+1", "AA00 ", "AA00", "A "] {
+            for unit in [
+                "1 ", "1-", "1", "@", "a@", "a@b.", "+", "+1 ", "+1", "AA00 ", "AA00", "A ",
+            ] {
                 let text = unit.repeat(LENGTH / unit.len());
                 done.send((unit, personal_data_in(&text))).unwrap();
             }

@@ -24,7 +24,9 @@ fn structured_and_binary_mode_are_the_same_event() {
     let event = json!({"specversion": "1.0", "id": "a b%", "source": "/café", "type": "t", "subject": "Straße 7",
         "datacontenttype": "application/json", "data": {"x": 1}});
     let body = event.to_string();
-    let again = client.send("POST", "events", &[STRUCTURED], body.as_bytes()).expect(200);
+    let again = client
+        .send("POST", "events", &[STRUCTURED], body.as_bytes())
+        .expect(200);
     assert_eq!(again["events"][0]["id"], first["events"][0]["id"]);
 }
 
@@ -66,7 +68,9 @@ fn headers_that_would_be_dropped_are_refused_by_name() {
             ("ce-type", "t"),
             (name, value),
         ];
-        let problem = client.send("POST", "events", &headers, b"").problem(422, "invalid_field");
+        let problem = client
+            .send("POST", "events", &headers, b"")
+            .problem(422, "invalid_field");
         assert_eq!(problem["errors"][0]["pointer"], name);
     }
 }

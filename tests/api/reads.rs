@@ -262,7 +262,14 @@ fn head_answers_as_get_does_without_a_body() {
     client.append("s", json!({"type": "t", "data": {"x": 1}}));
     let export = client.post("exports", &json!({"format": "ndjson"})).expect(201);
     let content = format!("exports/{}/content", export["id"].as_str().unwrap());
-    for path in ["/healthz", "events?limit=2", "events/0", "log/checkpoint", "keys", &content] {
+    for path in [
+        "/healthz",
+        "events?limit=2",
+        "events/0",
+        "log/checkpoint",
+        "keys",
+        &content,
+    ] {
         let (get, head) = (client.get(path), client.send("HEAD", path, &[], b""));
         assert_eq!((get.status, head.status), (200, 200), "{path}");
         assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
