@@ -6,6 +6,7 @@ use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 
+use crate::service::request::without_values;
 use crate::service::{Code, Error, FieldError};
 
 /// The body of every error.
@@ -116,9 +117,7 @@ pub(super) async fn no_such_route(request: HttpRequest) -> Result<HttpResponse, 
 
 /// A query that does not parse: the pointer is the parameter's name where serde tells it.
 pub(super) fn query(error: QueryPayloadError, _: &HttpRequest) -> actix_web::Error {
-    Problem(Error::field(
-        "query",
-        error.to_string().replace("Query deserialize error: ", ""),
-    ))
-    .into()
+    let message = error.to_string();
+    let message = message.strip_prefix("Query deserialize error: ").unwrap_or(&message);
+    Problem(Error::field("query", without_values(message))).into()
 }

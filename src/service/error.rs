@@ -122,7 +122,8 @@ pub struct FieldError {
 pub struct Error {
     /// The stable code.
     pub code: Code,
-    /// What happened and how to mend it, for people. Never personal data.
+    /// What happened and how to mend it, for people. Never personal data: what a caller wrote where it does not belong is
+    /// not quoted ([`super::request::without_values`]).
     pub detail: String,
     /// The fields that are wrong.
     pub errors: Vec<FieldError>,

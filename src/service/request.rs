@@ -261,7 +261,7 @@ fn explain(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
     for segment in error.path().iter() {
         match segment {
             Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Map { key } => pointer.push_str(&format!("/{}", if is_name(key) { key } else { "…" })),
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
@@ -277,11 +277,41 @@ fn explain(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
             Code::InvalidField,
             vec![FieldError {
                 pointer,
-                detail: inner.to_string(),
+                detail: without_values(&inner.to_string()),
             }],
         ),
         _ => Error::new(Code::MalformedJson, format!("the body is not JSON: {inner}")),
     }
+}
+
+/// A message of serde without what the caller wrote: the type that was found, the type that was expected, the place.
+///
+/// Serde's forms are ``invalid type: string "…", expected …``, ``unknown variant `…`, expected …`` and the like. A value may
+/// hold any of these words itself, so the expectation is what follows the last of them.
+pub fn without_values(message: &str) -> String {
+    const QUOTING: [&str; 4] = [
+        "invalid type: ",
+        "invalid value: ",
+        "unknown variant ",
+        "unknown field ",
+    ];
+    let quoted = QUOTING
+        .iter()
+        .find_map(|form| Some((form, message.strip_prefix(form)?)));
+    let Some((form, found)) = quoted else {
+        return message.to_owned();
+    };
+    let kind = found.split(['`', '"', ',']).next().unwrap_or_default();
+    let expected = found
+        .rfind(", expected ")
+        .filter(|_| !found.contains("`, there are no "));
+    let expected = expected.and_then(|at| found.get(at..)).unwrap_or_default();
+    format!("{}{expected}", format!("{form}{kind}").trim_end())
+}
+
+/// What a field may be called; anything else could be a value in the wrong place.
+fn is_name(key: &str) -> bool {
+    matches!(key.len(), 1..=64) && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 #[cfg(test)]
@@ -318,6 +348,57 @@ mod tests {
             error(r#"{"events":[{"type":"a","type":"b"}]}"#).code,
             Code::InvalidField
         );
+    }
+
+    #[test]
+    fn what_was_sent_in_a_wrong_place_is_not_quoted() {
+        let person = r#"ada@example.com, expected \"x\"`, expected `ada"#;
+        for body in [
+            format!(r#"{{"events":[{{"type":"a","schema_version":"{person}"}}]}}"#),
+            format!(r#"{{"events":[{{"type":"a","tags":"{person}"}}]}}"#),
+            format!(r#"{{"events":[{{"type":"a","personal":"{person}"}}]}}"#),
+            format!(r#"{{"events":[{{"type":"a","id":"{person}"}}]}}"#),
+            format!(r#"{{"events":[{{"type":"{person}"}}]}}"#),
+            format!(r#"{{"events":[{{"type":"a","occurred_at":"{person}"}}]}}"#),
+            format!(r#"{{"events":[{{"type":"a","actor":{{"{person}":1}}}}]}}"#),
+            format!(r#"{{"events":[{{"type":"a","{person}":1}}]}}"#),
+            format!(r#"{{"{person}":1,"events":[]}}"#),
+            format!(r#"{{"expected_version":"{person}","events":[]}}"#),
+            format!(r#""{person}""#),
+        ] {
+            let error = error(&body);
+            assert_eq!(error.code, Code::InvalidField, "{body}");
+            let field = error.errors.first().unwrap();
+            let said = format!("{} {} {}", error.detail, field.pointer, field.detail);
+            assert!(!said.contains("ada"), "{body}: {said}");
+        }
+        assert!(!error(r#"{"events":[{"type":4915112345678}]}"#).detail.contains("49151"));
+    }
+
+    #[test]
+    fn the_type_and_the_place_are_still_told() {
+        for (message, kept) in [
+            (
+                r#"invalid type: string "x, expected y", expected u32 at line 1 column 9"#,
+                "invalid type: string, expected u32 at line 1 column 9",
+            ),
+            (
+                "invalid type: integer `7`, expected a text",
+                "invalid type: integer, expected a text",
+            ),
+            (
+                "invalid type: map, expected a text",
+                "invalid type: map, expected a text",
+            ),
+            (
+                "unknown variant `x`, expected `a` or `b`",
+                "unknown variant, expected `a` or `b`",
+            ),
+            ("unknown field `x`, there are no fields", "unknown field"),
+            ("missing field `type`", "missing field `type`"),
+        ] {
+            assert_eq!(without_values(message), kept);
+        }
     }
 
     #[test]

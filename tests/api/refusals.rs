@@ -106,6 +106,26 @@ fn a_body_that_is_no_json_is_malformed_and_a_wrong_field_is_named() {
 }
 
 #[test]
+fn a_refusal_does_not_repeat_what_stood_in_a_wrong_place() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    for event in [
+        json!({"type": "t", "schema_version": "ada@example.com"}),
+        json!({"type": "t", "personal": "ada@example.com"}),
+        json!({"type": "t", "ada@example.com": 1}),
+    ] {
+        let answer = client.post("streams/s/events", &json!({"events": [event]}));
+        let problem = answer.problem(422, "invalid_field");
+        assert!(!problem.to_string().contains("ada"), "{problem}");
+    }
+    for path in ["events?direction=ada@example.com", "events?ada@example.com=1"] {
+        let problem = client.get(path).problem(422, "invalid_field");
+        assert!(!problem.to_string().contains("ada"), "{problem}");
+    }
+}
+
+#[test]
 fn limits_are_what_the_contract_says() {
     let data = Data::new();
     let server = data.serve();

@@ -1,9 +1,12 @@
 //! A record as a tree that keeps every value as it was written: an audit log must not round numbers or reorder fields.
 
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+
+/// How deep objects and arrays may be nested.
+const MAX_DEPTH: usize = 64;
 
 /// A JSON value; what is neither object nor array is kept as its exact text.
 #[derive(Debug, Clone)]
@@ -152,42 +155,65 @@ impl Serialize for Json {
 }
 
 impl<'de> Deserialize<'de> for Json {
-    /// Refuses a name that stands twice in an object: readers would differ on which one counts.
+    /// Refuses a name that stands twice in an object: readers would differ on which one counts. And what is nested deeper
+    /// than [`MAX_DEPTH`]: all that walks the tree does so by recursion.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        match raw.get().chars().next() {
-            Some('{') => serde_json::from_str::<Fields>(raw.get()).map(|fields| Self::Object(fields.0)),
-            Some('[') => serde_json::from_str(raw.get()).map(Self::Array),
-            _ => Ok(Self::Leaf(raw)),
-        }
-        .map_err(D::Error::custom)
+        Within(MAX_DEPTH).deserialize(deserializer)
     }
 }
 
-struct Fields(Vec<(String, Json)>);
+/// A value within which objects and arrays may still be nested so many times.
+#[derive(Clone, Copy)]
+struct Within(usize);
 
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Fields;
+impl<'de> DeserializeSeed<'de> for Within {
+    type Value = Json;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let (mut fields, mut seen) = (Vec::new(), std::collections::HashSet::new());
-                while let Some((name, value)) = map.next_entry::<String, Json>()? {
-                    if !seen.insert(name.clone()) {
-                        return Err(A::Error::custom("a name stands twice in an object"));
-                    }
-                    fields.push((name, value));
-                }
-                Ok(Fields(fields))
-            }
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let is_object = raw.get().starts_with('{');
+        if !is_object && !raw.get().starts_with('[') {
+            return Ok(Json::Leaf(raw));
         }
-        deserializer.deserialize_map(InOrder)
+        let inside = self
+            .0
+            .checked_sub(1)
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("is nested too deeply"))?;
+        let mut nested = serde_json::Deserializer::from_str(raw.get());
+        if is_object {
+            nested.deserialize_map(inside).map_err(D::Error::custom)
+        } else {
+            nested.deserialize_seq(inside).map_err(D::Error::custom)
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Within {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object or an array")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let (mut fields, mut seen) = (Vec::new(), std::collections::HashSet::new());
+        while let Some(name) = map.next_key::<String>()? {
+            let value = map.next_value_seed(self)?;
+            if !seen.insert(name.clone()) {
+                return Err(A::Error::custom("a name stands twice in an object"));
+            }
+            fields.push((name, value));
+        }
+        Ok(Json::Object(fields))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element_seed(self)? {
+            items.push(item);
+        }
+        Ok(Json::Array(items))
     }
 }
 
@@ -217,6 +243,25 @@ mod tests {
     #[test]
     fn a_name_that_stands_twice_is_refused() {
         assert!(serde_json::from_str::<Json>(r#"{"a":{"b":1,"b":2}}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_refused() {
+        let lists = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let objects = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        for text in [lists(MAX_DEPTH), objects(MAX_DEPTH)] {
+            let json: Json = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&json).unwrap(), text);
+        }
+        for text in [
+            lists(MAX_DEPTH + 1),
+            objects(MAX_DEPTH + 1),
+            lists(1_000_000),
+            objects(1_000_000),
+            "[".repeat(1_000_000),
+        ] {
+            assert!(serde_json::from_str::<Json>(&text).is_err());
+        }
     }
 
     #[test]

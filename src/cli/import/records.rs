@@ -88,19 +88,27 @@ impl Records {
     }
 }
 
-/// Blank lines are no records.
+/// Blank lines are no records. No more of a line is held than a record may have.
 fn next_line(input: &mut impl BufRead, line: &mut u64) -> std::io::Result<Option<Record>> {
     loop {
         let mut bytes = Vec::new();
-        if input.read_until(b'\n', &mut bytes)? == 0 {
+        if input
+            .by_ref()
+            .take(MAX_RECORD as u64 + 1)
+            .read_until(b'\n', &mut bytes)?
+            == 0
+        {
             return Ok(None);
         }
         *line += 1;
+        if bytes.len() > MAX_RECORD {
+            if !bytes.ends_with(b"\n") {
+                input.skip_until(b'\n')?;
+            }
+            return Ok(Some((*line, Err("too_large"))));
+        }
         if bytes.trim_ascii().is_empty() {
             continue;
-        }
-        if bytes.len() > MAX_RECORD {
-            return Ok(Some((*line, Err("too_large"))));
         }
         let record = match serde_json::from_slice::<Json>(&bytes) {
             Ok(record @ Json::Object(_)) => Ok(record),
@@ -128,5 +136,33 @@ fn csv_failure(path: &Path, error: csv::Error) -> Failure {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => Failure::file(path, &error),
         _ => Failure::usage(format!("{}: is not CSV in UTF-8", path.display())),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_rejected_and_the_next_one_read() {
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_RECORD));
+        let fits = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_RECORD - 9));
+        let deep = format!("{{\"a\":{}", "[".repeat(1_000_000));
+        let text = format!("{long}\n\n{{\"b\":1}}\n{fits}\n{deep}\n{long}");
+        let (mut input, mut line, mut found) = (BufReader::with_capacity(1 << 18, text.as_bytes()), 0, Vec::new());
+        while let Some((line, record)) = next_line(&mut input, &mut line).unwrap() {
+            found.push((line, record.err()));
+        }
+        assert_eq!(
+            found,
+            [
+                (1, Some("too_large")),
+                (3, None),
+                (4, None),
+                (5, Some("malformed_json")),
+                (6, Some("too_large"))
+            ]
+        );
     }
 }
