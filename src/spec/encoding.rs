@@ -17,6 +17,9 @@ pub const SUITE: u64 = 1;
 /// How deep a document may nest.
 const MAX_DEPTH: usize = 16;
 
+/// How many values a document may hold: scalars, arrays and objects. A value in memory is many times its byte.
+const MAX_VALUES: u32 = 1_000_000;
+
 /// Why bytes are not a valid structure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodingError {
@@ -102,17 +105,17 @@ pub fn encode_document<T: Serialize>(document: &T) -> Result<Vec<u8>, EncodingEr
     Ok(out)
 }
 
-/// Reads what [`encode_document`] wrote.
+/// Reads what [`encode_document`] wrote: what was read is written again from its type, so an array of values for an object,
+/// or another spelling of a text, is refused as any other encoding is.
 ///
 /// # Errors
 /// [`EncodingError`] for anything else.
-pub fn decode_document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EncodingError> {
+pub fn decode_document<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, EncodingError> {
     let mut d = Decoder::new(bytes);
-    let value = read_value(&mut d, MAX_DEPTH)?;
-    let mut again = Vec::with_capacity(bytes.len());
-    write_value(&mut again, &value, MAX_DEPTH)?;
-    canonical(bytes, &again)?;
-    serde_json::from_value(value).map_err(malformed)
+    let value = read_value(&mut d, MAX_DEPTH, &mut { MAX_VALUES })?;
+    let document = serde_json::from_value(value).map_err(malformed)?;
+    canonical(bytes, &encode_document(&document)?)?;
+    Ok(document)
 }
 
 fn write_value(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), EncodingError> {
@@ -155,11 +158,15 @@ fn ok<T, E>(written: Result<T, E>) -> Result<(), EncodingError> {
     written.map(drop).map_err(|_| malformed("cannot be written"))
 }
 
-fn read_value(d: &mut Decoder<'_>, depth: usize) -> Result<Value, EncodingError> {
+/// Reads a value; `left` counts how many more there may be.
+fn read_value(d: &mut Decoder<'_>, depth: usize, left: &mut u32) -> Result<Value, EncodingError> {
     use minicbor::data::Type;
     let Some(depth) = depth.checked_sub(1) else {
         return Err(malformed("nested too deeply"));
     };
+    *left = left
+        .checked_sub(1)
+        .ok_or_else(|| malformed(format!("more than {MAX_VALUES} values")))?;
     match d.datatype()? {
         Type::Bool => Ok(d.bool()?.into()),
         Type::U8 | Type::U16 | Type::U32 | Type::U64 => Ok(d.u64()?.into()),
@@ -167,12 +174,12 @@ fn read_value(d: &mut Decoder<'_>, depth: usize) -> Result<Value, EncodingError>
         Type::String => Ok(d.str()?.into()),
         Type::Array => {
             let length = d.array()?.ok_or_else(|| malformed("indefinite length"))?;
-            (0..length).map(|_| read_value(d, depth)).collect()
+            (0..length).map(|_| read_value(d, depth, left)).collect()
         }
         Type::Map => {
             let length = d.map()?.ok_or_else(|| malformed("indefinite length"))?;
             (0..length)
-                .map(|_| Ok((d.str()?.to_owned(), read_value(d, depth)?)))
+                .map(|_| Ok((d.str()?.to_owned(), read_value(d, depth, left)?)))
                 .collect()
         }
         other => Err(malformed(format!("unexpected {other}"))),
@@ -211,6 +218,39 @@ mod tests {
                 "{what}"
             );
         }
+    }
+
+    #[test]
+    fn a_type_has_one_encoding_too() {
+        #[derive(Debug, Serialize, serde::Deserialize)]
+        struct Named {
+            id: uuid::Uuid,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            count: Option<u8>,
+        }
+        let id = "0190163d-8694-739b-8aea-966c26f8ad91";
+        let read = |value: Value| decode_document::<Named>(&encode_document(&value).unwrap());
+        assert_eq!(read(json!({"id": id, "count": 1})).unwrap().count, Some(1));
+        assert!(read(json!({"id": id})).is_ok());
+        for bad in [
+            json!([id, 1]),
+            json!({"id": id.to_uppercase()}),
+            json!({"id": id.replace('-', "")}),
+        ] {
+            assert_eq!(read(bad).unwrap_err(), EncodingError::NotCanonical);
+        }
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded() {
+        let of = |count: u32| [&[0x9a][..], &count.to_be_bytes(), &vec![0; count as usize]].concat();
+        assert!(decode_document::<Value>(&of(MAX_VALUES - 1)).is_ok());
+        assert!(
+            decode_document::<Value>(&of(MAX_VALUES))
+                .unwrap_err()
+                .to_string()
+                .contains("values")
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hash::Hash;
 use super::ids::{LedgerName, Origin};
+use super::json;
 use super::signature::{PublicKey, SignatureError};
 
 /// The type of the event at index 0.
@@ -79,6 +80,14 @@ pub struct LedgerCreated {
 }
 
 impl LedgerCreated {
+    /// Reads the payload: a JSON object as a writer makes it.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn read(data: &[u8]) -> Result<Self, String> {
+        json::read(data)
+    }
+
     /// The announced key of a role.
     ///
     /// # Errors

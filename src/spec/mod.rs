@@ -12,6 +12,7 @@ pub mod event;
 pub mod evidence;
 pub mod hash;
 pub mod ids;
+mod json;
 pub mod keys;
 pub mod merkle;
 pub mod note;

@@ -273,7 +273,7 @@ impl Verifier {
     ///
     /// # Errors
     /// [`SignatureError`].
-    pub fn open_document<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, SignatureError> {
+    pub fn open_document<T: DeserializeOwned + Serialize>(&self, bytes: &[u8]) -> Result<T, SignatureError> {
         let (mut object, payload) = take_apart(bytes)?;
         object.payload = None;
         let detached = object
@@ -306,7 +306,7 @@ pub fn key_id(signature: &[u8]) -> Result<Hash, SignatureError> {
 ///
 /// # Errors
 /// [`SignatureError::Malformed`] or [`SignatureError::Document`].
-pub fn read_unverified<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SignatureError> {
+pub fn read_unverified<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, SignatureError> {
     Ok(encoding::decode_document(&take_apart(bytes)?.1)?)
 }
 

@@ -18,11 +18,11 @@
 
 use std::fmt;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ids::{Category, EventType, Handle, Timestamp};
+use super::json;
 use super::keys::LEDGER_CREATED;
 
 /// The beginnings of types that callers may not use.
@@ -304,10 +304,10 @@ impl Authority {
         let invalid = |detail: String| InvalidPayload { system_type, detail };
         let authority = match system_type {
             SystemType::LedgerCreated | SystemType::EpochDestroyed => Self::Nothing,
-            SystemType::ErasureRequested => Self::ErasureRequested(json(data).map_err(invalid)?),
-            SystemType::ErasureCompleted => Self::ErasureCompleted(json(data).map_err(invalid)?),
-            SystemType::BodiesPurged => Self::Purged(json(data).map_err(invalid)?),
-            SystemType::BodiesRedacted => Self::Redacted(json(data).map_err(invalid)?),
+            SystemType::ErasureRequested => Self::ErasureRequested(json::read(data).map_err(invalid)?),
+            SystemType::ErasureCompleted => Self::ErasureCompleted(json::read(data).map_err(invalid)?),
+            SystemType::BodiesPurged => Self::Purged(json::read(data).map_err(invalid)?),
+            SystemType::BodiesRedacted => Self::Redacted(json::read(data).map_err(invalid)?),
         };
         authority.check().map_err(|rule| invalid(rule.to_owned()))?;
         Ok(authority)
@@ -334,10 +334,6 @@ impl Authority {
             _ => &[],
         }
     }
-}
-
-fn json<T: DeserializeOwned>(data: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(data).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -402,6 +398,18 @@ mod tests {
             (
                 "bad position",
                 r#"{"ground":"retention","positions":[[7,70000]]}"#.into(),
+            ),
+            ("an array of the values", r#"["retention",[[7,2]]]"#.into()),
+            (
+                "positions as objects",
+                r#"{"ground":"retention","positions":[{"index":7,"ordinal":2}]}"#.into(),
+            ),
+            (
+                "a request in capitals",
+                format!(
+                    r#"{{"ground":"erasure","request":"{}","positions":[[7,2]]}}"#,
+                    id.replace('4', "F")
+                ),
             ),
             ("no JSON", "x".into()),
         ] {

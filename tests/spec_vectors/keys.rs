@@ -48,6 +48,11 @@ fn removed(member: &str) -> String {
     altered(|payload| drop(payload.as_object_mut().unwrap().remove(member)))
 }
 
+/// A key's members without their names.
+fn values(key: &Value) -> Value {
+    json!(["role", "algorithm", "public_key", "key_id"].map(|member| &key[member]))
+}
+
 pub(crate) fn ledger_created() -> Vec<Value> {
     let (event, _) = public(11);
     let mut identity = [0; 32];
@@ -72,6 +77,10 @@ pub(crate) fn ledger_created() -> Vec<Value> {
         ("empty", Some("not JSON"), String::new()),
         ("cut short", Some("not JSON"), plain[..plain.len() - 1].to_owned()),
         ("not an object", Some("not an object"), "7".into()),
+        ("an array of the values", Some("not an object"), {
+            let created = created();
+            json!(["ledger", "origin", "keys", "recovery_key_hash"].map(|member| &created[member])).to_string()
+        }),
         ("no ledger", Some("a required member is missing"), removed("ledger")),
         ("no origin", Some("a required member is missing"), removed("origin")),
         ("no keys", Some("a required member is missing"), removed("keys")),
@@ -153,6 +162,11 @@ pub(crate) fn ledger_created() -> Vec<Value> {
             set("/keys/0/public_key", hex::encode(&event[..31])),
         ),
         (
+            "a key as an array",
+            Some("not an object"),
+            altered(|payload| payload["keys"][0] = values(&payload["keys"][0])),
+        ),
+        (
             "a key in capital hex",
             Some("hex is lower-case"),
             set("/keys/0/public_key", hex::encode_upper(event)),
@@ -180,7 +194,7 @@ pub(crate) fn ledger_created() -> Vec<Value> {
 }
 
 pub(crate) fn check_ledger_created(vector: &Value) -> Result<bool, String> {
-    let Ok(created) = serde_json::from_str::<LedgerCreated>(text(vector, "data")) else {
+    let Ok(created) = LedgerCreated::read(text(vector, "data").as_bytes()) else {
         return Ok(false);
     };
     let keys = [Role::Event, Role::Checkpoint, Role::Certificate]
@@ -411,6 +425,60 @@ pub(crate) fn own_events() -> Vec<Value> {
             "with a request",
             "the object is closed",
             with(&redacted, "request", json!(id)),
+        ),
+        (
+            "erasure.requested",
+            "an array of the values",
+            "not an object",
+            json!([id, [{"handle": handle}]]),
+        ),
+        (
+            "erasure.requested",
+            "a subject as an array",
+            "not an object",
+            with(&requested, "subjects", json!([[handle]])),
+        ),
+        (
+            "erasure.requested",
+            "request in capitals",
+            "a UUID of another form",
+            with(&requested, "request", json!(id.to_uppercase())),
+        ),
+        (
+            "erasure.requested",
+            "due at in another offset",
+            "a time of another form",
+            with(&requested, "due_at", json!("2026-12-21T11:00:00.000000+01:00")),
+        ),
+        (
+            "erasure.completed",
+            "an array of the values",
+            "not an object",
+            json!([id, [{"handle": handle}]]),
+        ),
+        (
+            "erasure.completed",
+            "verification as an array",
+            "not an object",
+            with(&completed, "verification", json!([4, 0, false])),
+        ),
+        (
+            "bodies.purged",
+            "an array of the values",
+            "not an object",
+            json!(["retention", null, [[7, 1]]]),
+        ),
+        (
+            "bodies.purged",
+            "a position as an object",
+            "wrong shape",
+            with(&retention, "positions", json!([{"index": 7, "ordinal": 1}])),
+        ),
+        (
+            "bodies.redacted",
+            "an array of the values",
+            "not an object",
+            json!(["leak", [[7, 1]]]),
         ),
     ];
     let doubled = r#"{"ground":"retention","positions":[[7,2]],"positions":[[8,2]]}"#;

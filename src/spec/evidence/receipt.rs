@@ -10,6 +10,7 @@ use super::{Base64, Evidence, Inclusion, Review, Salt};
 use crate::spec::event::{BodyKind, Header};
 use crate::spec::hash::{Hash, commitment};
 use crate::spec::ids::{Category, Handle, StreamName, Timestamp};
+use crate::spec::json;
 use crate::spec::merkle::verify_range;
 use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState};
 use crate::spec::signature;
@@ -117,7 +118,7 @@ pub fn is_receipt(file: &[u8]) -> bool {
 
 /// Verifies a receipt. `data` is public content that the holder supplies: the exact bytes sent as an event's `data`.
 pub fn verify_receipt(file: &[u8], data: Option<&[u8]>, trust: &Trust) -> Report {
-    let receipt: Receipt = match serde_json::from_slice(file) {
+    let receipt: Receipt = match json::read(file) {
         Ok(receipt) => receipt,
         Err(error) => return unreadable(&error),
     };
@@ -160,7 +161,7 @@ pub fn verify_receipt(file: &[u8], data: Option<&[u8]>, trust: &Trust) -> Report
     review.finish(Object::Receipt, notes)
 }
 
-fn unreadable(error: &serde_json::Error) -> Report {
+fn unreadable(error: &str) -> Report {
     let mut findings = Findings::default();
     let expected = "a receipt: events and a checkpoint in JSON";
     findings.push(Finding::new(

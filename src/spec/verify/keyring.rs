@@ -55,8 +55,7 @@ impl Keyring {
             .iter()
             .find(|body| Some(usize::from(body.ordinal)) == ordinal);
         let data = data.ok_or("its data is absent")?;
-        let created: LedgerCreated =
-            serde_json::from_slice(&data.bytes).map_err(|error| format!("its data: {error}"))?;
+        let created = LedgerCreated::read(&data.bytes).map_err(|error| format!("its data: {error}"))?;
         if created.origin != header.origin {
             return Err(format!(
                 "its header names {}, its data {}",
