@@ -21,6 +21,15 @@ use crate::sequencer::{Append, ExpectedVersion, Refusal};
 use crate::spec::ids::StreamName;
 use crate::spec::system;
 
+/// Types of Oubliette's own events beyond the reserved prefixes: a reader who asks by type must not meet a caller's.
+const OWN_TYPES: [&str; 5] = [
+    "api_key.created",
+    "api_key.revoked",
+    "export.created",
+    "export.downloaded",
+    "personal_data.revealed",
+];
+
 /// Different categories that one request may name: they are a vocabulary, not data.
 const MAX_CATEGORIES: usize = 64;
 
@@ -182,10 +191,10 @@ impl Service {
                 "streams that begin with $ are Oubliette's own; choose another name",
             );
         }
-        if system::is_reserved(&event.event_type) {
+        if system::is_reserved(&event.event_type) || OWN_TYPES.contains(&event.event_type.as_str()) {
             field(
                 "type",
-                "types that begin with ledger., key., epoch., erasure. or bodies. are Oubliette's own",
+                "types that begin with ledger., key., epoch., erasure. or bodies., and those of its records of access, are Oubliette's own",
             );
         }
         if event.schema_version == 0 {

@@ -388,7 +388,7 @@ impl Service {
         let lookup = Lookup::Correlation(id.to_string().into());
         let indexes = self
             .store
-            .find(ledger.record.number, &lookup, 0..size, Direction::Forward, 16)?;
+            .find(ledger.record.number, &lookup, 0..size, Direction::Forward, usize::MAX)?;
         let events = indexes
             .into_iter()
             .map(|index| self.stored_event(ledger, index))

@@ -198,7 +198,7 @@ fn check_event(review: &mut Review<'_>, event: &ReceiptEvent) -> Examined {
         signature: event.signature.0.clone(),
         bodies: vec![meta],
     };
-    let examined = review.event("event", &record);
+    let examined = review.receipted_event("event", &record);
     let index = Some(event.index);
     review.compare(index, "leaf_hash", &examined.leaf, &event.leaf_hash);
     if let Ok(key_id) = signature::key_id(&event.signature.0) {

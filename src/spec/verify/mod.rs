@@ -39,7 +39,7 @@ pub use record::{Entry, Record, RecordBody};
 pub use trust::Trust;
 
 pub(super) use checkpoints::{chain as error_chain, read_unverified as read_checkpoint, verify_note};
-pub(super) use examine::{Examined, examine, signature_code};
+pub(super) use examine::{Examined, examine, place as body_place, signature_code};
 pub(super) use trust::check_pins;
 
 use super::hash::Hash;
