@@ -208,6 +208,35 @@ fn wrong_usage_and_other_files_are_2() {
 }
 
 #[test]
+fn a_document_that_is_too_large_is_2_and_not_called_damaged() {
+    let files = Files::new();
+    let bundle = files.write("ledger.bundle", files.ledger.bundle());
+    let large = files.write("large", "{\"events\": [], \"checkpoint\": \"");
+    let file = std::fs::OpenOptions::new().write(true).open(&large).unwrap();
+    file.set_len((64 << 20) + 1).unwrap();
+    for arguments in [&[large.as_str()][..], &[bundle.as_str(), "--against", &large]] {
+        let answer = run(arguments);
+        assert_eq!((answer.code, answer.out.as_str()), (Some(2), ""));
+        assert!(answer.err.contains("too large"), "{}", answer.err);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_bundle_may_come_through_a_pipe() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let ledger = TestLedger::sample();
+    for (content, code) in [(ledger.bundle(), 0), (b"hello".to_vec(), 2)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oubliette-verify"));
+        command.arg("/dev/stdin").stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&content).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_3() {
     let files = Files::new();
     let bundle = files.write("ledger.bundle", files.ledger.bundle());

@@ -3,7 +3,7 @@
 //! Exit: 0 valid, 1 findings (tampered or incomplete), 2 usage or a file that is none of these, 3 unreadable.
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Read, Seek, Write};
+use std::io::{self, BufReader, Cursor, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -98,14 +98,10 @@ fn verify(arguments: &Arguments) -> Result<Report, Failure> {
     let mut prefix = Vec::new();
     (&mut file).take(PREFIX).read_to_end(&mut prefix).map_err(unreadable)?;
     if is_bundle(&prefix) {
-        file.rewind().map_err(unreadable)?;
-        return verify_file(file, trust, arguments);
+        // Chained and not rewound, so that a pipe will do.
+        return verify_file(Cursor::new(prefix).chain(file), trust, arguments);
     }
-    let mut document = prefix;
-    (&mut file)
-        .take(MAX_DOCUMENT)
-        .read_to_end(&mut document)
-        .map_err(unreadable)?;
+    let document = read_all(path, Cursor::new(prefix).chain(file))?;
     verify_document(&document, &trust, arguments)
 }
 
@@ -123,13 +119,24 @@ fn trust(arguments: &Arguments) -> Result<Trust, Failure> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).and_then(|file| file.take(MAX_DOCUMENT).read_to_end(&mut bytes));
-    file.map(|_| bytes)
-        .map_err(|error| Failure::Unreadable(path.to_owned(), error))
+    let file = File::open(path).map_err(|error| Failure::Unreadable(path.to_owned(), error))?;
+    read_all(path, file)
 }
 
-fn verify_file(file: File, trust: Trust, arguments: &Arguments) -> Result<Report, Failure> {
+/// Reads to the end. A longer file is refused: cut, it would only seem damaged.
+fn read_all(path: &Path, file: impl Read) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    file.take(MAX_DOCUMENT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::Unreadable(path.to_owned(), error))?;
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        let why = format!("too large: all but bundles are at most {} MiB", MAX_DOCUMENT >> 20);
+        return Err(Failure::Usage(format!("{}: {why}", path.display())));
+    }
+    Ok(bytes)
+}
+
+fn verify_file(file: impl Read + Send, trust: Trust, arguments: &Arguments) -> Result<Report, Failure> {
     if arguments.data.is_some() {
         return Err(Failure::Usage(
             "--data belongs to a receipt, and this is a bundle".to_owned(),

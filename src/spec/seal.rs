@@ -24,6 +24,11 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::encoding::{self, EncodingError, SUITE};
 use super::ids::{Category, EventRef, Handle, Origin};
 
+/// The length of an AES-GCM tag.
+const TAG: usize = 16;
+/// The shortest padded text.
+const MIN_PADDED: usize = 64;
+
 /// A subject's key for one category and generation: 32 random bytes.
 #[derive(Zeroize, ZeroizeOnDrop)]
 #[repr(transparent)]
@@ -126,7 +131,7 @@ impl SealedBlock {
     /// Reads the canonical form.
     ///
     /// # Errors
-    /// [`EncodingError`] for anything that `encode` would not have written.
+    /// [`EncodingError`] for anything that `encode` would not have written of a block that [`seal`] made.
     pub fn decode(bytes: &[u8]) -> Result<Self, EncodingError> {
         let mut d = Decoder::new(bytes);
         encoding::expect_map(&mut d, 7)?;
@@ -143,6 +148,13 @@ impl SealedBlock {
         let commitment = encoding::array(d.bytes()?)?;
         encoding::expect_key(&mut d, 7)?;
         let ciphertext = d.bytes()?.to_vec();
+        if generation == 0 {
+            return Err(EncodingError::Malformed("generation 0: they count from 1".into()));
+        }
+        if !is_padded(ciphertext.len()) {
+            let what = format!("a ciphertext of {} bytes, which is no padded length", ciphertext.len());
+            return Err(EncodingError::Malformed(what));
+        }
         let block = Self {
             handle,
             category,
@@ -273,11 +285,17 @@ fn expand(prk: &Hkdf<Sha256>, label: &[u8], digest: &[u8; 32], out: &mut [u8]) {
 /// The padded length for `length` bytes of plaintext: ISO/IEC 7816-4 marker included, at least 64, then rounded up as
 /// PADME does (at most 12 % more; leaks O(log log length) bits; Nikitin et al., PETS 2019).
 pub fn padded_length(length: usize) -> usize {
-    let needed = length.saturating_add(1).max(64);
+    let needed = length.saturating_add(1).max(MIN_PADDED);
     let exponent = needed.ilog2();
     let kept = exponent.ilog2() + 1;
     let mask = (1_usize << (exponent - kept)) - 1;
     needed.saturating_add(mask) & !mask
+}
+
+/// Whether a ciphertext with its tag is as long as one of a padded text.
+fn is_padded(ciphertext: usize) -> bool {
+    let padded = ciphertext.checked_sub(TAG).filter(|padded| *padded >= MIN_PADDED);
+    padded.is_some_and(|padded| padded_length(padded - 1) == padded)
 }
 
 fn pad(plaintext: &[u8]) -> Zeroizing<Vec<u8>> {
@@ -345,6 +363,31 @@ mod tests {
         let disclosed = block_key(&key, &here, &one.salt);
         assert_eq!(open_with_block_key(&disclosed, &here, &one).unwrap().as_slice(), b"one");
         assert_eq!(open_with_block_key(&disclosed, &there, &two), Err(OpenError::WrongKey));
+    }
+
+    #[test]
+    fn a_block_that_no_writer_makes_is_not_one() {
+        let (origin, category) = ("o.example/m".parse().unwrap(), Category::default());
+        let block = seal(&SubjectKey::new([7; 32]), &context(&origin, &category), [9; 32], b"1");
+        assert_eq!(block.ciphertext.len(), 80);
+        for length in [80, 88, 96, 144, 1_040] {
+            let ciphertext = vec![0; length];
+            let other = SealedBlock {
+                ciphertext,
+                ..block.clone()
+            };
+            assert_eq!(SealedBlock::decode(&other.encode()), Ok(other));
+        }
+        for length in [0, 15, 16, 17, 79, 81, 87, 1_041] {
+            let ciphertext = vec![0; length];
+            let other = SealedBlock {
+                ciphertext,
+                ..block.clone()
+            };
+            assert!(SealedBlock::decode(&other.encode()).is_err(), "{length}");
+        }
+        let other = SealedBlock { generation: 0, ..block };
+        assert!(SealedBlock::decode(&other.encode()).is_err());
     }
 
     proptest! {

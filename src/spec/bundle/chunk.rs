@@ -14,6 +14,8 @@ use crate::spec::event::MAX_BODIES;
 use crate::spec::hash::Hash;
 use crate::spec::verify::{Entry, Record, RecordBody};
 
+use super::MAX_ITEMS;
+
 type Written = Result<(), minicbor::encode::Error<Infallible>>;
 
 /// Appends an event.
@@ -49,6 +51,10 @@ pub(super) fn read(bytes: &[u8]) -> (Vec<Entry>, Option<(usize, EncodingError)>)
     let mut d = Decoder::new(bytes);
     while d.position() < bytes.len() {
         let start = d.position();
+        if entries.len() == MAX_ITEMS {
+            let error = EncodingError::Malformed(format!("more than {MAX_ITEMS} entries"));
+            return (entries, Some((start, error)));
+        }
         match read_entry(&mut d).and_then(|entry| canonical(bytes, start, d.position(), entry, &mut again)) {
             Ok(entry) => entries.push(entry),
             Err(error) => return (entries, Some((start, error))),
@@ -175,6 +181,19 @@ mod tests {
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = read(&bytes);
         }
+    }
+
+    #[test]
+    fn the_number_of_entries_is_bounded() {
+        let mut bytes = Vec::new();
+        for first in 0..MAX_ITEMS as u64 {
+            write_gap(&mut bytes, first, &[Hash::from([1; 32])]);
+        }
+        assert!(read(&bytes).1.is_none());
+        let end = bytes.len();
+        write_gap(&mut bytes, MAX_ITEMS as u64, &[Hash::from([1; 32])]);
+        let (entries, error) = read(&bytes);
+        assert_eq!((entries.len(), error.unwrap().0), (MAX_ITEMS, end));
     }
 
     #[test]

@@ -48,6 +48,10 @@ pub const README: &str = include_str!("README.txt");
 /// Its first line, by which a damaged bundle is still recognised.
 const TITLE: &str = "Oubliette bundle, version 1\n";
 
+/// The most entries of one `events/` member, and the most notes of `checkpoints.cbor`, that a reader takes: a byte of
+/// theirs can be many bytes in memory.
+const MAX_ITEMS: usize = 1 << 16;
+
 const README_NAME: &str = "README.txt";
 const CHECKPOINT_NAME: &str = "checkpoint";
 const CHECKPOINTS_NAME: &str = "checkpoints.cbor";

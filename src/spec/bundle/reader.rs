@@ -14,8 +14,8 @@ use crate::spec::verify::Entry;
 
 use super::ustar::{self, Archive, BLOCK, Flaw, Next, RawMember};
 use super::{
-    BundleError, CHECKPOINT_NAME, CHECKPOINTS_NAME, MANIFEST_NAME, MemberEntry, README_NAME, TITLE, certificate_name,
-    chunk, events_name,
+    BundleError, CHECKPOINT_NAME, CHECKPOINTS_NAME, MANIFEST_NAME, MAX_ITEMS, MemberEntry, README_NAME, TITLE,
+    certificate_name, chunk, events_name,
 };
 
 /// How much of a file tells whether it is a bundle.
@@ -306,6 +306,9 @@ fn read_notes(content: &[u8]) -> Result<Vec<Vec<u8>>, EncodingError> {
     let (mut notes, mut again) = (Vec::new(), Vec::with_capacity(content.len()));
     let mut d = Decoder::new(content);
     while d.position() < content.len() {
+        if notes.len() == MAX_ITEMS {
+            return Err(EncodingError::Malformed(format!("more than {MAX_ITEMS} notes")));
+        }
         let note = d.bytes()?.to_vec();
         let _ = Encoder::new(&mut again).bytes(&note);
         notes.push(note);

@@ -308,6 +308,47 @@ fn a_certificate_in_a_bundle_is_checked_under_the_bundles_keys() {
     assert_tampered(&verify(&bundle).unwrap(), FindingCode::FactMismatch);
 }
 
+#[test]
+fn more_notes_than_a_reader_takes_are_refused() {
+    let ledger = TestLedger::small();
+    let mut all = members(&ledger.bundle());
+    all.pop();
+    let notes = all.iter().position(|(name, _)| name == CHECKPOINTS_NAME).unwrap();
+    for (count, code) in [
+        (MAX_ITEMS, FindingCode::CheckpointMalformed),
+        (MAX_ITEMS + 1, FindingCode::MemberInvalid),
+    ] {
+        all[notes].1 = vec![0x40; count];
+        let report = verify(&signed_archive(&ledger, &all, |_| {})).unwrap();
+        assert_eq!((report.verdict, report.findings[0].code), (Verdict::Tampered, code));
+    }
+    let head = BundleHead {
+        further: vec![String::new(); MAX_ITEMS + 1],
+        ..ledger.bundle_head()
+    };
+    let result = BundleWriter::new(Vec::new(), head);
+    assert!(matches!(result, Err(BundleWriteError::TooManyCheckpoints(_))));
+}
+
+#[test]
+fn a_member_of_more_entries_than_are_examined_at_once_is_verified_whole() {
+    let mut ledger = TestLedger::new();
+    ledger.append_many(2_500);
+    let all = members(&ledger.bundle());
+    let is_events = |name: &str| name.starts_with("events/");
+    let mut merged: Vec<_> = all.iter().filter(|(name, _)| !is_events(name)).cloned().collect();
+    merged.pop();
+    let events = all.iter().filter(|(name, _)| is_events(name));
+    let events = events.flat_map(|(_, content)| content.clone()).collect();
+    merged.push((events_name(0), events));
+    let report = verify(&signed_archive(&ledger, &merged, |_| {})).unwrap();
+    assert_eq!(
+        (report.verdict, report.checked.events),
+        (Verdict::Valid, 2_501),
+        "{report}"
+    );
+}
+
 /// The sample without its last event, the purge.
 fn before_the_purge() -> TestLedger {
     let mut ledger = TestLedger::sample();

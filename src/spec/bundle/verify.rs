@@ -18,6 +18,9 @@ use crate::spec::hash::Hash;
 use crate::spec::report::{Finding, FindingCode, Object, Report, visible};
 use crate::spec::verify::{End, Entry, Options, Progress, Record, Trust, Verification, signature_code};
 
+/// Entries that are examined at once: enough to keep all processors busy, and bounded whatever a member holds.
+const FEED: usize = 2_048;
+
 /// Verifies a bundle from its first byte to its last, with memory for two chunks. `progress` is called after each chunk.
 ///
 /// # Errors
@@ -87,7 +90,7 @@ impl Audit {
             }
             Member::Events(entries) => {
                 self.note_gaps(&entries);
-                self.verification.feed(&entries);
+                entries.chunks(FEED).for_each(|entries| self.verification.feed(entries));
                 true
             }
             Member::Certificate { request, document } => {

@@ -14,8 +14,8 @@ use crate::spec::system::is_reserved;
 use crate::spec::verify::Record;
 
 use super::{
-    CHECKPOINT_NAME, CHECKPOINTS_NAME, FORMAT, MANIFEST_NAME, Manifest, MemberEntry, README, README_NAME, Selection,
-    certificate_name, chunk, events_name, ustar,
+    CHECKPOINT_NAME, CHECKPOINTS_NAME, FORMAT, MANIFEST_NAME, MAX_ITEMS, Manifest, MemberEntry, README, README_NAME,
+    Selection, certificate_name, chunk, events_name, ustar,
 };
 
 /// Entries in a chunk.
@@ -71,6 +71,9 @@ pub enum BundleWriteError {
     /// Certificates come in the order of their request ids, each once.
     #[error("certificate {0} is out of order")]
     CertificateOrder(Uuid),
+    /// More further notes than a reader takes.
+    #[error("{0} further checkpoints are more than a bundle holds")]
+    TooManyCheckpoints(usize),
     /// The manifest could not be signed.
     #[error("the manifest could not be signed")]
     Manifest(#[source] EncodingError),
@@ -107,8 +110,11 @@ impl<W: Write> BundleWriter<W> {
     /// Writes what comes before the events.
     ///
     /// # Errors
-    /// [`BundleWriteError::Io`].
+    /// [`BundleWriteError::TooManyCheckpoints`] and [`BundleWriteError::Io`].
     pub fn new(out: W, head: BundleHead) -> Result<Self, BundleWriteError> {
+        if head.further.len() > MAX_ITEMS {
+            return Err(BundleWriteError::TooManyCheckpoints(head.further.len()));
+        }
         let (members, chunk, gap) = (Vec::new(), Chunk::default(), Gap::default());
         let mut writer = Self {
             out,

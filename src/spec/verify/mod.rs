@@ -15,7 +15,7 @@
 //! What is not fed is not valid: the head tells how many events there must be.
 //!
 //! Events that are left out ([`Entry::Gap`]) count as leaves only. A stream may then have gained as many versions as events
-//! were left out. Memory: about 50 bytes for each stream and 24 for each absent body, besides the chunk.
+//! were left out. Memory: about 50 bytes for each stream and 30 for each absent body, besides the chunk.
 //!
 //! Out of scope: that event ids and event refs are unique (an index of all of them is the store's affair, and no proof
 //! rests on it), and opening sealed blocks.
