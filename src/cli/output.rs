@@ -1,8 +1,9 @@
 //! What people and machines see: words or one JSON document on standard output, progress on standard error, and files
 //! that appear whole or not at all.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::Context;
 use super::failure::Failure;
+use crate::env::{Entropy, System};
 
 impl Context {
     /// Prints one JSON document, or the words.
@@ -96,7 +98,8 @@ pub(super) fn read_stdin() -> Result<Zeroizing<String>, Failure> {
     Ok(text)
 }
 
-/// A file that takes its name when it is whole and durable; dropped before that, it leaves nothing.
+/// A file that takes its name when it is whole and durable; dropped before that, it leaves nothing. A signal that ends the
+/// program leaves the hidden partial file. Only its owner can read it, before and after.
 pub(super) struct NewFile {
     path: PathBuf,
     partial: PathBuf,
@@ -108,8 +111,13 @@ impl NewFile {
         let name = path
             .file_name()
             .ok_or_else(|| Failure::usage(format!("{} is no file name", path.display())))?;
-        let partial = path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
-        let file = File::create(&partial).map_err(|error| Failure::file(path, &error))?;
+        // Nobody can have guessed the name, no link is followed, and nobody else can read what may be personal.
+        let entropy: &dyn Entropy = &System;
+        let suffix = hex::encode(entropy.bytes::<8>());
+        let partial = path.with_file_name(format!(".{}.{suffix}.partial", name.to_string_lossy()));
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let file = options.open(&partial).map_err(|error| Failure::file(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
             partial,
@@ -157,4 +165,71 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let mut file = NewFile::create(path)?;
     file.fill(&mut &*bytes)?;
     file.finish()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    /// A folder of its own, removed at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("oubliette-output-{name}-{}", std::process::id()));
+            std::fs::create_dir(&folder).unwrap();
+            Self(folder)
+        }
+
+        fn names(&self) -> usize {
+            std::fs::read_dir(&self.0).unwrap().count()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_new_file_is_private_and_replaces_a_link_instead_of_following_it() {
+        let folder = Folder::new("whole");
+        let (path, other) = (folder.0.join("out"), folder.0.join("other"));
+        std::fs::write(&other, "untouched").unwrap();
+        symlink(&other, &path).unwrap();
+        write_file(&path, b"whole").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+        assert_eq!(std::fs::read(&other).unwrap(), b"untouched");
+        let written = std::fs::symlink_metadata(&path).unwrap();
+        assert!(written.is_file());
+        assert_eq!(written.permissions().mode() & 0o777, 0o600);
+        assert_eq!(folder.names(), 2);
+    }
+
+    #[test]
+    fn a_file_that_is_not_finished_leaves_nothing() {
+        let folder = Folder::new("partial");
+        let path = folder.0.join("out");
+        let mut file = NewFile::create(&path).unwrap();
+        file.fill(&mut &b"half"[..]).unwrap();
+        assert_eq!(folder.names(), 1);
+        drop(file);
+        let mut file = NewFile::create(&path).unwrap();
+        let mut broken = (&b"half"[..]).chain(Broken);
+        assert!(file.fill(&mut broken).is_err());
+        drop(file);
+        assert_eq!(folder.names(), 0);
+    }
+
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+    }
 }
