@@ -335,3 +335,22 @@ fn checkpoints_of(certificates: &[SignedCertificate], size: u64) -> Vec<String> 
         .collect();
     by_size.into_values().cloned().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_checkpoint_of_the_certificates_comes_once_in_the_order_of_sizes() {
+        let certificate = |size: u64| SignedCertificate {
+            request: Uuid::from_u128(u128::from(size)),
+            document: Vec::new(),
+            size,
+            checkpoint: size.to_string(),
+        };
+        // By request id, as they come; 12 is the bundle's own.
+        let certificates = [7, 3, 12, 7, 5].map(certificate);
+        assert_eq!(checkpoints_of(&certificates, 12), ["3", "5", "7"]);
+        assert!(checkpoints_of(&[], 12).is_empty());
+    }
+}

@@ -315,12 +315,30 @@ fn wrong_forms() -> Vec<Value> {
             map.with(6, C::B(vec![0; 16])).bytes(),
         ),
         ("ciphertext as text", "wrong type", map.with(7, C::t("x")).bytes()),
+        (
+            "ciphertext of a tag alone",
+            "not a padded length",
+            map.with(7, C::B(vec![0; 16])).bytes(),
+        ),
+        (
+            "ciphertext of 81 bytes",
+            "not a padded length",
+            map.with(7, C::B(vec![0; 81])).bytes(),
+        ),
         ("map of indefinite length", "indefinite length", indefinite_map(&map.0)),
     ];
-    cases
-        .into_iter()
-        .map(|(name, reason, block)| bad(&format!("form: {name}"), reason, fields(&HERE, &block)))
-        .collect()
+    let form =
+        |(name, reason, block): (&str, &str, Vec<u8>)| bad(&format!("form: {name}"), reason, fields(&HERE, &block));
+    let mut vectors: Vec<_> = cases.into_iter().map(form).collect();
+    // Sealed for generation 0, so that nothing but the rule refuses it.
+    let zero = Place { generation: 0, ..HERE };
+    let block = block_map(&zero, encrypt(&zero, &pad(DATA, 64))).bytes();
+    vectors.push(bad(
+        "form: generation 0",
+        "generations count from 1",
+        fields(&zero, &block),
+    ));
+    vectors
 }
 
 pub(crate) fn check_block(vector: &Value) -> Result<bool, String> {

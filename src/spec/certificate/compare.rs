@@ -13,11 +13,16 @@ use crate::spec::report::FindingCode;
 use crate::spec::system::{Authority, DestroyedSubject, ErasureCompleted, ErasureRequested};
 use crate::spec::verify::Examined;
 
-/// Compares with `erasure.requested`.
-pub(super) fn check_requested(review: &mut Review<'_>, certificate: &Certificate, event: Option<&Examined>) {
+/// Compares with `erasure.requested`. Gives the names of members that the event does not state.
+pub(super) fn check_requested(
+    review: &mut Review<'_>,
+    certificate: &Certificate,
+    event: Option<&Examined>,
+) -> Vec<&'static str> {
     let Some((event, Authority::ErasureRequested(requested))) = with_authority(event) else {
         let expected = "a valid erasure.requested";
-        return review.find(None, "evidence/0", FindingCode::EvidenceAbsent, expected, "none");
+        review.find(None, "evidence/0", FindingCode::EvidenceAbsent, expected, "none");
+        return Vec::new();
     };
     let index = Some(event.index);
     review.compare(index, "request", &requested.request, &certificate.request);
@@ -27,25 +32,15 @@ pub(super) fn check_requested(review: &mut Review<'_>, certificate: &Certificate
     }
     let handles = requested.subjects.iter().map(|subject| subject.handle);
     compare_handles(review, event.index, handles, certificate);
-    compare_codes(review, event.index, requested, certificate);
-}
-
-fn compare_codes(review: &mut Review<'_>, index: u64, requested: &ErasureRequested, certificate: &Certificate) {
-    let index = Some(index);
-    if let Some(basis) = requested.basis {
-        let text = |basis| format!("{basis:?}");
-        review.compare(index, "basis", &text(basis), &text(certificate.basis));
-    }
-    if let Some(reason) = requested.reason {
-        let text = |reason| format!("{reason:?}");
-        review.compare(index, "reason", &text(reason), &text(certificate.reason));
-    }
     let (signed, stated) = (optional(requested.due_at), optional(certificate.due_at));
     review.compare(index, "due_at", &signed, &stated);
     let signed = categories(requested.categories.as_deref());
     for subject in &certificate.subjects {
         review.compare(index, "categories", &signed, &categories(subject.categories.as_deref()));
     }
+    let mut facts = Facts::new(review, event.index);
+    facts.codes(requested, certificate);
+    facts.unshown.into_iter().collect()
 }
 
 fn categories(categories: Option<&[Category]>) -> String {
@@ -70,11 +65,7 @@ pub(super) fn check_completed(
     let recorded = event.header.as_ref().map(|header| header.recorded_at);
     let (signed, stated) = (optional(recorded), optional(certificate.completed_at));
     review.compare(index, "completed_at", &signed, &stated);
-    let mut facts = Facts {
-        review,
-        index: event.index,
-        unshown: BTreeSet::new(),
-    };
+    let mut facts = Facts::new(review, event.index);
     facts.completed(completed, certificate);
     facts.unshown.into_iter().collect()
 }
@@ -104,14 +95,19 @@ fn optional(value: Option<impl Display>) -> String {
     value.map_or("absent".to_owned(), |value| value.to_string())
 }
 
-/// Facts that `erasure.completed` may state.
+/// Facts that an event may state.
 struct Facts<'r, 't> {
     review: &'r mut Review<'t>,
     index: u64,
     unshown: BTreeSet<&'static str>,
 }
 
-impl Facts<'_, '_> {
+impl<'r, 't> Facts<'r, 't> {
+    fn new(review: &'r mut Review<'t>, index: u64) -> Self {
+        let unshown = BTreeSet::new();
+        Self { review, index, unshown }
+    }
+
     /// Compares a fact: what is signed must be stated. What is stated and not signed is only remembered.
     fn compare(&mut self, field: &'static str, signed: Option<impl Display>, stated: Option<impl Display>) {
         let (signed, stated) = (signed.map(|fact| fact.to_string()), stated.map(|fact| fact.to_string()));
@@ -122,6 +118,13 @@ impl Facts<'_, '_> {
             (None, Some(_)) => drop(self.unshown.insert(field)),
             (None, None) => {}
         }
+    }
+
+    fn codes(&mut self, requested: &ErasureRequested, certificate: &Certificate) {
+        let basis = requested.basis.map(|basis| format!("{basis:?}"));
+        self.compare("basis", basis, Some(format!("{:?}", certificate.basis)));
+        let reason = requested.reason.map(|reason| format!("{reason:?}"));
+        self.compare("reason", reason, Some(format!("{:?}", certificate.reason)));
     }
 
     fn completed(&mut self, completed: &ErasureCompleted, certificate: &Certificate) {

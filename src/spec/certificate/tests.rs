@@ -168,6 +168,8 @@ fn what_an_older_event_does_not_state_is_not_compared_but_named() {
     assert_eq!(report.verdict, Verdict::Valid, "{report}");
     let alone = report.notes.iter().find(|note| note.contains("alone")).unwrap();
     for field in [
+        "basis",
+        "reason",
         "keys_destroyed",
         "identity_destroyed",
         "blocks_sealed",

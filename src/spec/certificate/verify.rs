@@ -137,8 +137,8 @@ fn check(review: &mut Review<'_>, document: &[u8], certificate: &Certificate) ->
     for (number, event) in evidence {
         review.evidence(&format!("evidence/{number}"), event);
     }
-    check_requested(review, certificate, first.as_ref());
-    let unshown = check_completed(review, certificate, second.as_ref());
+    let mut unshown = check_requested(review, certificate, first.as_ref());
+    unshown.extend(check_completed(review, certificate, second.as_ref()));
     check_statements(review, certificate);
     unshown
 }
