@@ -105,7 +105,7 @@ impl Erase {
         if let Some(file) = &self.certificate_out {
             self.keep_certificate(&session.client, &view, file)?;
         }
-        context.print_raw(&answer.text, || self.words(&view));
+        context.print_raw(&answer.text, || self.words(&view))?;
         Ok(Exit::Fine)
     }
 

@@ -1,5 +1,7 @@
 //! How a command ends: exit codes, and failures from every layer with a stable code.
 
+use std::io::Write;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -82,11 +84,13 @@ impl Failure {
         if json {
             let own = || json!({"code": self.code, "detail": self.detail});
             let document = self.problem.clone().unwrap_or_else(own);
-            println!("{document}");
-            eprintln!("{document}");
+            // Where these cannot be written either, the exit code is all that is left to say.
+            let _ = writeln!(std::io::stdout(), "{document}");
+            let _ = writeln!(std::io::stderr(), "{document}");
             return;
         }
-        eprintln!("error[{}]: {}", self.code, self.detail);
+        let mut err = std::io::stderr();
+        let _ = writeln!(err, "error[{}]: {}", self.code, self.detail);
         let errors = self
             .problem
             .iter()
@@ -94,7 +98,7 @@ impl Failure {
             .flatten();
         for error in errors.skip(1) {
             let text = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
-            eprintln!("  {}: {}", text("pointer"), text("detail"));
+            let _ = writeln!(err, "  {}: {}", text("pointer"), text("detail"));
         }
     }
 }
