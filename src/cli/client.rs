@@ -92,14 +92,11 @@ impl Client {
     }
 
     /// The body as it comes, for what may be large.
-    pub(super) fn download(&self, path: &str, accept: Option<&str>) -> Result<Download, Failure> {
-        let mut request = self
+    pub(super) fn download(&self, path: &str) -> Result<Download, Failure> {
+        let request = self
             .agent
             .get(format!("{}{path}", self.base))
             .header("authorization", self.bearer());
-        if let Some(accept) = accept {
-            request = request.header("accept", accept);
-        }
         let response = self.checked(request.call())?;
         let length = response.body().content_length();
         Ok(Download {

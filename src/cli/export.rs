@@ -81,7 +81,7 @@ impl Export {
 
     fn begin(&self, client: &Client) -> Result<(View, Download), Failure> {
         let view: View = client.post(&self.on.path("exports"), &[], &self.request())?.parse()?;
-        let download = client.download(&self.on.path(&format!("exports/{}/content", view.id)), None)?;
+        let download = client.download(&self.on.path(&format!("exports/{}/content", view.id)))?;
         Ok((view, download))
     }
 

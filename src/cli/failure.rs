@@ -31,6 +31,8 @@ pub(super) struct Failure {
     pub(super) exit: Exit,
     /// The server's own words, if it refused.
     problem: Option<Value>,
+    /// Standard output holds the result already, and with `--json` no second document.
+    after_the_result: bool,
 }
 
 impl Failure {
@@ -40,6 +42,15 @@ impl Failure {
             detail: detail.into(),
             exit,
             problem: None,
+            after_the_result: false,
+        }
+    }
+
+    /// Of a command that printed its result before it failed.
+    pub(super) fn after_the_result(self) -> Self {
+        Self {
+            after_the_result: true,
+            ..self
         }
     }
 
@@ -71,6 +82,7 @@ impl Failure {
                 detail,
                 exit,
                 problem: serde_json::from_str(body).ok(),
+                after_the_result: false,
             },
             Err(_) => {
                 let detail = format!("HTTP {status} without an explanation: is the URL that of an oubliette server?");
@@ -85,7 +97,9 @@ impl Failure {
             let own = || json!({"code": self.code, "detail": self.detail});
             let document = self.problem.clone().unwrap_or_else(own);
             // Where these cannot be written either, the exit code is all that is left to say.
-            let _ = writeln!(std::io::stdout(), "{document}");
+            if !self.after_the_result {
+                let _ = writeln!(std::io::stdout(), "{document}");
+            }
             let _ = writeln!(std::io::stderr(), "{document}");
             return;
         }

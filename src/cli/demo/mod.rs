@@ -267,7 +267,7 @@ impl Tour {
             "--reason",
             "request",
             "--certificate-out",
-            "certificate.json",
+            "certificate.cose",
         ];
         let input = format!("{}\n", self.person);
         let line = Line {
@@ -293,7 +293,7 @@ impl Tour {
         self.stage.expect(0, &Self::oubliette(&arguments), erased)?;
         if stage::has_verifier() {
             self.stage.say("   The certificate, checked offline:");
-            let arguments = ["certificate.json", "--key", &self.vkey.clone()];
+            let arguments = ["certificate.cose", "--key", &self.vkey.clone()];
             let line = Line {
                 program: "oubliette-verify",
                 arguments: &arguments,
