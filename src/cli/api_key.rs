@@ -106,8 +106,7 @@ impl Create {
                 key.roles.join(", "),
                 key.in_ledgers()
             )
-        });
-        Ok(())
+        })
     }
 }
 
@@ -125,8 +124,7 @@ impl List {
                 ["id", "name", "roles", "ledgers", "made at"],
                 page.api_keys.into_iter().map(row),
             )
-        });
-        Ok(())
+        })
     }
 }
 
@@ -140,8 +138,7 @@ impl Revoke {
         }
         let session = self.target.open(context)?;
         session.client.delete(&format!("/v1/api-keys/{}", self.id))?;
-        context.print(&json!({"revoked": self.id}), || format!("Revoked {}.", self.id));
-        Ok(())
+        context.print(&json!({"revoked": self.id}), || format!("Revoked {}.", self.id))
     }
 }
 

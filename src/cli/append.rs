@@ -135,7 +135,7 @@ impl Append {
                 .get(&self.on.path(&format!("events/{index}/receipt")), &[])?;
             write_file(file, alone.text.as_bytes())?;
         }
-        context.print_raw(&answer.text, || receipts.words(answer.status == 200));
+        context.print_raw(&answer.text, || receipts.words(answer.status == 200))?;
         Ok(Exit::Fine)
     }
 

@@ -81,7 +81,7 @@ enum Phase {
 impl Bench {
     pub(super) fn run(self, context: Context) -> Result<Exit, Failure> {
         let report = self.measure()?;
-        context.print(&report, || report.to_string());
+        context.print(&report, || report.to_string())?;
         Ok(Exit::Fine)
     }
 

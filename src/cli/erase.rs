@@ -1,7 +1,10 @@
 //! `oubliette erase`: asks, waits until the keys are destroyed, and prints the result.
+//!
+//! An erasure cannot be undone: the file for its certificate is made before it is asked for, and its result is printed
+//! before anything else can fail.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -12,7 +15,7 @@ use zeroize::Zeroizing;
 use super::Context;
 use super::client::{Answer, Client};
 use super::failure::{Exit, Failure};
-use super::output::{NewFile, read_stdin, text_argument};
+use super::output::{NewFile, read_stdin, say, text_argument};
 use super::target::OnLedger;
 
 const BASES: [&str; 8] = [
@@ -25,6 +28,8 @@ const BASES: [&str; 8] = [
     "retention",
     "other",
 ];
+/// How long the end of an erasure is waited for.
+const PATIENCE: Duration = Duration::from_secs(600);
 const REASONS: [&str; 6] = ["request", "objection", "unlawful", "legal_duty", "retention", "other"];
 
 /// Erase people: destroy their keys, and prove it.
@@ -66,8 +71,8 @@ pub(super) struct Erase {
     /// Under a legal hold, wait for its release instead of failing.
     #[arg(long)]
     wait: bool,
-    /// Keep the signed certificate in a file, for `oubliette-verify`.
-    #[arg(long, value_name = "FILE")]
+    /// Keep the certificate in a file: signed (COSE), for `oubliette-verify`.
+    #[arg(long, value_name = "FILE", value_parser = certificate_file)]
     certificate_out: Option<PathBuf>,
 }
 
@@ -98,15 +103,25 @@ impl Erase {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let request = self.request()?;
         let session = self.on.open(context)?;
+        self.erase(context, &session.client, &request)
+    }
+
+    fn erase(&self, context: &Context, client: &Client, request: &serde_json::Value) -> Result<Exit, Failure> {
+        let file = self.certificate_out.as_deref().map(NewFile::create).transpose()?;
         let bar = context.progress(None, "erasing");
-        let answer = session.client.post(&self.on.path("erasures"), &[], &request)?;
-        let (answer, view) = self.settled(&session.client, answer)?;
+        let answer = client.post(&self.on.path("erasures"), &[], request)?;
+        let ask = |id: &str| client.get(&self.on.path(&format!("erasures/{id}")), &[]);
+        let (answer, view) = settled(answer, PATIENCE, ask)?;
         bar.finish_and_clear();
-        if let Some(file) = &self.certificate_out {
-            self.keep_certificate(&session.client, &view, file)?;
+        let printed = context.print_raw(&answer.text, || words(&view));
+        if let Some(file) = file {
+            self.keep_certificate(client, &view, file)
+                .map_err(Failure::after_the_result)?;
+            if let Some(path) = self.certificate_out.as_ref().filter(|_| !context.json) {
+                say(&format!("{:<14}{}", "kept in", path.display()))?;
+            }
         }
-        context.print_raw(&answer.text, || self.words(&view));
-        Ok(Exit::Fine)
+        printed.map(|()| Exit::Fine)
     }
 
     fn request(&self) -> Result<serde_json::Value, Failure> {
@@ -154,45 +169,134 @@ impl Erase {
         }
     }
 
-    fn settled(&self, client: &Client, answer: Answer) -> Result<(Answer, View), Failure> {
-        let mut answer = answer;
-        loop {
-            let view: View = answer.parse()?;
-            if view.is_settled() {
-                return Ok((answer, view));
-            }
-            std::thread::sleep(Duration::from_millis(200));
-            answer = client.get(&self.on.path(&format!("erasures/{}", view.id)), &[])?;
-        }
-    }
-
-    fn keep_certificate(&self, client: &Client, view: &View, file: &Path) -> Result<(), Failure> {
+    fn keep_certificate(&self, client: &Client, view: &View, mut file: NewFile) -> Result<(), Failure> {
         let path = self.on.path(&format!("erasures/{}/certificate", view.id));
         let mut download = client.download(&path)?;
-        let mut file = NewFile::create(file)?;
         file.fill(&mut download.reader)?;
         file.finish()
     }
+}
 
-    fn words(&self, view: &View) -> String {
-        let subjects = view.subjects.iter().map(|subject| {
-            let handle = subject
-                .handle
-                .as_deref()
-                .unwrap_or("(erased before; nothing leads there any more)");
-            format!("\n  {}  {handle}", subject.state)
-        });
-        let line =
-            |name: &str, value: Option<&str>| value.map(|value| format!("\n{name:<14}{value}")).unwrap_or_default();
-        let kept = self.certificate_out.as_ref().map(|file| file.display().to_string());
-        format!(
-            "Erasure {}: {}{}{}{}{}",
-            view.id,
-            view.state,
-            subjects.collect::<String>(),
-            line("completed at", view.completed_at.as_deref()),
-            line("due at", view.due_at.as_deref().filter(|_| view.completed_at.is_none())),
-            line("certificate", kept.as_deref().or(view.certificate.as_deref())),
-        )
+/// The file of a certificate, which has one form only.
+fn certificate_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("html" | "htm") => {
+            Err("the certificate is no page: it is signed (COSE); name a file such as certificate.cose".into())
+        }
+        _ => Ok(path),
+    }
+}
+
+/// Asks until nothing more happens by itself, or patience ends; the erasure itself goes on.
+fn settled(
+    mut answer: Answer,
+    patience: Duration,
+    ask: impl Fn(&str) -> Result<Answer, Failure>,
+) -> Result<(Answer, View), Failure> {
+    let begun = Instant::now();
+    loop {
+        let view: View = answer.parse()?;
+        if view.is_settled() {
+            return Ok((answer, view));
+        }
+        if begun.elapsed() >= patience {
+            let detail = format!(
+                "erasure {} is `{}` after {} seconds; the server goes on with it: ask for it by this id",
+                view.id,
+                view.state,
+                patience.as_secs()
+            );
+            return Err(Failure::new(Exit::Io, "erasure_pending", detail));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        answer = ask(&view.id)?;
+    }
+}
+
+fn words(view: &View) -> String {
+    let subjects = view.subjects.iter().map(|subject| {
+        let handle = subject
+            .handle
+            .as_deref()
+            .unwrap_or("(erased before; nothing leads there any more)");
+        format!("\n  {}  {handle}", subject.state)
+    });
+    let line = |name: &str, value: Option<&str>| value.map(|value| format!("\n{name:<14}{value}")).unwrap_or_default();
+    format!(
+        "Erasure {}: {}{}{}{}{}",
+        view.id,
+        view.state,
+        subjects.collect::<String>(),
+        line("completed at", view.completed_at.as_deref()),
+        line("due at", view.due_at.as_deref().filter(|_| view.completed_at.is_none())),
+        line("certificate", view.certificate.as_deref()),
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::cli::Context;
+    use crate::cli::target::Target;
+    use crate::config::Settings;
+
+    fn answer(state: &str) -> Answer {
+        Answer {
+            status: 200,
+            text: json!({"id": "7f3d", "state": state, "subjects": []}).to_string(),
+        }
+    }
+
+    #[test]
+    fn waiting_ends_with_the_erasure_or_with_patience() {
+        let (_, view) = settled(answer("requested"), PATIENCE, |id| {
+            assert_eq!(id, "7f3d");
+            Ok(answer("completed"))
+        })
+        .unwrap();
+        assert_eq!(view.state, "completed");
+        let failure = settled(answer("erasing"), Duration::ZERO, |_| Ok(answer("erasing")))
+            .err()
+            .unwrap();
+        assert_eq!((failure.code.as_str(), failure.exit), ("erasure_pending", Exit::Io));
+        assert!(failure.detail.contains("7f3d"));
+    }
+
+    #[test]
+    fn a_certificate_is_no_page() {
+        assert!(certificate_file("c.html").is_err());
+        assert_eq!(certificate_file("c.cose"), Ok("c.cose".into()));
+    }
+
+    #[test]
+    fn nothing_is_asked_for_if_the_certificate_could_not_be_written() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let data = std::env::temp_dir().join(format!("oubliette-erase-{}", std::process::id()));
+        let client = Client::local(listener.local_addr().unwrap(), Zeroizing::new("key".into()));
+        let erase = Erase {
+            on: OnLedger {
+                target: Target::default(),
+                ledger: "main".parse().unwrap(),
+            },
+            subject: vec!["a".into()],
+            handle: Vec::new(),
+            category: Vec::new(),
+            basis: "other".into(),
+            reason: "other".into(),
+            note: None,
+            wait: false,
+            certificate_out: Some(data.join("not-there").join("c.cose")),
+        };
+        let context = Context {
+            json: true,
+            settings: Settings::default(),
+        };
+        let failure = erase.erase(&context, &client, &json!({})).unwrap_err();
+        assert_eq!((failure.code.as_str(), failure.exit), ("file_unusable", Exit::Io));
+        // Nobody came.
+        assert!(listener.accept().is_err());
     }
 }

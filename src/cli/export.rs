@@ -1,5 +1,6 @@
 //! `oubliette export`: a bundle for auditors, or the events as NDJSON. The file appears when it is whole.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -74,7 +75,7 @@ impl Export {
         let bytes = file.fill(&mut bar.wrap_read(download.reader))?;
         file.finish()?;
         bar.finish_and_clear();
-        self.tell(context, &view, bytes);
+        self.tell(context, &view, bytes)?;
         Ok(Exit::Fine)
     }
 
@@ -90,11 +91,13 @@ impl Export {
         }
         let session = self.on.open(context)?;
         let (_, mut download) = self.begin(&session.client)?;
-        std::io::copy(&mut download.reader, &mut std::io::stdout().lock())?;
+        let mut out = std::io::stdout().lock();
+        std::io::copy(&mut download.reader, &mut out)?;
+        out.flush()?;
         Ok(Exit::Fine)
     }
 
-    fn tell(&self, context: &Context, view: &View, bytes: u64) {
+    fn tell(&self, context: &Context, view: &View, bytes: u64) -> Result<(), Failure> {
         let out = self.out.display().to_string();
         let done = json!({"export": view.id, "format": self.format, "tree_size": view.tree_size, "bytes": bytes,
             "file": out});
@@ -109,7 +112,7 @@ impl Export {
                 "Wrote {out}: a ledger of {} events, {bytes} bytes.{next}",
                 view.tree_size
             )
-        });
+        })
     }
 
     fn request(&self) -> serde_json::Value {

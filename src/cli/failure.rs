@@ -1,5 +1,7 @@
 //! How a command ends: exit codes, and failures from every layer with a stable code.
 
+use std::io::Write;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -29,6 +31,8 @@ pub(super) struct Failure {
     pub(super) exit: Exit,
     /// The server's own words, if it refused.
     problem: Option<Value>,
+    /// Standard output holds the result already, and with `--json` no second document.
+    after_the_result: bool,
 }
 
 impl Failure {
@@ -38,6 +42,15 @@ impl Failure {
             detail: detail.into(),
             exit,
             problem: None,
+            after_the_result: false,
+        }
+    }
+
+    /// Of a command that printed its result before it failed.
+    pub(super) fn after_the_result(self) -> Self {
+        Self {
+            after_the_result: true,
+            ..self
         }
     }
 
@@ -69,6 +82,7 @@ impl Failure {
                 detail,
                 exit,
                 problem: serde_json::from_str(body).ok(),
+                after_the_result: false,
             },
             Err(_) => {
                 let detail = format!("HTTP {status} without an explanation: is the URL that of an oubliette server?");
@@ -82,11 +96,15 @@ impl Failure {
         if json {
             let own = || json!({"code": self.code, "detail": self.detail});
             let document = self.problem.clone().unwrap_or_else(own);
-            println!("{document}");
-            eprintln!("{document}");
+            // Where these cannot be written either, the exit code is all that is left to say.
+            if !self.after_the_result {
+                let _ = writeln!(std::io::stdout(), "{document}");
+            }
+            let _ = writeln!(std::io::stderr(), "{document}");
             return;
         }
-        eprintln!("error[{}]: {}", self.code, self.detail);
+        let mut err = std::io::stderr();
+        let _ = writeln!(err, "error[{}]: {}", self.code, self.detail);
         let errors = self
             .problem
             .iter()
@@ -94,7 +112,7 @@ impl Failure {
             .flatten();
         for error in errors.skip(1) {
             let text = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
-            eprintln!("  {}: {}", text("pointer"), text("detail"));
+            let _ = writeln!(err, "  {}: {}", text("pointer"), text("detail"));
         }
     }
 }

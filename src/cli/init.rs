@@ -23,9 +23,21 @@ impl Init {
         let (app, made) = runtime()?.block_on(App::init(&context.settings, self.origin))?;
         drop(app);
         let data = context.settings.data.display().to_string();
-        context.print(&made, || words(&made, &data));
+        context
+            .print(&made, || words(&made, &data))
+            .map_err(|failure| unheard(failure, &data))?;
         Ok(Exit::Fine)
     }
+}
+
+/// The keys were meant to be shown this once.
+fn unheard(failure: Failure, data: &str) -> Failure {
+    let detail = format!(
+        "{}. The ledger was made, but its keys could not be shown: `oubliette api-key create --data {data}` makes another \
+         API key. The recovery key is kept nowhere: to have one, remove {data} while nothing is in it, and init again",
+        failure.detail
+    );
+    Failure::new(failure.exit, failure.code, detail)
 }
 
 fn words(made: &Initialised, data: &str) -> String {
@@ -61,4 +73,16 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .worker_threads(2)
         .enable_all()
         .build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_could_not_be_shown_have_a_mend() {
+        let failure = unheard(Failure::new(Exit::Io, "output_failed", "standard output: full"), "D");
+        assert_eq!((failure.code.as_str(), failure.exit), ("output_failed", Exit::Io));
+        assert!(failure.detail.contains("oubliette api-key create --data D"));
+    }
 }

@@ -41,7 +41,7 @@ impl Key {
         let session = list.on.open(context)?;
         let answer = session.client.get(&list.on.path("keys"), &[])?;
         let page: Page = answer.parse()?;
-        context.print_raw(&answer.text, || page.words());
+        context.print_raw(&answer.text, || page.words())?;
         Ok(Exit::Fine)
     }
 }

@@ -12,26 +12,22 @@ use indicatif::{ProgressBar, ProgressStyle};
 use zeroize::Zeroizing;
 
 use super::Context;
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use crate::env::{Entropy, System};
 
 impl Context {
     /// Prints one JSON document, or the words.
-    pub(super) fn print(&self, json: &impl serde::Serialize, words: impl FnOnce() -> String) {
+    pub(super) fn print(&self, json: &impl serde::Serialize, words: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.json {
-            println!("{}", serde_json::to_string(json).unwrap_or_default());
+            say(&serde_json::to_string(json).unwrap_or_default())
         } else {
-            println!("{}", words());
+            say(&words())
         }
     }
 
     /// Prints a JSON document that is text already, or the words.
-    pub(super) fn print_raw(&self, json: &str, words: impl FnOnce() -> String) {
-        if self.json {
-            println!("{}", json.trim());
-        } else {
-            println!("{}", words());
-        }
+    pub(super) fn print_raw(&self, json: &str, words: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.json { say(json.trim()) } else { say(&words()) }
     }
 
     /// A bar for `length` steps, or a spinner; shown on a terminal only.
@@ -50,6 +46,16 @@ impl Context {
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.with_message(what)
     }
+}
+
+/// Prints lines on standard output, and says so if nobody can read them.
+pub(super) fn say(lines: &str) -> Result<(), Failure> {
+    say_to(&mut io::stdout().lock(), lines)
+}
+
+fn say_to(out: &mut impl Write, lines: &str) -> Result<(), Failure> {
+    let written = writeln!(out, "{lines}").and_then(|()| out.flush());
+    written.map_err(|error| Failure::new(Exit::Io, "output_failed", format!("standard output: {error}")))
 }
 
 /// A table without frame.
@@ -223,6 +229,16 @@ mod tests {
         assert!(file.fill(&mut broken).is_err());
         drop(file);
         assert_eq!(folder.names(), 0);
+    }
+
+    #[test]
+    fn output_that_nobody_gets_is_a_failure_and_no_panic() {
+        let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let failure = say_to(&mut full, "words").unwrap_err();
+        assert_eq!((failure.code.as_str(), failure.exit), ("output_failed", Exit::Io));
+        let mut heard = Vec::new();
+        say_to(&mut heard, "words").unwrap();
+        assert_eq!(heard, b"words\n");
     }
 
     struct Broken;

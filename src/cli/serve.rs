@@ -1,6 +1,5 @@
 //! `oubliette serve`.
 
-use std::io::Write;
 use std::net::SocketAddr;
 
 use clap::Args;
@@ -29,13 +28,13 @@ impl Serve {
         }
         context.settings.check()?;
         if self.check_config {
-            context.print(&context.settings, || "The configuration is valid.".into());
+            context.print(&context.settings, || "The configuration is valid.".into())?;
             return Ok(Exit::Fine);
         }
         crate::app::serve(&context.settings, |address| {
             let url = format!("http://{address}");
-            println!("listening on {url}");
-            let _ = std::io::stdout().flush();
+            // A server whose output nobody reads serves all the same.
+            let _ = super::output::say(&format!("listening on {url}"));
         })?;
         Ok(Exit::Fine)
     }

@@ -83,7 +83,7 @@ impl Verify {
                 inspect_with_progress(context, &target, &self.on.ledger, inspection)?
             }
         };
-        Ok(conclude(context, &report))
+        conclude(context, &report)
     }
 
     fn trust(&self) -> Result<Trust, Failure> {
@@ -154,7 +154,7 @@ impl Fsck {
             ..Inspection::default()
         };
         let report = inspect_with_progress(context, &target, &self.ledger, inspection)?;
-        Ok(conclude(context, &report))
+        conclude(context, &report)
     }
 }
 
@@ -201,10 +201,10 @@ pub(super) fn verify_file(context: &Context, path: &Path, trust: Trust, options:
     })
 }
 
-fn conclude(context: &Context, report: &Report) -> Exit {
-    context.print(report, || report.to_string().trim_end().to_owned());
-    match report.verdict {
+fn conclude(context: &Context, report: &Report) -> Result<Exit, Failure> {
+    context.print(report, || report.to_string().trim_end().to_owned())?;
+    Ok(match report.verdict {
         Verdict::Valid => Exit::Fine,
         Verdict::Incomplete | Verdict::Tampered => Exit::Findings,
-    }
+    })
 }

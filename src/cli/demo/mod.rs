@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::Context;
 use super::failure::{Exit, Failure};
+use super::output::say;
 use stage::Stage;
 use tour::Tour;
 
@@ -52,9 +53,9 @@ impl Demo {
         tour.tamper()?;
         self.close(&tour.stage);
         if context.json {
-            println!("{}", json!({"folder": self.data, "steps": tour.stage.steps}));
+            say(&json!({"folder": self.data, "steps": tour.stage.steps}).to_string())?;
         }
-        Ok(Exit::Fine)
+        tour.stage.unheard.take().map_or(Ok(Exit::Fine), Err)
     }
 
     /// A new folder; with a guard that removes it if nobody asked to keep it.

@@ -1,5 +1,6 @@
 //! Runs the tour's commands for real, in its folder, and shows them as one would type them.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde::Serialize;
 
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::output;
 
 /// A command of the tour and what came of it.
 #[derive(Debug, Serialize)]
@@ -27,6 +29,8 @@ pub(super) struct Printed {
 pub(super) struct Stage {
     pub(super) folder: PathBuf,
     pub(super) steps: Vec<Step>,
+    /// Why the words could not be shown.
+    pub(super) unheard: Cell<Option<Failure>>,
     json: bool,
     title: String,
     number: usize,
@@ -44,6 +48,7 @@ impl Stage {
         Self {
             folder,
             steps: Vec::new(),
+            unheard: Cell::new(None),
             json,
             title: String::new(),
             number: 0,
@@ -58,8 +63,10 @@ impl Stage {
     }
 
     pub(super) fn say(&self, words: &str) {
-        if !self.json {
-            println!("{words}");
+        if !self.json
+            && let Err(failure) = output::say(words)
+        {
+            self.unheard.set(Some(failure));
         }
     }
 

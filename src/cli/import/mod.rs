@@ -95,7 +95,7 @@ impl Import {
         }
         let session = self.on.open(context)?;
         let imported = import(context, &session.client, &self.on.path("events"), &self.file, &mapping)?;
-        context.print(&imported, || imported.words());
+        context.print(&imported, || imported.words())?;
         Ok(if imported.rejected.is_empty() {
             Exit::Fine
         } else {
