@@ -385,18 +385,24 @@ fn certificates() -> Vec<Value> {
     };
     let by = |certificate: &Value| signed("certificate", CERTIFICATE_KEY, certificate);
     let altered = |pointer: &str, value: Value| by(&with(&plain, pointer, value));
+    let finished = |plain: &Value| {
+        let mut done = with(plain, "/status", "final");
+        for (step, second) in [("t2", 5), ("t3", 6), ("t4", 7), ("t5", 8)] {
+            let time = format!("2026-01-01T00:00:0{second}.000000Z");
+            done = with(&done, &format!("/times/{step}"), time);
+        }
+        with(&done, "/residues", json!([]))
+    };
     let mut vectors = vec![
         good("certificate: provisional", by(&plain)),
         good(
             "certificate: final",
-            by(&with(
-                &with(&plain, "/status", "final"),
-                "/times/t2",
-                "2026-01-01T00:00:05.000000Z",
-            )),
+            by(&finished(&plain)),
         ),
-        good(
-            "certificate: a lost count",
+        shows(
+            "certificate: a count left out",
+            "fact_mismatch",
+            "the event states it",
             by(&without(&plain, "/subjects/0/keys_destroyed")),
         ),
         shows(

@@ -312,7 +312,10 @@ impl Verification {
             .close(self.chain.size(), whole && !self.chain.broken, &mut self.findings);
         self.checked.checkpoints += self.checkpoints.hold;
         std::mem::take(&mut self.absences).close(whole, &mut self.bodies, &mut self.findings);
-        let pinned = check_pins(&self.trust, self.keyring.as_ref(), &mut self.findings) || self.checkpoints.pinned;
+        // What was cut off before the keys were read accuses nobody: that it is cut off is said already.
+        let keys_read = whole || self.keyring.is_some();
+        let pinned = keys_read && check_pins(&self.trust, self.keyring.as_ref(), &mut self.findings);
+        let pinned = pinned || self.checkpoints.pinned;
         self.report(if pinned {
             TrustState::Pinned
         } else {
