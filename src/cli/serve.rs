@@ -34,7 +34,8 @@ impl Serve {
         crate::app::serve(&context.settings, |address| {
             let url = format!("http://{address}");
             // A server whose output nobody reads serves all the same.
-            let _ = super::output::say(&format!("listening on {url}"));
+            let said = serde_json::json!({"listening": url});
+            let _ = context.print(&said, || format!("listening on {url}"));
         })?;
         Ok(Exit::Fine)
     }

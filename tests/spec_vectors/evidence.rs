@@ -395,10 +395,7 @@ fn certificates() -> Vec<Value> {
     };
     let mut vectors = vec![
         good("certificate: provisional", by(&plain)),
-        good(
-            "certificate: final",
-            by(&finished(&plain)),
-        ),
+        good("certificate: final", by(&finished(&plain))),
         shows(
             "certificate: a count left out",
             "fact_mismatch",
