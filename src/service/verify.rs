@@ -93,25 +93,19 @@ pub fn verify_store(
         Anchor::None => {}
     }
     let mut tree = Edge::new();
-    let mut pace = Pace::new(0..size, CHUNK);
-    while let Some(piece) = pace.next() {
-        let entries = read_entries(store, ledger.number, piece.clone())?;
-        pace.saw(entries.iter().filter_map(Entry::event).map(weight).sum());
-        let notes = checkpoints(store, ledger.number, piece.clone())?;
-        verification.feed(&entries);
-        grow_and_check(&mut verification, &mut tree, (store, ledger), &entries, &notes)?;
-        if let Some(has_key) = scope.has_key {
-            keyless(&entries, has_key)
-                .into_iter()
-                .for_each(|position| verification.key_unavailable(position));
-        }
-        if scope.indexes {
-            fsck::check_indexes(store, ledger.number, &entries)?
-                .into_iter()
-                .for_each(|finding| verification.add(finding));
-        }
-        progress(piece.end, size);
-    }
+    std::thread::scope(|threads| {
+        // The next piece is read while this one is verified.
+        let (pieces, read) = std::sync::mpsc::sync_channel(1);
+        threads.spawn(move || read_pieces(store, ledger.number, size, &pieces));
+        read.into_iter().try_for_each(|piece| -> Result<(), StoreError> {
+            let Piece { end, entries, notes } = piece?;
+            verification.feed(&entries);
+            grow_and_check(&mut verification, &mut tree, (store, ledger), &entries, &notes)?;
+            check_scope(&mut verification, &scope, (store, ledger), &entries)?;
+            progress(end, size);
+            Ok(())
+        })
+    })?;
     if let Some(head) = head {
         check_head(&mut verification, &head.last, store, ledger.number, size)?;
     }
@@ -143,6 +137,63 @@ fn keyless(entries: &[Entry], has_key: &(dyn Fn(&KeyRef) -> bool + Sync)) -> Vec
         (!has_key(&key)).then(|| Position::from((index, body.ordinal)))
     });
     keyless.collect()
+}
+
+/// What is read at once: events, and the checkpoints whose sizes they reach.
+struct Piece {
+    end: u64,
+    entries: Vec<Entry>,
+    notes: Vec<(u64, String)>,
+}
+
+/// Reads the ledger piece by piece, until its end, an error, or nobody who takes them.
+fn read_pieces(
+    store: &dyn LedgerStore,
+    ledger: LedgerNumber,
+    size: u64,
+    pieces: &std::sync::mpsc::SyncSender<Result<Piece, StoreError>>,
+) {
+    let mut pace = Pace::new(0..size, CHUNK);
+    while let Some(range) = pace.next() {
+        let piece = read_piece(store, ledger, range, &mut pace);
+        let failed = piece.is_err();
+        if pieces.send(piece).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn read_piece(
+    store: &dyn LedgerStore,
+    ledger: LedgerNumber,
+    range: std::ops::Range<u64>,
+    pace: &mut Pace,
+) -> Result<Piece, StoreError> {
+    let entries = read_entries(store, ledger, range.clone())?;
+    pace.saw(entries.iter().filter_map(Entry::event).map(weight).sum());
+    let notes = checkpoints(store, ledger, range.clone())?;
+    let end = range.end;
+    Ok(Piece { end, entries, notes })
+}
+
+/// What is verified beyond the events themselves, if it was asked for.
+fn check_scope(
+    verification: &mut Verification,
+    scope: &Scope<'_>,
+    (store, ledger): (&dyn LedgerStore, &LedgerRecord),
+    entries: &[Entry],
+) -> Result<(), StoreError> {
+    if let Some(has_key) = scope.has_key {
+        let keyless = keyless(entries, has_key);
+        keyless
+            .into_iter()
+            .for_each(|position| verification.key_unavailable(position));
+    }
+    if scope.indexes {
+        let findings = fsck::check_indexes(store, ledger.number, entries)?;
+        findings.into_iter().for_each(|finding| verification.add(finding));
+    }
+    Ok(())
 }
 
 /// Bytes of an event's bodies.
