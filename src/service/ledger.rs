@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{Code, Error, Service};
 use crate::sequencer::{ExpectedVersion, Fence, LedgerKeys, NewEvent};
-use crate::spec::event::{Body, BodyKind, Meta};
+use crate::spec::event::{BodyKind, Meta};
 use crate::spec::hash::Hash;
 use crate::spec::ids::{EventRef, InvalidId, LedgerId, LedgerName, Origin, StreamName};
 use crate::spec::keys::{AnnouncedKey, LEDGER_CREATED, LedgerCreated, Role};
@@ -338,20 +338,14 @@ impl Service {
         let mut meta = Meta::new(self.fresh_id(), system_name(stream)?);
         meta.actor = Some(crate::spec::event::Actor::Name("oubliette".into()));
         meta.correlation_id = correlation_id.map(Into::into);
-        let body = |kind, bytes| {
-            let body = Body {
-                kind,
-                salt: self.entropy.bytes(),
-                bytes,
-            };
-            let hash = body.commitment().hash;
-            (body, hash)
-        };
         Ok(NewEvent {
             event_ref: EventRef(self.entropy.bytes()),
             event_type: system_name(event_type)?,
             schema_version: 1,
-            bodies: vec![body(BodyKind::Meta, meta.encode()), body(BodyKind::Data, data)],
+            bodies: vec![
+                self.body(BodyKind::Meta, meta.encode()),
+                self.body(BodyKind::Data, data),
+            ],
             meta,
             subjects: Vec::new(),
             caller_chose_id: false,

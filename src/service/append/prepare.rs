@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::request::{ActorRequest, EventRequest};
 use super::super::{Code, Error, FieldError, Ledger, Service};
 use super::{AppendCall, blocking, subject_erased};
-use crate::keystore::{KeyRef, Refusal, Wanted};
+use crate::keystore::{KeyLease, KeyRef, Refusal, Wanted};
 use crate::sequencer::NewEvent;
 use crate::spec::event::{Actor, Body, BodyKind, Meta};
 use crate::spec::hash::Hash;
@@ -184,6 +184,18 @@ impl Service {
             .keystore
             .key(ledger.record.id, key)?
             .map_err(|refusal| refused(refusal, ""))?;
+        Ok(self.seal_under(&lease, ledger, (event_ref, ordinal), key, plaintext))
+    }
+
+    /// Seals a block for its place under a key on loan; the bytes of the sealed body.
+    pub(crate) fn seal_under(
+        &self,
+        lease: &KeyLease,
+        ledger: &Ledger,
+        (event_ref, ordinal): (EventRef, u16),
+        key: &KeyRef,
+        plaintext: &[u8],
+    ) -> Vec<u8> {
         let context = BlockContext {
             origin: &ledger.record.origin,
             event_ref,
@@ -192,10 +204,11 @@ impl Service {
             category: &key.category,
             generation: key.generation,
         };
-        Ok(seal::seal(&lease, &context, self.entropy.bytes(), plaintext).encode())
+        seal::seal(lease, &context, self.entropy.bytes(), plaintext).encode()
     }
 
-    fn body(&self, kind: BodyKind, bytes: Vec<u8>) -> (Body, Hash) {
+    /// A body under a fresh salt, with its commitment.
+    pub(crate) fn body(&self, kind: BodyKind, bytes: Vec<u8>) -> (Body, Hash) {
         let body = Body {
             kind,
             salt: self.entropy.bytes(),

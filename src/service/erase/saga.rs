@@ -15,9 +15,9 @@ use super::{ErasedSubjectView, ErasureRequest, ErasureView, Targets, order};
 use crate::keystore::vault::JournalEntry;
 use crate::keystore::{ErasureOrder, Wanted};
 use crate::sequencer::{Appended, Fence, NewEvent};
-use crate::spec::event::{Body, BodyKind};
+use crate::spec::event::BodyKind;
 use crate::spec::ids::{Category, Handle, Timestamp};
-use crate::spec::seal::{self, BlockContext, SealedBlock};
+use crate::spec::seal::SealedBlock;
 use crate::spec::system::{Basis, Reason};
 use crate::store::{Direction, Lookup};
 
@@ -242,23 +242,9 @@ impl Service {
         let key = key.and_then(Result::ok).ok_or_else(unavailable)?;
         let lease = self.keystore.key(ledger.record.id, &key)?.map_err(|_| unavailable())?;
         let ordinal = u16::try_from(event.bodies.len()).unwrap_or(u16::MAX);
-        let context = BlockContext {
-            origin: &ledger.record.origin,
-            event_ref: event.event_ref,
-            ordinal,
-            handle: key.handle,
-            category: &key.category,
-            generation: key.generation,
-        };
         let text = serde_json::to_vec(note).map_err(internal)?;
-        let sealed = seal::seal(&lease, &context, self.entropy.bytes(), &text).encode();
-        let body = Body {
-            kind: BodyKind::Sealed,
-            salt: self.entropy.bytes(),
-            bytes: sealed,
-        };
-        let hash = body.commitment().hash;
-        event.bodies.push((body, hash));
+        let sealed = self.seal_under(&lease, ledger, (event.event_ref, ordinal), &key, &text);
+        event.bodies.push(self.body(BodyKind::Sealed, sealed));
         Ok(event)
     }
 
