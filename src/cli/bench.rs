@@ -43,7 +43,7 @@ pub(super) struct Bench {
     #[arg(long)]
     events: Option<u64>,
     /// Connections that append batches, each with one request in flight.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     in_flight: u16,
     /// Events in a batch.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]

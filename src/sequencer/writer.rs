@@ -22,8 +22,8 @@ use crate::store::{Batch, Head, LedgerBatch, LedgerNumber, RecordWrite, StoreErr
 /// How long the writer waits before it reads the heads again after a failed commit.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Events up to which a group is signed on the planning thread: half a millisecond of work.
-const SIGNED_ALONE: usize = 32;
+/// Events up to which a group is signed on the planning thread: a millisecond of work.
+const SIGNED_ALONE: usize = 64;
 
 /// A planned and signed group on its way to the disk.
 struct Group {

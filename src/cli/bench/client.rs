@@ -21,29 +21,23 @@ pub(super) struct Connection {
     key: HeaderValue,
 }
 
-/// An answer, not yet looked at.
+/// An answer, not yet looked at. The body is a copy: a frame would keep the connection's whole read buffer.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: StatusCode,
-    frames: Vec<Bytes>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Reply {
-    /// The body in one piece.
-    pub(super) fn body(&self) -> Vec<u8> {
-        self.frames.concat()
-    }
-
     /// The body, if the answer is a success.
     pub(super) fn success(&self) -> Result<Vec<u8>, Failure> {
-        let body = self.body();
         if self.status.is_success() {
-            return Ok(body);
+            return Ok(self.body.clone());
         }
         Err(failed(format!(
             "the server answered {}: {}",
             self.status,
-            String::from_utf8_lossy(&body)
+            String::from_utf8_lossy(&self.body)
         )))
     }
 }
@@ -77,11 +71,13 @@ impl Connection {
             .map_err(failed)?;
         let response = self.sender.send_request(request).await.map_err(failed)?;
         let (status, mut body) = (response.status(), response.into_body());
-        let mut frames = Vec::new();
+        let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
-            frames.extend(frame.map_err(failed)?.into_data().ok());
+            if let Ok(data) = frame.map_err(failed)?.into_data() {
+                bytes.extend_from_slice(&data);
+            }
         }
-        Ok(Reply { status, frames })
+        Ok(Reply { status, body: bytes })
     }
 }
 

@@ -60,7 +60,7 @@ async fn run(server: &Server) -> Result<Verified, Failure> {
             Some(report) if job.state == "done" => return finish(&report, stretch.end()),
             _ if job.state != "running" => return Err(failed(format!("the verification {}", job.state))),
             _ if Instant::now() > patience => return Err(failed("the verification does not end")),
-            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }
