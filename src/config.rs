@@ -49,7 +49,7 @@ pub struct Settings {
     pub max_connections: usize,
     /// Seconds in which a new connection must have finished its TLS handshake, and then its first request's head.
     pub header_timeout_seconds: u64,
-    /// Seconds in which a request's body must have arrived, from its first byte on.
+    /// Seconds in which a request's body must have arrived, counted from the end of its head.
     pub body_timeout_seconds: u64,
     /// Seconds that a client may leave an answer unread before its connection is cut.
     pub write_timeout_seconds: u64,
@@ -120,7 +120,7 @@ pub enum ConfigError {
     #[error("the configuration is not valid: {0}")]
     Invalid(Box<figment::Error>),
     /// A field that there is not.
-    #[error("{place}: there is no setting `{field}`{hint}; docs/configuration.md lists them all")]
+    #[error("{place}: there is no setting `{field}`{hint} (all of them: docs/configuration.md)")]
     Unknown {
         /// The field as written.
         field: String,
@@ -158,11 +158,11 @@ impl From<figment::Error> for ConfigError {
             || "the configuration".to_owned(),
             |metadata| match &metadata.source {
                 Some(source) => source.to_string(),
-                None => metadata.name.trim_matches('`').to_owned(),
+                None => metadata.name.to_string(),
             },
         );
         Self::Unknown {
-            hint: reference::nearest(field, known).map_or_else(String::new, |name| format!(": did you mean `{name}`?")),
+            hint: reference::nearest(field, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?")),
             field: field.clone(),
             place,
         }

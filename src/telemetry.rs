@@ -4,6 +4,7 @@
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{ConfigError, LogFormat, Settings};
 
@@ -32,10 +33,19 @@ pub fn start(settings: &Settings) {
 /// # Errors
 /// [`ConfigError::Value`].
 pub fn check(settings: &Settings) -> Result<(), ConfigError> {
-    let understood = EnvFilter::try_new(&settings.log).map(drop);
-    understood.map_err(|_| ConfigError::Value {
+    // One word alone would be taken for the name of a module, and everything else would fall silent.
+    let is_word = settings.log.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let understood = if is_word {
+        settings.log.parse::<LevelFilter>().is_ok()
+    } else {
+        EnvFilter::try_new(&settings.log).is_ok()
+    };
+    if understood {
+        return Ok(());
+    }
+    Err(ConfigError::Value {
         field: "log",
-        mend: "is not a level (error, warn, info, debug, trace) or a list of filter directives",
+        mend: "is not a level (off, error, warn, info, debug, trace) or a list of filter directives",
     })
 }
 

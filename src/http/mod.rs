@@ -16,6 +16,7 @@ mod observe;
 mod problem;
 mod proofs;
 mod subjects;
+mod unread;
 mod verifications;
 
 use std::net::SocketAddr;

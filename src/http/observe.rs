@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_web::body::MessageBody;
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
@@ -12,6 +12,7 @@ use actix_web::{HttpMessage, web};
 use metrics::{counter, gauge, histogram};
 use tracing::Instrument;
 
+use super::unread::{Kept, Sent};
 use crate::service::{Caller, Service};
 
 /// The header of the request's id, in and out.
@@ -57,9 +58,10 @@ impl Drop for UnderWay {
 }
 
 pub(super) async fn request(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    mut request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<Sent<BoxBody>>, actix_web::Error> {
+    let kept = Kept::of(&mut request);
     let started = Instant::now();
     let _under_way = UnderWay::begin();
     let logged = request.app_data::<AccessLog>().is_some_and(|log| log.0);
@@ -76,7 +78,7 @@ pub(super) async fn request(
     if logged {
         span.in_scope(|| log(&response, &route, method, took));
     }
-    Ok(response)
+    Ok(response.map_body(|_, body| kept.until_sent(body)))
 }
 
 /// The client's own id: 1 to 64 of `[A-Za-z0-9._-]`; anything else is replaced.

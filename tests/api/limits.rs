@@ -122,6 +122,33 @@ fn a_body_that_never_ends_is_answered_408_and_the_connection_closed() {
 }
 
 #[test]
+fn a_body_that_nobody_asked_for_ends_with_the_answer() {
+    let data = Data::new();
+    let server = data.serve();
+    for length in ["content-length: 1000000", "transfer-encoding: chunked"] {
+        let mut socket = connect(&server);
+        let head = format!("POST /v1/ledgers/main/events HTTP/1.1\r\nhost: x\r\n{length}\r\n\r\n3\r\nabc\r\n");
+        socket.write_all(head.as_bytes()).unwrap();
+        let answer = String::from_utf8(until_closed(&mut socket)).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    }
+    // A whole one leaves the connection open.
+    let mut socket = connect(&server);
+    let chunked = format!(
+        "POST /v1/ledgers/main/streams/s/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         transfer-encoding: chunked\r\n\r\n1b\r\n{{\"events\":[{{\"type\":\"t.x\"}}]}}\r\n0\r\n\r\n",
+        data.key()
+    );
+    socket.write_all(chunked.as_bytes()).unwrap();
+    socket
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let answers = String::from_utf8(until_closed(&mut socket)).unwrap();
+    assert!(answers.starts_with("HTTP/1.1 201"), "{answers}");
+    assert!(answers.contains("HTTP/1.1 200 OK"), "{answers}");
+}
+
+#[test]
 fn who_does_not_read_is_cut_off_and_who_reads_slowly_is_not() {
     let data = Data::new();
     let server = data.serve_with(&[("OUBLIETTE_WRITE_TIMEOUT_SECONDS", "1")]);

@@ -1,5 +1,7 @@
 //! `/metrics`: who may see it, what stands in it, and what never does.
 
+use std::io::{Read, Write};
+
 use serde_json::json;
 
 use crate::support::{Client, Data, eventually};
@@ -21,6 +23,15 @@ fn value(page: &str, name: &str, labels: &[&str]) -> f64 {
     let line = page.lines().find(series);
     let line = line.unwrap_or_else(|| panic!("no {name} with {labels:?} in\n{page}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// Sends what the client library would not.
+fn raw(address: &str, request: &str) {
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
 }
 
 #[test]
@@ -57,9 +68,10 @@ fn what_happens_is_counted_and_nobody_is_named() {
         .problem(409, "wrong_expected_version");
     client.get("streams/private-stream/events?tag=private-tag").expect(200);
     client.get("/v1/private-path").problem(404, "not_found");
-    client
-        .send("BREW", "/healthz", &[], b"")
-        .problem(405, "method_not_allowed");
+    raw(
+        server.address(),
+        "BREW /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    );
     client
         .post(
             "erasures",

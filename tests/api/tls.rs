@@ -81,7 +81,7 @@ fn the_command_line_speaks_tls_and_trusts_only_whom_it_is_told_to() {
     assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
     let ca = authority.ca();
     let append = ["append", "--stream", "s", "--type", "order.placed", "--ca", &ca];
-    ends(&ask(&data, &server, &append), 0, "order.placed");
+    ends(&ask(&data, &server, &append), 0, "Appended");
     ends(&ask(&data, &server, &["verify", "--ca", &ca]), 0, "valid");
     ends(&ask(&data, &server, &["key", "list"]), 3, "server_unreachable");
     let no_pem = authority.file("none.pem");
