@@ -8,10 +8,10 @@ mod cloudevents;
 mod erasures;
 mod events;
 mod exports;
-
 mod health;
 mod ledgers;
 mod log;
+mod page;
 mod problem;
 mod proofs;
 mod subjects;
