@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix_web::HttpResponse;
-use actix_web::web::{Bytes, Path};
+use actix_web::web::{Bytes, Path, Query};
 use tokio::sync::mpsc;
 
 use super::auth::{Auditor, On};
 use super::body::Body;
+use super::page::PageQuery;
 use super::problem::Problem;
 use crate::service::export::{ExportView, Format};
 use crate::service::{Code, Error, Role, request};
@@ -29,9 +30,9 @@ pub(super) async fn create(on: On<Auditor>, body: Body) -> Result<HttpResponse, 
     Ok(HttpResponse::Created().json(view))
 }
 
-pub(super) async fn list(on: On<Auditor>) -> Result<HttpResponse, Problem> {
-    let views = on.service.exports(&on.ledger)?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({"exports": views, "next": null})))
+pub(super) async fn list(on: On<Auditor>, query: Query<PageQuery>) -> Result<HttpResponse, Problem> {
+    let views = on.blocking(|service, ledger| service.exports(ledger)).await?;
+    Ok(HttpResponse::Ok().json(query.page("exports", &views, |view| view.id.to_string())?))
 }
 
 pub(super) async fn one(on: On<Auditor>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {

@@ -13,6 +13,7 @@ mod ledgers;
 mod limits;
 mod log;
 mod observe;
+mod page;
 mod problem;
 mod proofs;
 mod subjects;
