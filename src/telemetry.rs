@@ -21,6 +21,8 @@ pub fn start(settings: &Settings) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A line that cannot be written is lost. Saying so on the same standard error would panic in the middle of a request.
+        .log_internal_errors(false)
         .with_target(false);
     let _ = match settings.log_format {
         LogFormat::Text => builder.with_ansi(false).try_init(),

@@ -106,7 +106,11 @@ impl Service {
                           free space of the disk";
             return Err(Error::new(Code::NotReady, detail));
         }
-        self.keystore.check().map_err(Error::from)
+        self.keystore.check().map_err(|error| {
+            // Whoever asks needs no key, so the folders stand in the log alone.
+            let detail = "keys cannot be had: key store or vault cannot be read. The server's log names the part";
+            Error::new(Code::KeyUnavailable, detail).caused_by(error)
+        })
     }
 
     /// Brings every gauge up to date. Blocks.

@@ -22,6 +22,9 @@ fn an_idle_ledger_is_ready_and_one_without_its_vault_is_not() {
     }
     let problem = client.get("/readyz").problem(503, "key_unavailable");
     assert!(problem["detail"].as_str().unwrap().contains("vault"), "{problem}");
+    let folder = data.path();
+    assert!(!problem.to_string().contains(folder.to_str().unwrap()), "{problem}");
+    eventually("the log says why", || data.log().contains("vault"));
     client.get("/healthz").expect(200);
     let page = server.client().get("/metrics").text();
     assert!(page.contains("\noubliette_ready 0\n"), "{page}");
