@@ -529,8 +529,8 @@ fn a_served_directory_is_reached_by_url_only() {
         .run_on("http://192.0.2.1:7171", &admin, &["key", "list"])
         .fails(2, "usage");
     place
-        .run_on("https://localhost", &admin, &["key", "list"])
-        .fails(2, "usage");
+        .run_on("https://localhost", &admin, &["key", "list", "--ca", "missing.pem"])
+        .fails(3, "file_unusable");
 }
 
 #[test]

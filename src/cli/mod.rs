@@ -18,12 +18,14 @@ mod key;
 mod output;
 mod serve;
 mod target;
+mod tls;
 mod verify;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::Settings;
 use failure::{Exit, Failure};
@@ -79,6 +81,14 @@ enum Command {
     Demo(demo::Demo),
     /// Load a throw-away server and report its figures beside the machine's own bounds.
     Bench(bench::Bench),
+    /// Print a script that completes commands in a shell: `oubliette completions bash > …/completions/oubliette`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the configuration reference (docs/configuration.md).
+    #[command(hide = true)]
+    ConfigReference,
 }
 
 impl Command {
@@ -127,6 +137,17 @@ pub fn run() -> ExitCode {
 }
 
 fn start(cli: Cli) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::Completions { shell } => {
+            return print_page(|out| {
+                clap_complete::generate(shell, &mut Cli::command(), "oubliette", out);
+            });
+        }
+        Command::ConfigReference => {
+            return print_page(|out| out.extend(crate::config::reference::page().into_bytes()));
+        }
+        _ => {}
+    }
     let mut settings = Settings::load(cli.config.as_deref())?;
     if settings.log == Settings::default().log && !cli.command.is_service() {
         settings.log = "warn".into();
@@ -149,7 +170,17 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::ApiKey(command) => command.run(&context),
         Command::Demo(command) => command.run(&context),
         Command::Bench(command) => command.run(context),
+        Command::Completions { .. } | Command::ConfigReference => Ok(Exit::Fine),
     }
+}
+
+/// Text that needs no settings, whole on standard output.
+fn print_page(make: impl FnOnce(&mut Vec<u8>)) -> Result<Exit, Failure> {
+    let mut page = Vec::new();
+    make(&mut page);
+    let printed = std::io::stdout().write_all(&page);
+    printed.map_err(|error| Failure::new(Exit::Io, "output_failed", error.to_string()))?;
+    Ok(Exit::Fine)
 }
 
 /// Help and version are fine; all else is usage.

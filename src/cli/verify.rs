@@ -78,7 +78,7 @@ impl Verify {
                 };
                 let target = Target {
                     data: self.on.target.data.clone(),
-                    url: None,
+                    ..Target::default()
                 };
                 inspect_with_progress(context, &target, &self.on.ledger, inspection)?
             }
@@ -147,7 +147,7 @@ impl Fsck {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let target = Target {
             data: self.data.data.clone(),
-            url: None,
+            ..Target::default()
         };
         let inspection = Inspection {
             indexes: true,

@@ -251,6 +251,19 @@ pub trait KeyStore: Send + Sync {
     /// [`KeyStoreError`] if the store fails.
     fn applied(&self, ledger: LedgerId) -> Result<Option<u64>, KeyStoreError>;
 
+    /// Whether keys can be had now: reads a row of its own and each ledger's epoch key in the vault.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`], naming the part that fails.
+    fn check(&self) -> Result<(), KeyStoreError> {
+        Ok(())
+    }
+
+    /// Bytes on disk, without the vault; 0 for an engine without files.
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
+
     /// The vault that holds this store's epoch keys.
     fn vault(&self) -> &Arc<dyn vault::Vault>;
 }

@@ -113,6 +113,13 @@ impl Service {
     /// # Errors
     /// Every code of docs/api.md, Append.
     pub async fn append(self: &Arc<Self>, ledger: &Arc<Ledger>, call: AppendCall) -> Result<AppendAnswer, Error> {
+        let started = std::time::Instant::now();
+        let answer = self.append_now(ledger, call).await;
+        self.meters.append(started.elapsed(), &answer);
+        answer
+    }
+
+    async fn append_now(self: &Arc<Self>, ledger: &Arc<Ledger>, call: AppendCall) -> Result<AppendAnswer, Error> {
         self.check(&call)?;
         let (call, prepared) = self.prepare(ledger, call).await?;
         let Prepared { events, sketches } = prepared;

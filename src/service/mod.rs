@@ -10,6 +10,7 @@ pub mod error;
 pub mod export;
 pub mod guard;
 pub mod ledger;
+mod measure;
 mod pace;
 pub mod prove;
 pub mod read;
@@ -72,6 +73,7 @@ pub struct Service {
     founding: tokio::sync::Mutex<()>,
     erasing: tokio::sync::Mutex<()>,
     verifying: verify::Running,
+    meters: measure::Meters,
 }
 
 /// What the service is made of.
@@ -125,6 +127,7 @@ impl Service {
             founding: tokio::sync::Mutex::new(()),
             erasing: tokio::sync::Mutex::new(()),
             verifying: verify::Running::default(),
+            meters: measure::Meters::default(),
         })
     }
 
@@ -163,6 +166,11 @@ impl Service {
     /// Whether the writer takes events.
     pub fn is_ready(&self) -> bool {
         self.sequencer.is_healthy()
+    }
+
+    /// A fresh id for a request that brought none.
+    pub fn request_id(&self) -> String {
+        hex::encode(self.entropy.bytes::<16>())
     }
 
     /// The limits in force.

@@ -69,6 +69,7 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])>
             Value::Null,
             &["auditor"],
         ),
+        ("GET", "/metrics", Value::Null, &["admin"]),
         ("GET", "/v1/ledgers", Value::Null, &["admin"]),
         ("POST", "/v1/ledgers", json!({"ledger": "Not A Name"}), &["admin"]),
         ("GET", "/v1/api-keys", Value::Null, &["admin"]),

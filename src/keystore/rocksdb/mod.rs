@@ -253,6 +253,20 @@ impl KeyStore for RocksKeyStore {
         self.applied_mark(&*self.ledger(ledger)?)
     }
 
+    fn check(&self) -> Result<(), KeyStoreError> {
+        if self.db.get(&rows::store_row("owner"))?.is_none() {
+            return Err(KeyStoreError::Damaged("owner"));
+        }
+        let ledgers: Vec<_> = self.ledgers.read().keys().copied().collect();
+        ledgers
+            .into_iter()
+            .try_for_each(|ledger| self.vault.epoch_key(ledger).map(drop))
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.db.disk_bytes()
+    }
+
     fn vault(&self) -> &Arc<dyn Vault> {
         &self.vault
     }
