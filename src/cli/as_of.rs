@@ -54,6 +54,9 @@ pub(super) struct AsOf {
     no_counts: bool,
 }
 
+/// The parameters of a request.
+type Parameters = Vec<(&'static str, String)>;
+
 impl AsOf {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let session = self.on.open(context)?;
@@ -66,35 +69,23 @@ impl AsOf {
     }
 
     /// Where to ask, with which parameters, and how the answer is told.
-    fn question(&self) -> (String, Vec<(&'static str, String)>, fn(&Value) -> String) {
-        let given = |pairs: [(&'static str, &Option<String>); 3]| {
-            let pairs = pairs.into_iter();
-            pairs.filter_map(|(name, text)| Some((name, text.clone()?)))
-        };
+    fn question(&self) -> (String, Parameters, fn(&Value) -> String) {
         let Some(stream) = &self.stream else {
-            let mut query: Vec<_> = given([("time", &self.time), ("index", &self.index), ("version", &None)]).collect();
+            let mut query = given(["time", "index"], [&self.time, &self.index]);
             query.extend(self.no_counts.then(|| ("counts", "false".into())));
             return ("as-of".into(), query, ledger);
         };
-        let from = [
-            ("from_time", &self.diff_from_time),
-            ("from_index", &self.diff_from_index),
-            ("from_version", &self.diff_from_version),
-        ];
-        let mut query: Vec<_> = given(from).collect();
+        let mut query = given(
+            ["from_time", "from_index", "from_version"],
+            [&self.diff_from_time, &self.diff_from_index, &self.diff_from_version],
+        );
         let is_diff = !query.is_empty();
         let names = if is_diff {
             ["to_time", "to_index", "to_version"]
         } else {
             ["as_of_time", "as_of_index", "as_of_version"]
         };
-        let values = [&self.time, &self.index, &self.version];
-        query.extend(
-            names
-                .into_iter()
-                .zip(values)
-                .filter_map(|(name, text)| Some((name, text.clone()?))),
-        );
+        query.extend(given(names, [&self.time, &self.index, &self.version]));
         query.extend(self.reveal.then(|| ("reveal", "true".into())));
         let path = format!("streams/{}/state", segment(stream));
         if is_diff {
@@ -103,6 +94,12 @@ impl AsOf {
             (path, query, state)
         }
     }
+}
+
+/// The parameters that were given.
+fn given<const N: usize>(names: [&'static str; N], values: [&Option<String>; N]) -> Parameters {
+    let pairs = names.into_iter().zip(values);
+    pairs.filter_map(|(name, text)| Some((name, text.clone()?))).collect()
 }
 
 /// A path segment, percent-encoded (RFC 3986 §2.3).

@@ -64,7 +64,7 @@ enum Command {
     Import(import::Import),
     /// Show the ledger, or the state of a stream, as of a moment; or what changed in between.
     AsOf(as_of::AsOf),
-    /// Export a ledger as a bundle for auditors, or as NDJSON.
+    /// Export a ledger as a bundle for auditors, or its events as NDJSON or CSV.
     Export(export::Export),
     /// Verify a ledger or a bundle: every signature, link, hash and body.
     Verify(verify::Verify),

@@ -12,9 +12,29 @@ use super::events::{reveal, stream_name};
 use super::problem::Problem;
 use crate::service::as_of::Moment;
 use crate::service::{Code, Error, FieldError};
+use crate::spec::ids::{InvalidId, Timestamp};
 
 /// A parameter that a moment can stand in: its name and its text.
 type Given<'a> = (&'static str, Option<&'a str>);
+
+/// A moment's time. The last hours of the year 9999 (a usual word for "never") are beyond what [`Timestamp`] parses, and in
+/// the future all the same.
+struct Time(Timestamp);
+
+impl FromStr for Time {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let late = ["9999-12-30", "9999-12-31"]
+            .iter()
+            .find_map(|day| text.strip_prefix(day));
+        let is_late = |rest: &str| format!("9999-12-29{rest}").parse::<Timestamp>().is_ok();
+        match text.parse() {
+            Err(_) if late.is_some_and(is_late) => Ok(Self(Timestamp::MAX)),
+            parsed => parsed.map(Self),
+        }
+    }
+}
 
 /// The moment that at most one of three parameters names.
 fn moment(time: Given<'_>, index: Given<'_>, version: Given<'_>) -> Result<Option<Moment>, Problem> {
@@ -34,14 +54,14 @@ fn moment(time: Given<'_>, index: Given<'_>, version: Given<'_>) -> Result<Optio
             names.iter().map(error).collect(),
         )));
     }
-    let time = parsed(
+    let time = parsed::<Time>(
         time,
         "must be an RFC 3339 time since 1970, such as 2026-01-31T12:00:00Z (in a URL + is %2B)",
     )?;
     let index = parsed(index, "must be a whole number from 0 to 18446744073709551615")?;
     let version = parsed(version, "must be a whole number from 0 to 18446744073709551615")?;
     Ok(time
-        .map(Moment::Time)
+        .map(|Time(time)| Moment::Time(time))
         .or(index.map(Moment::Index))
         .or(version.map(Moment::Version)))
 }

@@ -15,6 +15,7 @@ mod ledgers;
 mod log;
 mod problem;
 mod proofs;
+mod range;
 mod subjects;
 mod verifications;
 
