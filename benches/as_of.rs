@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --profile dev --bench as_of`. The stream's events lie scattered among those of nine others. Target: 10 ms.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may panic")]
 
 use std::sync::{Arc, LazyLock};
 
@@ -33,8 +33,10 @@ struct Filled {
 static FILLED: LazyLock<Filled> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut settings = Settings::default();
-    settings.data = folder.path().join("data");
+    let settings = Settings {
+        data: folder.path().join("data"),
+        ..Settings::default()
+    };
     let app = runtime.block_on(async {
         let (app, _) = App::init(&settings, None).await.unwrap();
         let ledger = app.service().ledger(&"main".parse().unwrap()).unwrap();
