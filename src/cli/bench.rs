@@ -51,7 +51,7 @@ pub(super) struct Bench {
     /// What to measure; everything but `grow` and `postgres` by default.
     #[arg(long, value_enum, value_delimiter = ',')]
     phases: Vec<Phase>,
-    /// Also let the ledger grow to 1,000,000 events and report the server's memory on the way.
+    /// Also let the ledger grow to 3,000,000 events and report the server's memory on the way.
     #[arg(long)]
     grow: bool,
     /// Also measure a bare append table in PostgreSQL, if it is installed here.
@@ -146,7 +146,7 @@ impl Bench {
             report.verified = Some(verify::measure(&server)?);
         }
         if self.wants(Phase::Grow) {
-            say("grow: memory of the server at 100,000, 300,000 and 1,000,000 events");
+            say("grow: memory of the server at 100,000 to 3,000,000 events");
             report.memory = memory::grow(&server, &keys)?;
         }
         report.server_memory = Some(server.memory());

@@ -182,12 +182,16 @@ pub trait KeyStore: Send + Sync {
     /// [`KeyStoreError`] if the store or vault fails as a whole.
     fn provision(&self, ledger: LedgerId, wanted: &[Wanted]) -> Result<Vec<Result<KeyRef, Refusal>>, KeyStoreError>;
 
-    /// Finds or mints the handle alone, without any key: for actors and for streams named by handle. Durable.
+    /// Finds or mints handles alone, without any key: for actors and for streams named by handle. Durable, in the order
+    /// of `subjects`, and however many there are in one synced write.
     ///
     /// # Errors
     /// As [`KeyStore::provision`].
-    fn provision_handle(&self, ledger: LedgerId, subject: &SubjectId)
-    -> Result<Result<Handle, Refusal>, KeyStoreError>;
+    fn provision_handles(
+        &self,
+        ledger: LedgerId,
+        subjects: &[SubjectId],
+    ) -> Result<Vec<Result<Handle, Refusal>>, KeyStoreError>;
 
     /// Lends a key. Checks the fences now, whatever a cache holds.
     ///

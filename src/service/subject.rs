@@ -31,7 +31,9 @@ impl Service {
         blocking(move || {
             service
                 .keystore
-                .provision_handle(id, &subject)?
+                .provision_handles(id, &[subject])?
+                .pop()
+                .unwrap_or(Err(Refusal::Unavailable))
                 .map_err(|refusal| match refusal {
                     Refusal::Erased(_) => subject_erased("/subject"),
                     Refusal::Erasing(_) => Error::new(Code::SubjectErasing, "this person is being erased"),

@@ -10,7 +10,7 @@ use super::load::{self, Load, Until};
 use super::server::{Memory, Server};
 
 /// Where memory is read.
-const MARKS: [u64; 3] = [100_000, 300_000, 1_000_000];
+const MARKS: [u64; 4] = [100_000, 300_000, 1_000_000, 3_000_000];
 /// Events between two checks of receipts: what the client itself holds stays small.
 const STEP: u64 = 50_000;
 

@@ -25,6 +25,7 @@ pub(crate) fn all(fresh: &dyn Fn(Test<'_>)) {
     fresh(&answers_have_the_order_of_the_question);
     fresh(&ledgers_and_subjects_and_categories_have_keys_of_their_own);
     fresh(&a_handle_alone_has_no_keys);
+    fresh(&handles_come_in_the_order_asked_and_one_for_each_person);
     fresh(&an_unknown_key_is_unavailable_and_not_erased);
     fresh(&an_unknown_ledger_is_refused);
     fresh(&a_fenced_subject_is_refused_in_every_category);
@@ -43,6 +44,10 @@ pub(crate) fn all(fresh: &dyn Fn(Test<'_>)) {
 
 pub(crate) fn id(subject: &str) -> SubjectId {
     subject.parse().unwrap()
+}
+
+fn handle_of(store: &dyn KeyStore, subject: &str) -> Result<Handle, Refusal> {
+    store.provision_handles(ONE, &[id(subject)]).unwrap().remove(0)
 }
 
 pub(crate) fn want(subject: &str, category: &str) -> Wanted {
@@ -92,7 +97,7 @@ fn what_was_minted_is_found_again(store: Arc<dyn KeyStore>, reopen: Reopen<'_>) 
         store.create_ledger(ONE).unwrap();
         assert_eq!(bytes(store, ONE, &key).unwrap(), secret);
         assert_eq!(provision(store, ONE, "ada", "default").unwrap(), key);
-        assert_eq!(store.provision_handle(ONE, &id("ada")).unwrap().unwrap(), key.handle);
+        assert_eq!(handle_of(store, "ada").unwrap(), key.handle);
         assert_eq!(store.resolve(ONE, &id("ada")).unwrap(), Resolution::Known(key.handle));
         assert_eq!(store.state(ONE, key.handle).unwrap(), SubjectState::Active);
         assert_eq!(store.keys_of(ONE, key.handle).unwrap(), std::slice::from_ref(&key));
@@ -139,8 +144,18 @@ fn ledgers_and_subjects_and_categories_have_keys_of_their_own(store: Arc<dyn Key
     assert_eq!((handles.len(), secrets.len()), (4, 8));
 }
 
+fn handles_come_in_the_order_asked_and_one_for_each_person(store: Arc<dyn KeyStore>, _: Reopen<'_>) {
+    let ben = handle_of(&*store, "ben").unwrap();
+    let people = ["ada", "ben", "ada", "eve"].map(id);
+    let handles = store.provision_handles(ONE, &people).unwrap();
+    let [ada, again, twice, eve] = handles.try_into().unwrap();
+    assert_eq!((again, twice.unwrap()), (Ok(ben), ada.unwrap()));
+    assert!(ada != Ok(ben) && eve != Ok(ben) && ada != eve);
+    assert_eq!(store.provision_handles(ONE, &[]).unwrap(), []);
+}
+
 fn a_handle_alone_has_no_keys(store: Arc<dyn KeyStore>, _: Reopen<'_>) {
-    let handle = store.provision_handle(ONE, &id("ada")).unwrap().unwrap();
+    let handle = handle_of(&*store, "ada").unwrap();
     assert_eq!(store.keys_of(ONE, handle).unwrap(), []);
     assert_eq!(store.state(ONE, handle).unwrap(), SubjectState::Active);
     assert_eq!(provision(&*store, ONE, "ada", "default").unwrap().handle, handle);
@@ -191,7 +206,7 @@ fn a_fenced_subject_is_refused_in_every_category(store: Arc<dyn KeyStore>, reope
         assert_eq!(bytes(store, ONE, &key), Err(erasing));
         assert_eq!(provision(store, ONE, "ada", "default"), Err(erasing));
         assert_eq!(provision(store, ONE, "ada", "never-seen"), Err(erasing));
-        assert_eq!(store.provision_handle(ONE, &id("ada")).unwrap(), Err(erasing));
+        assert_eq!(handle_of(store, "ada"), Err(erasing));
         assert_eq!(store.state(ONE, key.handle).unwrap(), SubjectState::Erasing(request(7)));
         assert_eq!(store.keys_of(ONE, key.handle).unwrap(), []);
         assert_eq!(store.resolve(ONE, &id("ada")).unwrap(), Resolution::Known(key.handle));
@@ -222,7 +237,7 @@ fn a_fenced_category_leaves_the_others(store: Arc<dyn KeyStore>, _: Reopen<'_>) 
     assert!(bytes(&*store, ONE, &invoice).is_ok());
     assert!(provision(&*store, ONE, "ada", "another").is_ok());
     assert_eq!(store.state(ONE, invoice.handle).unwrap(), SubjectState::Active);
-    assert_eq!(store.provision_handle(ONE, &id("ada")).unwrap(), Ok(invoice.handle));
+    assert_eq!(handle_of(&*store, "ada"), Ok(invoice.handle));
 }
 
 fn destroying_needs_a_fence_of_the_same_scope(store: Arc<dyn KeyStore>, _: Reopen<'_>) {
@@ -256,7 +271,7 @@ fn a_destroyed_subject_leads_nowhere(store: Arc<dyn KeyStore>, reopen: Reopen<'_
         assert_eq!(store.resolve(ONE, &id("ada")).unwrap(), Resolution::Erased);
         assert_eq!(provision(store, ONE, "ada", "default"), Err(Refusal::Erased(None)));
         assert_eq!(
-            store.provision_handle(ONE, &id("ada")).unwrap(),
+            handle_of(store, "ada"),
             Err(Refusal::Erased(None))
         );
         assert_eq!(bytes(store, ONE, &key), Err(Refusal::Erased(Some(request(3)))));
@@ -458,7 +473,7 @@ fn a_thread_with_a_lease_gets_another_while_a_fence_waits(store: Arc<dyn KeyStor
 }
 
 fn nothing_is_minted_after_a_fence_returned(store: Arc<dyn KeyStore>, _: Reopen<'_>) {
-    let handle = store.provision_handle(ONE, &id("ada")).unwrap().unwrap();
+    let handle = handle_of(&*store, "ada").unwrap();
     let minted = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..4)
             .map(|worker| {

@@ -205,12 +205,12 @@ impl KeyStore for RocksKeyStore {
         self.provision_keys(ledger, wanted)
     }
 
-    fn provision_handle(
+    fn provision_handles(
         &self,
         ledger: LedgerId,
-        subject: &SubjectId,
-    ) -> Result<Result<Handle, Refusal>, KeyStoreError> {
-        self.provision_person(ledger, subject)
+        subjects: &[SubjectId],
+    ) -> Result<Vec<Result<Handle, Refusal>>, KeyStoreError> {
+        self.provision_people(ledger, subjects)
     }
 
     fn key(&self, ledger: LedgerId, key: &KeyRef) -> Result<Result<KeyLease, Refusal>, KeyStoreError> {

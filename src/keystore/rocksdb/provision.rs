@@ -45,26 +45,50 @@ impl RocksKeyStore {
         ledger: LedgerId,
         wanted: &[Wanted],
     ) -> Result<Vec<Result<KeyRef, Refusal>>, KeyStoreError> {
+        let asks = wanted.iter().map(|want| (&want.subject, Some(&want.category)));
+        let answers = self.provision_all(ledger, asks)?;
+        Ok(answers
+            .into_iter()
+            .zip(wanted)
+            .map(|(answer, want)| named(answer, want))
+            .collect())
+    }
+
+    pub(super) fn provision_people(
+        &self,
+        ledger: LedgerId,
+        subjects: &[SubjectId],
+    ) -> Result<Vec<Result<Handle, Refusal>>, KeyStoreError> {
+        let answers = self.provision_all(ledger, subjects.iter().map(|subject| (subject, None)))?;
+        Ok(answers
+            .into_iter()
+            .map(|answer| answer.map(|settled| settled.handle))
+            .collect())
+    }
+
+    fn provision_all<'a>(
+        &self,
+        ledger: LedgerId,
+        asks: impl Iterator<Item = (&'a SubjectId, Option<&'a Category>)>,
+    ) -> Result<Vec<Result<Settled, Refusal>>, KeyStoreError> {
         let _pass = self.gate.enter();
-        let mut unknown = Vec::new();
-        let mut answers = Vec::with_capacity(wanted.len());
-        for want in wanted {
-            let cached = self.cached(ledger, &want.subject, Some(&want.category));
+        let (mut answers, mut unknown) = (Vec::new(), Vec::new());
+        for (subject, category) in asks {
+            let cached = self.cached(ledger, subject, category);
             if cached.is_none() {
-                unknown.push(want);
+                unknown.push((subject, category));
             }
             answers.push(cached);
         }
         let mut settled = if unknown.is_empty() {
             Vec::new().into_iter()
         } else {
-            let asks = unknown.into_iter().map(|want| (&want.subject, Some(&want.category)));
-            self.settle(&self.ledger(ledger)?, asks)?.into_iter()
+            self.settle(&self.ledger(ledger)?, unknown)?.into_iter()
         };
-        let answers = answers.into_iter().map(|cached| cached.or_else(|| settled.next()));
+        let unavailable = || Err(Refusal::Unavailable);
         Ok(answers
-            .zip(wanted)
-            .map(|(answer, want)| named(answer.unwrap_or(Err(Refusal::Unavailable)), want))
+            .into_iter()
+            .map(|cached| cached.or_else(|| settled.next()).unwrap_or_else(unavailable))
             .collect())
     }
 
@@ -75,21 +99,6 @@ impl RocksKeyStore {
             .iter()
             .map(|want| Some(named(self.cached(ledger, &want.subject, Some(&want.category))?, want)))
             .collect()
-    }
-
-    pub(super) fn provision_person(
-        &self,
-        ledger: LedgerId,
-        subject: &SubjectId,
-    ) -> Result<Result<Handle, Refusal>, KeyStoreError> {
-        let _pass = self.gate.enter();
-        let answer = match self.cached(ledger, subject, None) {
-            Some(answer) => Some(answer),
-            None => self.settle(&self.ledger(ledger)?, [(subject, None)])?.pop(),
-        };
-        Ok(answer
-            .unwrap_or(Err(Refusal::Unavailable))
-            .map(|settled| settled.handle))
     }
 
     /// The answer that cache and fences give; `None` if they do not know.

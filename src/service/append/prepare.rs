@@ -9,7 +9,7 @@ use crate::keystore::{KeyLease, KeyRef, Refusal, Wanted};
 use crate::sequencer::NewEvent;
 use crate::spec::event::{Actor, Body, BodyKind, Meta};
 use crate::spec::hash::Hash;
-use crate::spec::ids::{EventRef, Handle, StreamName};
+use crate::spec::ids::{EventRef, Handle, StreamName, SubjectId};
 use crate::spec::seal::{self, BlockContext};
 
 /// Bytes of payload, and blocks, past which sealing leaves the server's own threads.
@@ -50,13 +50,10 @@ impl Service {
             .flat_map(|(_, event)| &event.personal)
             .map(|block| size(&block.data))
             .sum();
-        let actors = call
-            .events
-            .iter()
-            .any(|(_, event)| matches!(event.actor, Some(ActorRequest::Subject(_))));
+        let actors = actors(&call);
         match known {
-            Some(keys) if bytes < INLINE_BYTES && keys.len() <= INLINE_BLOCKS && !actors => {
-                let prepared = self.seal_all(ledger, &call, keys)?;
+            Some(keys) if bytes < INLINE_BYTES && keys.len() <= INLINE_BLOCKS && actors.is_empty() => {
+                let prepared = self.seal_all(ledger, &call, keys, Vec::new())?;
                 Ok((call, prepared))
             }
             _ => {
@@ -66,7 +63,8 @@ impl Service {
                         Some(keys) => keys,
                         None => service.keystore.provision(ledger.record.id, &wanted)?,
                     };
-                    let prepared = service.seal_all(&ledger, &call, keys)?;
+                    let actors = service.keystore.provision_handles(ledger.record.id, &actors)?;
+                    let prepared = service.seal_all(&ledger, &call, keys, actors)?;
                     Ok((call, prepared))
                 })
                 .await
@@ -79,14 +77,15 @@ impl Service {
         ledger: &Ledger,
         call: &AppendCall,
         keys: Vec<Result<KeyRef, Refusal>>,
+        actors: Vec<Result<Handle, Refusal>>,
     ) -> Result<Prepared, Error> {
-        let mut keys = keys.into_iter();
+        let (mut keys, mut actors) = (keys.into_iter(), actors.into_iter());
         let mut prepared = Prepared {
             events: Vec::new(),
             sketches: Vec::new(),
         };
         for (at, (stream, event)) in call.events.iter().enumerate() {
-            let actor = self.actor(ledger, at, event)?;
+            let actor = actor(at, event, &mut actors)?;
             let mut own = Vec::with_capacity(event.personal.len());
             for block in 0..event.personal.len() {
                 let answer = keys.next().unwrap_or(Err(Refusal::Unavailable));
@@ -99,18 +98,6 @@ impl Service {
             prepared.sketches.push(sketch);
         }
         Ok(prepared)
-    }
-
-    fn actor(&self, ledger: &Ledger, at: usize, event: &EventRequest) -> Result<Option<Actor>, Error> {
-        match &event.actor {
-            None => Ok(None),
-            Some(ActorRequest::Name(name)) => Ok(Some(Actor::Name(name.clone()))),
-            Some(ActorRequest::Subject(subject)) => {
-                let handle = self.keystore.provision_handle(ledger.record.id, &subject.subject)?;
-                let handle = handle.map_err(|refusal| refused(refusal, &format!("/events/{at}/actor/subject")))?;
-                Ok(Some(Actor::Subject(handle)))
-            }
-        }
     }
 
     fn seal_event(
@@ -221,6 +208,33 @@ impl Service {
 
 fn size(data: &Option<Box<serde_json::value::RawValue>>) -> usize {
     data.as_ref().map_or(0, |data| data.get().len())
+}
+
+/// The actor of an event; the handles of those who are subjects come in order.
+fn actor(
+    at: usize,
+    event: &EventRequest,
+    handles: &mut impl Iterator<Item = Result<Handle, Refusal>>,
+) -> Result<Option<Actor>, Error> {
+    match &event.actor {
+        None => Ok(None),
+        Some(ActorRequest::Name(name)) => Ok(Some(Actor::Name(name.clone()))),
+        Some(ActorRequest::Subject(_)) => {
+            let handle = handles.next().unwrap_or(Err(Refusal::Unavailable));
+            let handle = handle.map_err(|refusal| refused(refusal, &format!("/events/{at}/actor/subject")))?;
+            Ok(Some(Actor::Subject(handle)))
+        }
+    }
+}
+
+/// The subjects who act, in the order of the events.
+fn actors(call: &AppendCall) -> Vec<SubjectId> {
+    let subject = |actor: &ActorRequest| match actor {
+        ActorRequest::Subject(subject) => Some(subject.subject.clone()),
+        ActorRequest::Name(_) => None,
+    };
+    let actors = call.events.iter().filter_map(|(_, event)| event.actor.as_ref());
+    actors.filter_map(subject).collect()
 }
 
 fn wanted(call: &AppendCall) -> Vec<Wanted> {
