@@ -180,15 +180,16 @@ impl Service {
         {
             return Err(Error::field("/from", "lies after `to`"));
         }
-        if let Some(from) = request.from {
-            request.from_index = request.from_index.max(self.first_at_or_after(ledger, from)?);
+        if request.from.is_none() && request.to.is_none() {
+            return Ok(());
         }
-        if let Some(to) = request.to {
-            let end = self.first_at_or_after(ledger, to)?;
-            let end = request.to_index.map_or(end, |given| given.min(end));
-            request.to_index = Some(end);
-            request.from_index = request.from_index.min(end);
-        }
+        let index =
+            |time: Option<Timestamp>, without| time.map_or(Ok(without), |time| self.first_at_or_after(ledger, time));
+        // The export's own record comes after both.
+        let end = index(request.to, self.view(ledger)?.size())?;
+        let end = request.to_index.map_or(end, |given| given.min(end));
+        let start = request.from_index.max(index(request.from, 0)?);
+        (request.from_index, request.to_index) = (start.min(end), Some(end));
         Ok(())
     }
 

@@ -270,10 +270,7 @@ fn a_destroyed_subject_leads_nowhere(store: Arc<dyn KeyStore>, reopen: Reopen<'_
     let check = |store: &dyn KeyStore| {
         assert_eq!(store.resolve(ONE, &id("ada")).unwrap(), Resolution::Erased);
         assert_eq!(provision(store, ONE, "ada", "default"), Err(Refusal::Erased(None)));
-        assert_eq!(
-            handle_of(store, "ada"),
-            Err(Refusal::Erased(None))
-        );
+        assert_eq!(handle_of(store, "ada"), Err(Refusal::Erased(None)));
         assert_eq!(bytes(store, ONE, &key), Err(Refusal::Erased(Some(request(3)))));
         assert_eq!(store.state(ONE, key.handle).unwrap(), SubjectState::Erased(request(3)));
         assert_eq!(store.keys_of(ONE, key.handle).unwrap(), []);
