@@ -16,6 +16,10 @@ use oubliette::service::{Ledger, Service, request};
 use oubliette::spec::ids::StreamName;
 use serde_json::json;
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EVENTS: u64 = 1_000;
 
 fn main() {

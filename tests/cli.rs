@@ -854,7 +854,6 @@ fn the_past_is_shown_in_words_and_as_json_and_opened_only_when_asked() {
     as_of(&["--version", "1"]).exits(2);
     as_of(&["--reveal"]).exits(2);
     stream(&["--diff-from-version", "2", "--version", "1"]).fails(2, "invalid_field");
-    place.run(&["as-of", "--stream", "order-7"]).exits(2);
 }
 
 #[test]
