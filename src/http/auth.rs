@@ -67,7 +67,17 @@ pub(super) struct On<R> {
     roles: PhantomData<R>,
 }
 
-impl<R> On<R> {
+impl<R: 'static> On<R> {
+    /// Runs work that may wait for the disk off the server's threads.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Service, &Ledger) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (service, ledger) = (Arc::clone(&self.service), Arc::clone(&self.ledger));
+        let done = web::block(move || work(&service, &ledger)).await;
+        Ok(done.map_err(|error| Error::new(Code::Internal, error.to_string()))??)
+    }
+
     /// Asks for one more role.
     pub(super) fn also(&self, role: Role) -> Result<(), Problem> {
         Ok(self.caller.require(&[role], Some(&self.ledger.record.name))?)

@@ -1,11 +1,12 @@
 //! Erasures and their certificates.
 
 use actix_web::HttpResponse;
-use actix_web::web::Path;
+use actix_web::web::{Path, Query};
 use uuid::Uuid;
 
 use super::auth::{ErasureReader, Officer, On};
 use super::body::Body;
+use super::page::PageQuery;
 use super::problem::Problem;
 use crate::service::{Code, Error, request};
 
@@ -14,17 +15,22 @@ pub(super) async fn create(on: On<Officer>, body: Body) -> Result<HttpResponse, 
     Ok(HttpResponse::Accepted().json(view))
 }
 
-pub(super) async fn list(on: On<ErasureReader>) -> Result<HttpResponse, Problem> {
-    let erasures = on.service.erasures(&on.ledger)?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({"erasures": erasures, "next": null})))
+pub(super) async fn list(on: On<ErasureReader>, query: Query<PageQuery>) -> Result<HttpResponse, Problem> {
+    let erasures = on.blocking(|service, ledger| service.erasures(ledger)).await?;
+    Ok(HttpResponse::Ok().json(query.page("erasures", &erasures, |erasure| erasure.id.to_string())?))
 }
 
 pub(super) async fn one(on: On<ErasureReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(on.service.erasure(&on.ledger, id(&path.1)?)?))
+    let id = id(&path.1)?;
+    let erasure = on.blocking(move |service, ledger| service.erasure(ledger, id)).await?;
+    Ok(HttpResponse::Ok().json(erasure))
 }
 
 pub(super) async fn certificate(on: On<ErasureReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
-    let signed = on.service.certificate(&on.ledger, id(&path.1)?)?;
+    let id = id(&path.1)?;
+    let signed = on
+        .blocking(move |service, ledger| service.certificate(ledger, id))
+        .await?;
     Ok(HttpResponse::Ok()
         .content_type("application/cose; cose-type=\"cose-sign1\"")
         .body(signed))

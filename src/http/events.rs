@@ -1,7 +1,5 @@
 //! Append and read.
 
-use std::sync::Arc;
-
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
 use actix_web::web::{Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
@@ -9,6 +7,7 @@ use serde::Deserialize;
 
 use super::auth::{On, Reader, Writer};
 use super::body::Body;
+use super::page::limit;
 use super::problem::Problem;
 use crate::service::append::{AppendCall, Proof};
 use crate::service::cloudevents;
@@ -18,11 +17,6 @@ use crate::service::request::ExpectedVersion;
 use crate::service::request::{self, AppendRequest, BatchRequest, Expected};
 use crate::service::{Error, Role};
 use crate::spec::ids::{EventType, Handle, StreamName, StreamRef, Timestamp};
-
-/// The longest page.
-const MAX_LIMIT: usize = 1_000;
-/// The page without a `limit`.
-const DEFAULT_LIMIT: usize = 100;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -174,13 +168,6 @@ impl ListQuery {
             direction: self.direction.unwrap_or_default(),
         })
     }
-
-    fn limit(&self) -> Result<usize, Problem> {
-        match self.limit.unwrap_or(DEFAULT_LIMIT) {
-            limit @ 1..=MAX_LIMIT => Ok(limit),
-            _ => Err(Problem(Error::field("limit", format!("must be 1 to {MAX_LIMIT}")))),
-        }
-    }
 }
 
 pub(super) async fn list(
@@ -209,11 +196,10 @@ async fn page(on: On<Reader>, query: ListQuery, request: &HttpRequest) -> Result
         on.service.refuse_personal(name, text)?;
     }
     let reveal = reveal(&on, query.reveal)?;
-    let limit = query.limit()?;
+    let limit = limit(query.limit)?;
     let filter = query.filter()?;
-    let (service, ledger) = (Arc::clone(&on.service), Arc::clone(&on.ledger));
-    let page = actix_web::web::block(move || service.page(&ledger, &filter, limit, reveal)).await;
-    let mut page = page.map_err(|error| Error::new(crate::service::Code::Internal, error.to_string()))??;
+    let page = on.blocking(move |service, ledger| service.page(ledger, &filter, limit, reveal));
+    let mut page = page.await?;
     on.service.record_reveal(&on.ledger, &on.caller, &page.events).await?;
     on.service.withdraw_fenced(&on.ledger, &mut page.events)?;
     let accept = request
@@ -276,11 +262,9 @@ pub(super) struct StreamsQuery {
 }
 
 pub(super) async fn streams(on: On<Reader>, query: Query<StreamsQuery>) -> Result<HttpResponse, Problem> {
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Problem(Error::field("limit", format!("must be 1 to {MAX_LIMIT}"))));
-    }
+    let limit = limit(query.limit)?;
     let system = query.system.unwrap_or(true);
-    let page = on.service.streams(&on.ledger, query.cursor.as_ref(), limit, system)?;
+    let page = on.blocking(move |service, ledger| service.streams(ledger, query.cursor.as_ref(), limit, system));
+    let page = page.await?;
     Ok(HttpResponse::Ok().json(page))
 }

@@ -4,13 +4,19 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+<<<<<<< HEAD
 use actix_web::http::{Method, header};
 use actix_web::web::{Bytes, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
+=======
+use actix_web::HttpResponse;
+use actix_web::web::{Bytes, Path, Query};
+>>>>>>> main
 use tokio::sync::mpsc;
 
 use super::auth::{Auditor, On};
 use super::body::Body;
+use super::page::PageQuery;
 use super::problem::Problem;
 use super::range::{self, Window};
 use crate::service::export::{ExportView, Format};
@@ -31,9 +37,9 @@ pub(super) async fn create(on: On<Auditor>, body: Body) -> Result<HttpResponse, 
     Ok(HttpResponse::Created().json(view))
 }
 
-pub(super) async fn list(on: On<Auditor>) -> Result<HttpResponse, Problem> {
-    let views = on.service.exports(&on.ledger)?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({"exports": views, "next": null})))
+pub(super) async fn list(on: On<Auditor>, query: Query<PageQuery>) -> Result<HttpResponse, Problem> {
+    let views = on.blocking(|service, ledger| service.exports(ledger)).await?;
+    Ok(HttpResponse::Ok().json(query.page("exports", &views, |view| view.id.to_string())?))
 }
 
 pub(super) async fn one(on: On<Auditor>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {

@@ -1,10 +1,12 @@
 //! Ledgers and their public keys.
 
 use actix_web::HttpResponse;
+use actix_web::web::Query;
 use serde::Serialize;
 
 use super::auth::{Admin, AnyKey, On, OnStore};
 use super::body::Body;
+use super::page::PageQuery;
 use super::problem::Problem;
 use crate::service::request;
 use crate::spec::ids::{LedgerName, Origin};
@@ -17,7 +19,7 @@ struct LedgerView {
     vkey: String,
 }
 
-pub(super) async fn list(on: OnStore<Admin>) -> Result<HttpResponse, Problem> {
+pub(super) async fn list(on: OnStore<Admin>, query: Query<PageQuery>) -> Result<HttpResponse, Problem> {
     let view = |ledger: &std::sync::Arc<crate::service::Ledger>| -> Result<LedgerView, Problem> {
         Ok(LedgerView {
             ledger: ledger.record.name.clone(),
@@ -32,7 +34,7 @@ pub(super) async fn list(on: OnStore<Admin>) -> Result<HttpResponse, Problem> {
         .iter()
         .map(view)
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({"ledgers": ledgers, "next": null})))
+    Ok(HttpResponse::Ok().json(query.page("ledgers", &ledgers, |view| view.ledger.to_string())?))
 }
 
 pub(super) async fn create(on: OnStore<Admin>, body: Body) -> Result<HttpResponse, Problem> {

@@ -20,13 +20,14 @@ pub(super) async fn checkpoint(on: On<LogReader>) -> Result<HttpResponse, Proble
 pub(super) async fn tile(on: On<LogReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let unknown = || Error::new(Code::NotFound, "there is no such tile");
     let tile: TilePath = format!("tile/{}", path.1).parse().map_err(|_| unknown())?;
-    let bytes = match tile {
-        TilePath::Tile(id) => on.service.tile(&on.ledger, id)?,
-        TilePath::Entries(id) => {
-            on.also(Role::Auditor)?;
-            on.service.entries(&on.ledger, id)?
-        }
-    };
+    if matches!(tile, TilePath::Entries(_)) {
+        on.also(Role::Auditor)?;
+    }
+    let bytes = on.blocking(move |service, ledger| match tile {
+        TilePath::Tile(id) => service.tile(ledger, id),
+        TilePath::Entries(id) => service.entries(ledger, id),
+    });
+    let bytes = bytes.await?;
     Ok(HttpResponse::Ok()
         .content_type("application/octet-stream")
         .insert_header((CACHE_CONTROL, "max-age=31536000, immutable"))

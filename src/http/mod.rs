@@ -9,10 +9,10 @@ mod cloudevents;
 mod erasures;
 mod events;
 mod exports;
-
 mod health;
 mod ledgers;
 mod log;
+mod page;
 mod problem;
 mod proofs;
 mod range;

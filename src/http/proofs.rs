@@ -19,10 +19,14 @@ pub(super) async fn inclusion(on: On<LogReader>, query: Query<InclusionQuery>) -
         Some(size) => size,
         None => on.service.checkpoint(&on.ledger)?.0,
     };
-    let hashes = on.service.inclusion_hashes(&on.ledger, query.index, size)?;
-    let root = on.service.root_of_size(&on.ledger, size)?;
+    let index = query.index;
+    let proof = on.blocking(move |service, ledger| {
+        let hashes = service.inclusion_hashes(ledger, index, size)?;
+        Ok((hashes, service.root_of_size(ledger, size)?))
+    });
+    let (hashes, root) = proof.await?;
     Ok(HttpResponse::Ok()
-        .json(serde_json::json!({"leaf_index": query.index, "tree_size": size, "hashes": hashes, "root": root})))
+        .json(serde_json::json!({"leaf_index": index, "tree_size": size, "hashes": hashes, "root": root})))
 }
 
 #[derive(Debug, Deserialize)]
@@ -37,19 +41,22 @@ pub(super) async fn consistency(on: On<LogReader>, query: Query<ConsistencyQuery
         Some(size) => size,
         None => on.service.checkpoint(&on.ledger)?.0,
     };
-    let hashes = on.service.consistency_hashes(&on.ledger, query.from, to)?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({"from": query.from, "to": to, "hashes": hashes})))
+    let from = query.from;
+    let hashes = on
+        .blocking(move |service, ledger| service.consistency_hashes(ledger, from, to))
+        .await?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({"from": from, "to": to, "hashes": hashes})))
 }
 
 pub(super) async fn tlog_proof(on: On<LogReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
-    let index = on.service.index_of(&on.ledger, &path.1)?;
-    let proof = on.service.tlog_proof(&on.ledger, index)?;
+    let proof = on.blocking(move |service, ledger| service.tlog_proof(ledger, service.index_of(ledger, &path.1)?));
+    let proof = proof.await?;
     Ok(HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")
         .body(proof.to_string()))
 }
 
 pub(super) async fn receipt(on: On<LogReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
-    let index = on.service.index_of(&on.ledger, &path.1)?;
-    Ok(HttpResponse::Ok().json(on.service.receipt(&on.ledger, index)?))
+    let receipt = on.blocking(move |service, ledger| service.receipt(ledger, service.index_of(ledger, &path.1)?));
+    Ok(HttpResponse::Ok().json(receipt.await?))
 }

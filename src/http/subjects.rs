@@ -17,7 +17,8 @@ pub(super) async fn handle(on: On<Writer>, body: Body) -> Result<HttpResponse, P
 
 pub(super) async fn look_up(on: On<Officer>, body: Body) -> Result<HttpResponse, Problem> {
     let request: SubjectRequest = request::parse(&body)?;
-    Ok(HttpResponse::Ok().json(on.service.look_up_subject(&on.ledger, &request.subject)?))
+    let subject = on.blocking(move |service, ledger| service.look_up_subject(ledger, &request.subject));
+    Ok(HttpResponse::Ok().json(subject.await?))
 }
 
 pub(super) async fn one(on: On<Officer>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
@@ -25,7 +26,9 @@ pub(super) async fn one(on: On<Officer>, path: Path<(String, String)>) -> Result
         .1
         .parse()
         .map_err(|_| Error::new(Code::SubjectNotFound, "there is no such handle"))?;
-    let subject = on.service.subject(&on.ledger, handle)?;
+    let subject = on
+        .blocking(move |service, ledger| service.subject(ledger, handle))
+        .await?;
     if subject.state == "erased" {
         return Ok(HttpResponse::Gone().content_type("application/problem+json").json(
             serde_json::json!({"type": "about:blank", "title": "Gone", "status": 410, "code": "erased",

@@ -1,10 +1,11 @@
 //! Verification jobs.
 
 use actix_web::HttpResponse;
-use actix_web::web::Path;
+use actix_web::web::{Path, Query};
 
 use super::auth::{Auditor, On};
 use super::body::Body;
+use super::page::PageQuery;
 use super::problem::Problem;
 use crate::service::verify::VerificationRequest;
 use crate::service::{Code, Error, request};
@@ -19,13 +20,16 @@ pub(super) async fn start(on: On<Auditor>, body: Body) -> Result<HttpResponse, P
     Ok(HttpResponse::Accepted().json(view))
 }
 
-pub(super) async fn list(on: On<Auditor>) -> Result<HttpResponse, Problem> {
-    let views = on.service.verifications(&on.ledger)?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({"verifications": views, "next": null})))
+pub(super) async fn list(on: On<Auditor>, query: Query<PageQuery>) -> Result<HttpResponse, Problem> {
+    let views = on.blocking(|service, ledger| service.verifications(ledger)).await?;
+    Ok(HttpResponse::Ok().json(query.page("verifications", &views, |view| view.id.to_string())?))
 }
 
 pub(super) async fn one(on: On<Auditor>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let unknown = |_| Error::new(Code::NotFound, "there is no verification of this id");
     let id = path.1.parse().map_err(unknown)?;
-    Ok(HttpResponse::Ok().json(on.service.verification(&on.ledger, id)?))
+    let view = on
+        .blocking(move |service, ledger| service.verification(ledger, id))
+        .await?;
+    Ok(HttpResponse::Ok().json(view))
 }

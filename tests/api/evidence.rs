@@ -77,6 +77,17 @@ fn a_verification_reads_everything_and_is_kept() {
         listed.len() == 2 && listed.iter().all(|job| job["state"] == "done")
     });
     assert_ne!(again, done["id"]);
+    let page = client.get("verifications?limit=1").expect(200);
+    assert_eq!((&page["verifications"][0]["id"], &page["next"]), (&again, &again));
+    let page = client
+        .get(&format!("verifications?limit=1&cursor={}", again.as_str().unwrap()))
+        .expect(200);
+    assert_eq!(
+        (&page["verifications"][0]["id"], &page["next"]),
+        (&done["id"], &Value::Null)
+    );
+    client.get("verifications?limit=0").problem(422, "invalid_field");
+    client.get("verifications?cursor=x").problem(422, "invalid_field");
     // Without a body, and with a wrong one.
     assert_eq!(client.send("POST", "verifications", &[], b"").status, 202);
     client

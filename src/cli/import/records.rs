@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::ProgressBar;
 
@@ -23,9 +25,28 @@ pub(super) enum Records {
         line: u64,
     },
     Csv {
-        input: csv::Reader<Input>,
+        input: csv::Reader<Bounded>,
         columns: Vec<String>,
     },
+}
+
+/// Ends with an error where one row takes more than [`MAX_RECORD`]: after a quote that is never closed, the rest of the
+/// file would be one row.
+pub(super) struct Bounded {
+    input: Input,
+    /// Bytes read since the row began, and what the reader had read ahead.
+    row: Arc<AtomicUsize>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.row.load(Ordering::Relaxed) > MAX_RECORD {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        let read = self.input.read(buffer)?;
+        self.row.fetch_add(read, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 /// A record with its line, or why it is none.
@@ -51,11 +72,12 @@ impl Records {
     }
 
     fn open_csv(path: &Path, input: Input, mapping: &Mapping) -> Result<Self, Failure> {
+        let row = Arc::new(AtomicUsize::new(0));
         let mut input = csv::ReaderBuilder::new()
             .delimiter(mapping.delimiter)
             .flexible(true)
-            .from_reader(input);
-        let header = input.headers().map_err(|error| csv_failure(path, error))?;
+            .from_reader(Bounded { input, row });
+        let header = input.headers().map_err(|error| csv_failure(path, 1, error))?;
         let mut columns: Vec<String> = header.iter().map(str::to_owned).collect();
         if let Some(first) = columns.first_mut() {
             *first = first.trim_start_matches('\u{feff}').to_owned();
@@ -83,7 +105,11 @@ impl Records {
     pub(super) fn next(&mut self, path: &Path) -> Result<Option<Record>, Failure> {
         match self {
             Self::Ndjson { input, line } => next_line(input, line).map_err(|error| Failure::file(path, &error)),
-            Self::Csv { input, columns } => next_row(input, columns).map_err(|error| csv_failure(path, error)),
+            Self::Csv { input, columns } => {
+                input.get_ref().row.store(0, Ordering::Relaxed);
+                let begun = input.position().line();
+                next_row(input, columns).map_err(|error| csv_failure(path, begun, error))
+            }
         }
     }
 }
@@ -118,7 +144,7 @@ fn next_line(input: &mut impl BufRead, line: &mut u64) -> std::io::Result<Option
     }
 }
 
-fn next_row(input: &mut csv::Reader<Input>, columns: &[String]) -> Result<Option<Record>, csv::Error> {
+fn next_row(input: &mut csv::Reader<Bounded>, columns: &[String]) -> Result<Option<Record>, csv::Error> {
     let mut row = csv::ByteRecord::new();
     if !input.read_byte_record(&mut row)? {
         return Ok(None);
@@ -132,8 +158,13 @@ fn next_row(input: &mut csv::Reader<Input>, columns: &[String]) -> Result<Option
     Ok(Some((line, fields.map(Json::Object).ok_or("malformed_row"))))
 }
 
-fn csv_failure(path: &Path, error: csv::Error) -> Failure {
+/// `begun`: the line in which the row began.
+fn csv_failure(path: &Path, begun: u64, error: csv::Error) -> Failure {
     match error.into_kind() {
+        csv::ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::FileTooLarge => Failure::usage(format!(
+            "{}: the row that begins in line {begun} is longer than {MAX_RECORD} bytes; look for a quote that is not closed",
+            path.display()
+        )),
         csv::ErrorKind::Io(error) => Failure::file(path, &error),
         _ => Failure::usage(format!("{}: is not CSV in UTF-8", path.display())),
     }
@@ -143,6 +174,20 @@ fn csv_failure(path: &Path, error: csv::Error) -> Failure {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quote_that_is_never_closed_does_not_take_the_whole_file_into_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        let text = format!("id,text\n1,a\n2,\"open\n{}", "3,b\n".repeat(MAX_RECORD));
+        std::fs::write(&path, text).unwrap();
+        let mapping = "name = 'rows'\nformat = 'csv'\nstream = 's'\ntype = 't'\nsubject = {fields = ['id']}";
+        let mapping = Mapping::parse(mapping).unwrap();
+        let mut records = Records::open(&path, &mapping, &ProgressBar::hidden()).unwrap();
+        assert!(records.next(&path).unwrap().unwrap().1.is_ok());
+        let failure = records.next(&path).unwrap_err();
+        assert!(failure.detail.contains("begins in line 3"), "{}", failure.detail);
+    }
 
     #[test]
     fn a_line_that_is_too_long_is_rejected_and_the_next_one_read() {

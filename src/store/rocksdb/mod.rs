@@ -14,9 +14,9 @@ use super::StoreError;
 use crate::spec::ids::LedgerId;
 
 /// Memory for cached blocks, indexes and filters.
-const CACHE_BYTES: usize = 96 << 20;
+const CACHE_BYTES: usize = 64 << 20;
 /// Memory for all write buffers together.
-const WRITE_BUFFER_BYTES: usize = 128 << 20;
+const WRITE_BUFFER_BYTES: usize = 64 << 20;
 /// Past this much log the oldest write buffer is flushed, so that an idle column family does not pin old logs.
 const MAX_WAL_BYTES: u64 = 512 << 20;
 

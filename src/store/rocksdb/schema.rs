@@ -85,9 +85,9 @@ fn options(name: &str, cache: &Cache) -> Options {
         DBCompressionType::Lz4
     });
     options.set_write_buffer_size(if incompressible || matches!(name, HEADERS | BODIES) {
-        32 << 20
+        16 << 20
     } else {
-        8 << 20
+        4 << 20
     });
     options.set_max_write_buffer_number(3);
     options.set_level_compaction_dynamic_level_bytes(true);
