@@ -1,7 +1,6 @@
 //! As of: the ledger and the state of streams at past moments.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
@@ -71,12 +70,6 @@ fn parsed<T: FromStr>((name, text): Given<'_>, rule: &str) -> Result<Option<T>, 
     text.map(parse).transpose()
 }
 
-/// Runs what reads the store off the HTTP threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Problem> {
-    let done = actix_web::web::block(work).await;
-    Ok(done.map_err(|error| Error::new(Code::Internal, error.to_string()))??)
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LedgerQuery {
@@ -92,8 +85,9 @@ pub(super) async fn ledger(on: On<Reader>, query: Query<LedgerQuery>) -> Result<
         ("version", None),
     )?;
     let counts = query.counts.unwrap_or(true);
-    let (service, ledger) = (Arc::clone(&on.service), Arc::clone(&on.ledger));
-    let answer = blocking(move || service.ledger_as_of(&ledger, at.unwrap_or(Moment::Now), counts)).await?;
+    let answer = on
+        .blocking(move |service, ledger| service.ledger_as_of(ledger, at.unwrap_or(Moment::Now), counts))
+        .await?;
     Ok(HttpResponse::Ok().json(answer))
 }
 
@@ -120,8 +114,9 @@ pub(super) async fn state(
         ("as_of_version", query.as_of_version.as_deref()),
     )?;
     let at = at.unwrap_or(Moment::Now);
-    let (service, ledger) = (Arc::clone(&on.service), Arc::clone(&on.ledger));
-    let mut state = blocking(move || service.stream_state(&ledger, &stream, at, reveal)).await?;
+    let mut state = on
+        .blocking(move |service, ledger| service.stream_state(ledger, &stream, at, reveal))
+        .await?;
     on.service.record_opened(&on.ledger, &on.caller, &state.opened).await?;
     on.service.withdraw_fenced_state(&on.ledger, &mut state.personal)?;
     Ok(HttpResponse::Ok().json(state))
@@ -158,8 +153,9 @@ pub(super) async fn diff(
         ("to_version", query.to_version.as_deref()),
     )?;
     let moments = (from.unwrap_or(Moment::Version(0)), to.unwrap_or(Moment::Now));
-    let (service, ledger) = (Arc::clone(&on.service), Arc::clone(&on.ledger));
-    let mut states = blocking(move || service.stream_states(&ledger, &stream, moments, reveal)).await?;
+    let mut states = on
+        .blocking(move |service, ledger| service.stream_states(ledger, &stream, moments, reveal))
+        .await?;
     on.service.record_opened(&on.ledger, &on.caller, &states.opened).await?;
     on.service.withdraw_fenced_state(&on.ledger, states.personal_mut())?;
     Ok(HttpResponse::Ok().json(states.difference()))

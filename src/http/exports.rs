@@ -4,14 +4,9 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-<<<<<<< HEAD
 use actix_web::http::{Method, header};
-use actix_web::web::{Bytes, Path};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
-=======
-use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Path, Query};
->>>>>>> main
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use tokio::sync::mpsc;
 
 use super::auth::{Auditor, On};
@@ -120,14 +115,12 @@ fn unsatisfiable(length: u64) -> HttpResponse {
 
 /// Writes the content once to learn how long it is. Nothing leaves.
 async fn measure(on: &On<Auditor>, export: &ExportView, tag: &str) -> Result<u64, Problem> {
-    let (service, ledger, export) = (Arc::clone(&on.service), Arc::clone(&on.ledger), export.clone());
-    let measured = actix_web::web::block(move || {
+    let export = export.clone();
+    let measured = on.blocking(move |service, ledger| {
         let mut count = Count(0);
-        service.write_export(&ledger, &export, &mut count).map(|()| count.0)
+        service.write_export(ledger, &export, &mut count).map(|()| count.0)
     });
-    let length = measured
-        .await
-        .map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+    let length = measured.await?;
     range::remember_length(tag, length);
     Ok(length)
 }

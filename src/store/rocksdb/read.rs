@@ -87,23 +87,9 @@ impl RocksStore {
         out: &mut Vec<BodyRow>,
     ) -> Result<(), StoreError> {
         let keys = schema::numbered(ledger, indexes.start)..schema::numbered(ledger, indexes.end);
-<<<<<<< HEAD
-        self.scan(table, keys, Direction::Forward, |(key, value)| {
-            let (index, ordinal) = schema::split_body(&key).ok_or_else(|| damaged(table, "key"))?;
-            out.push(decode_body(table, (index, ordinal), &value)?);
-=======
         self.scan_with(by_index(&indexes), table, keys, Direction::Forward, |(key, value)| {
             let (index, ordinal) = schema::split_body(key).ok_or_else(|| damaged(table, "key"))?;
-            let (salt, bytes) = value
-                .split_first_chunk()
-                .ok_or_else(|| damaged(table, format!("body of {index}")))?;
-            out.push(BodyRow {
-                index,
-                ordinal,
-                salt: *salt,
-                bytes: bytes.to_vec(),
-            });
->>>>>>> main
+            out.push(decode_body(table, (index, ordinal), value)?);
             Ok(true)
         })
     }
@@ -177,13 +163,6 @@ impl LedgerStore for RocksStore {
     fn headers(&self, ledger: LedgerNumber, indexes: Range<u64>) -> Result<Vec<HeaderRow>, StoreError> {
         let keys = schema::numbered(ledger, indexes.start)..schema::numbered(ledger, indexes.end);
         let mut rows = Vec::new();
-<<<<<<< HEAD
-        self.scan(schema::HEADERS, keys, Direction::Forward, |(key, value)| {
-            let index = schema::trailing_number(&key).ok_or_else(|| damaged(schema::HEADERS, "key"))?;
-            rows.push(decode_header(index, &value)?);
-            Ok(true)
-        })?;
-=======
         self.scan_with(
             by_index(&indexes),
             schema::HEADERS,
@@ -191,16 +170,10 @@ impl LedgerStore for RocksStore {
             Direction::Forward,
             |(key, value)| {
                 let index = schema::trailing_number(key).ok_or_else(|| damaged(schema::HEADERS, "key"))?;
-                let (header, signature) = split_header(value).ok_or_else(|| damaged(schema::HEADERS, index))?;
-                rows.push(HeaderRow {
-                    index,
-                    header: header.to_vec(),
-                    signature: signature.to_vec(),
-                });
+                rows.push(decode_header(index, value)?);
                 Ok(true)
             },
         )?;
->>>>>>> main
         Ok(rows)
     }
 
@@ -400,7 +373,6 @@ impl LedgerStore for RocksStore {
     }
 }
 
-<<<<<<< HEAD
 fn decode_header(index: u64, row: &[u8]) -> Result<HeaderRow, StoreError> {
     let (header, signature) = split_header(row).ok_or_else(|| damaged(schema::HEADERS, index))?;
     Ok(HeaderRow {
@@ -420,7 +392,8 @@ fn decode_body(table: &'static str, (index, ordinal): (u64, u16), row: &[u8]) ->
         salt: *salt,
         bytes: bytes.to_vec(),
     })
-=======
+}
+
 /// How a range of indexes is read.
 fn by_index(indexes: &Range<u64>) -> ReadOptions {
     let mut options = ReadOptions::default();
@@ -429,7 +402,6 @@ fn by_index(indexes: &Range<u64>) -> ReadOptions {
         options.set_readahead_size(READ_AHEAD);
     }
     options
->>>>>>> main
 }
 
 fn split_header(row: &[u8]) -> Option<(&[u8], &[u8])> {
