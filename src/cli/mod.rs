@@ -16,6 +16,7 @@ mod import;
 mod init;
 mod key;
 mod output;
+mod report;
 mod serve;
 mod target;
 mod verify;
@@ -63,12 +64,14 @@ enum Command {
     Import(import::Import),
     /// Export a ledger as a bundle for auditors, or as NDJSON.
     Export(export::Export),
-    /// Verify a ledger or a bundle: every signature, link, hash and body.
+    /// Verify a ledger or a bundle: every signature, link, hash and body. Or a report.
     Verify(verify::Verify),
     /// Check a data directory that nobody serves: all that `verify` checks, and every index.
     Fsck(verify::Fsck),
     /// Erase people: destroy their keys, and prove it.
     Erase(erase::Erase),
+    /// Report on a period: history, erasures against their month, keys, reveals, exports. Signed.
+    Report(report::Report),
     /// Show a ledger's public keys.
     #[command(subcommand)]
     Key(key::Key),
@@ -145,6 +148,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Verify(command) => command.run(&context),
         Command::Fsck(command) => command.run(&context),
         Command::Erase(command) => command.run(&context),
+        Command::Report(command) => command.run(&context),
         Command::Key(command) => command.run(&context),
         Command::ApiKey(command) => command.run(&context),
         Command::Demo(command) => command.run(&context),

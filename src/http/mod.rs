@@ -14,6 +14,7 @@ mod log;
 mod page;
 mod problem;
 mod proofs;
+mod reports;
 mod subjects;
 mod verifications;
 
@@ -64,6 +65,7 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/verifications", post(verifications::start))
                         .route("/verifications", get(verifications::list))
                         .route("/verifications/{id}", get(verifications::one))
+                        .route("/reports/compliance", get(reports::compliance))
                         .route("/exports", post(exports::create))
                         .route("/exports", get(exports::list))
                         .route("/exports/{id}", get(exports::one))

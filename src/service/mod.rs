@@ -14,6 +14,8 @@ mod pace;
 pub mod prove;
 pub mod read;
 mod records;
+mod refused;
+pub mod report;
 pub mod request;
 pub mod subject;
 pub mod verify;
@@ -72,6 +74,8 @@ pub struct Service {
     founding: tokio::sync::Mutex<()>,
     erasing: tokio::sync::Mutex<()>,
     verifying: verify::Running,
+    reporting: tokio::sync::Semaphore,
+    refused: refused::Counters,
 }
 
 /// What the service is made of.
@@ -125,6 +129,8 @@ impl Service {
             founding: tokio::sync::Mutex::new(()),
             erasing: tokio::sync::Mutex::new(()),
             verifying: verify::Running::default(),
+            reporting: tokio::sync::Semaphore::new(report::MAX_RUNNING),
+            refused: refused::Counters::default(),
         })
     }
 

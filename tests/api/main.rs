@@ -15,4 +15,5 @@ mod log;
 mod reads;
 mod refusals;
 mod repeats;
+mod reports;
 mod roles;
