@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use rocksdb::{IteratorMode, ReadOptions};
+use rocksdb::ReadOptions;
 use uuid::Uuid;
 
 use super::super::{
@@ -14,7 +14,11 @@ use crate::spec::event::Header;
 use crate::spec::ids::{EventType, LedgerId, StreamName, StreamRef};
 use crate::spec::tiles::TileId;
 
-type Row = (Box<[u8]>, Box<[u8]>);
+/// Indexes from which a range is read as a whole: ahead of need, and past the cache, which serves those who come back.
+const LONG: u64 = 1_000;
+const READ_AHEAD: usize = 2 << 20;
+
+type Row<'a> = (&'a [u8], &'a [u8]);
 
 fn damaged(table: &'static str, what: impl ToString) -> StoreError {
     StoreError::Damaged {
@@ -39,24 +43,40 @@ impl RocksStore {
         table: &'static str,
         keys: Range<Vec<u8>>,
         direction: Direction,
-        mut take: impl FnMut(Row) -> Result<bool, StoreError>,
+        take: impl FnMut(Row<'_>) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.scan_with(ReadOptions::default(), table, keys, direction, take)
+    }
+
+    fn scan_with(
+        &self,
+        mut options: ReadOptions,
+        table: &'static str,
+        keys: Range<Vec<u8>>,
+        direction: Direction,
+        mut take: impl FnMut(Row<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         if keys.start >= keys.end {
             return Ok(());
         }
-        let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(keys.start);
         options.set_iterate_upper_bound(keys.end);
-        let mode = match direction {
-            Direction::Forward => IteratorMode::Start,
-            Direction::Backward => IteratorMode::End,
-        };
-        for row in self.db.iterator_cf_opt(self.table(table)?, options, mode) {
-            if !take(row.map_err(classify)?)? {
-                break;
+        let mut rows = self.db.raw_iterator_cf_opt(self.table(table)?, options);
+        match direction {
+            Direction::Forward => rows.seek_to_first(),
+            Direction::Backward => rows.seek_to_last(),
+        }
+        while let Some(row) = rows.item() {
+            if !take(row)? {
+                return Ok(());
+            }
+            match direction {
+                Direction::Forward => rows.next(),
+                Direction::Backward => rows.prev(),
             }
         }
-        Ok(())
+        // The end of the range, or an error.
+        rows.status().map_err(classify)
     }
 
     fn read_bodies(
@@ -67,8 +87,8 @@ impl RocksStore {
         out: &mut Vec<BodyRow>,
     ) -> Result<(), StoreError> {
         let keys = schema::numbered(ledger, indexes.start)..schema::numbered(ledger, indexes.end);
-        self.scan(table, keys, Direction::Forward, |(key, value)| {
-            let (index, ordinal) = schema::split_body(&key).ok_or_else(|| damaged(table, "key"))?;
+        self.scan_with(by_index(&indexes), table, keys, Direction::Forward, |(key, value)| {
+            let (index, ordinal) = schema::split_body(key).ok_or_else(|| damaged(table, "key"))?;
             let (salt, bytes) = value
                 .split_first_chunk()
                 .ok_or_else(|| damaged(table, format!("body of {index}")))?;
@@ -113,7 +133,7 @@ impl LedgerStore for RocksStore {
         let keys = schema::registry(LedgerNumber(0))..schema::registry(LedgerNumber(u32::MAX));
         let mut ledgers = Vec::new();
         self.scan(schema::SYSTEM, keys, Direction::Forward, |(_, value)| {
-            ledgers.push(serde_json::from_slice(&value).map_err(|error| damaged(schema::SYSTEM, error))?);
+            ledgers.push(serde_json::from_slice(value).map_err(|error| damaged(schema::SYSTEM, error))?);
             Ok(true)
         })?;
         Ok(ledgers)
@@ -130,16 +150,22 @@ impl LedgerStore for RocksStore {
     fn headers(&self, ledger: LedgerNumber, indexes: Range<u64>) -> Result<Vec<HeaderRow>, StoreError> {
         let keys = schema::numbered(ledger, indexes.start)..schema::numbered(ledger, indexes.end);
         let mut rows = Vec::new();
-        self.scan(schema::HEADERS, keys, Direction::Forward, |(key, value)| {
-            let index = schema::trailing_number(&key).ok_or_else(|| damaged(schema::HEADERS, "key"))?;
-            let (header, signature) = split_header(&value).ok_or_else(|| damaged(schema::HEADERS, index))?;
-            rows.push(HeaderRow {
-                index,
-                header: header.to_vec(),
-                signature: signature.to_vec(),
-            });
-            Ok(true)
-        })?;
+        self.scan_with(
+            by_index(&indexes),
+            schema::HEADERS,
+            keys,
+            Direction::Forward,
+            |(key, value)| {
+                let index = schema::trailing_number(key).ok_or_else(|| damaged(schema::HEADERS, "key"))?;
+                let (header, signature) = split_header(value).ok_or_else(|| damaged(schema::HEADERS, index))?;
+                rows.push(HeaderRow {
+                    index,
+                    header: header.to_vec(),
+                    signature: signature.to_vec(),
+                });
+                Ok(true)
+            },
+        )?;
         Ok(rows)
     }
 
@@ -202,7 +228,7 @@ impl LedgerStore for RocksStore {
                 .and_then(|name| std::str::from_utf8(name).ok())
                 .and_then(|name| name.parse().ok());
             let row = name
-                .zip(decode_stream(&value))
+                .zip(decode_stream(value))
                 .ok_or_else(|| damaged(schema::STREAMS, "row"))?;
             streams.push(row);
             Ok(streams.len() < limit)
@@ -222,7 +248,7 @@ impl LedgerStore for RocksStore {
         let keys = start..schema::stream_event(ledger, stream, versions.end);
         let mut indexes = Vec::new();
         self.scan(schema::STREAM_EVENTS, keys, direction, |(_, value)| {
-            indexes.push(schema::trailing_number(&value).ok_or_else(|| damaged(schema::STREAM_EVENTS, "row"))?);
+            indexes.push(schema::trailing_number(value).ok_or_else(|| damaged(schema::STREAM_EVENTS, "row"))?);
             Ok(indexes.len() < limit)
         })?;
         Ok(indexes)
@@ -242,7 +268,7 @@ impl LedgerStore for RocksStore {
         let mut found = Vec::new();
         let keys = schema::lookup_range(ledger, lookup, &indexes);
         self.scan(schema::LOOKUP, keys, direction, |(key, _)| {
-            let number = schema::trailing_number(&key).ok_or_else(|| damaged(schema::LOOKUP, "key"))?;
+            let number = schema::trailing_number(key).ok_or_else(|| damaged(schema::LOOKUP, "key"))?;
             if let Lookup::Type(event_type) = lookup {
                 let first = number.saturating_mul(schema::TYPE_BLOCK);
                 let block = first.max(indexes.start)..(first + schema::TYPE_BLOCK).min(indexes.end);
@@ -269,7 +295,7 @@ impl LedgerStore for RocksStore {
         let keys = schema::numbered(ledger, size)..schema::numbered(LedgerNumber(ledger.0.saturating_add(1)), 0);
         let mut found = None;
         self.scan(schema::CHECKPOINTS, keys, Direction::Forward, |(key, value)| {
-            let size = schema::trailing_number(&key).ok_or_else(|| damaged(schema::CHECKPOINTS, "key"))?;
+            let size = schema::trailing_number(key).ok_or_else(|| damaged(schema::CHECKPOINTS, "key"))?;
             let note = String::from_utf8(value.into()).map_err(|error| damaged(schema::CHECKPOINTS, error))?;
             found = Some((size, note));
             Ok(false)
@@ -304,6 +330,16 @@ impl LedgerStore for RocksStore {
     fn put_records(&self, records: &[RecordWrite]) -> Result<(), StoreError> {
         self.write_records(records)
     }
+}
+
+/// How a range of indexes is read.
+fn by_index(indexes: &Range<u64>) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    if indexes.end.saturating_sub(indexes.start) >= LONG {
+        options.fill_cache(false);
+        options.set_readahead_size(READ_AHEAD);
+    }
+    options
 }
 
 fn split_header(row: &[u8]) -> Option<(&[u8], &[u8])> {
