@@ -52,8 +52,8 @@ impl Service {
             let mut days = self.refused.0.lock();
             if !days.contains_key(&(ledger, day)) {
                 let stored = self.stored_count(ledger, day)?;
-                // Days that are over are not counted on.
-                days.retain(|(of, _), _| *of != ledger);
+                // Days that are over are not counted on; what is not written yet must not be forgotten.
+                days.retain(|(of, _), day| *of != ledger || day.count != day.written);
                 days.insert(
                     (ledger, day),
                     Day {
@@ -71,10 +71,11 @@ impl Service {
         };
         // Whoever waited for the lock finds a later count written, and nothing left to do.
         let mut days = self.refused.0.lock();
-        let day_row = days.entry((ledger, day)).or_default();
-        let done = day_row.written.erased >= counted.erased && day_row.written.erasing >= counted.erasing;
-        if !done {
-            let count = day_row.count;
+        let Some(row) = days.get_mut(&(ledger, day)) else {
+            return Ok(());
+        };
+        if row.written.erased < counted.erased || row.written.erasing < counted.erasing {
+            let count = row.count;
             let value = Some(serde_json::to_vec(&count).map_err(internal)?);
             let (ledger, id) = (Some(ledger), day.to_string());
             self.store.put_records(&[RecordWrite {
@@ -83,7 +84,7 @@ impl Service {
                 id,
                 value,
             }])?;
-            day_row.written = count;
+            row.written = count;
         }
         Ok(())
     }
