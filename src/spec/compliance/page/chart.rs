@@ -12,9 +12,9 @@ use crate::spec::ids::Timestamp;
 /// Width of every chart, in its own units.
 const WIDTH: u64 = 600;
 /// Where bars begin in charts of rows.
-const LABELS: u64 = 205;
+const LABELS: u64 = 235;
 /// What is left for bars there, the number behind them excepted.
-const BARS: u64 = 290;
+const BARS: u64 = 260;
 /// Height of a row.
 const ROW: u64 = 26;
 /// Bars of a chart over time; beyond it months are shown, then years.
