@@ -11,6 +11,7 @@ use crate::spec::merkle::consistency_proof;
 use crate::spec::merkle::naive::Naive;
 use crate::spec::report::{Report, TrustState};
 use crate::spec::signature::{Kind, Signer};
+use crate::spec::system::{Basis, Reason};
 use crate::spec::testing::TestLedger;
 use crate::spec::verify::Trust;
 
