@@ -17,6 +17,7 @@ mod import;
 mod init;
 mod key;
 mod output;
+mod report;
 mod serve;
 mod target;
 mod tls;
@@ -68,12 +69,14 @@ enum Command {
     AsOf(as_of::AsOf),
     /// Export a ledger as a bundle for auditors, or its events as NDJSON or CSV.
     Export(export::Export),
-    /// Verify a ledger or a bundle: every signature, link, hash and body.
+    /// Verify a ledger or a bundle: every signature, link, hash and body. Or a report.
     Verify(verify::Verify),
     /// Check a data directory that nobody serves: all that `verify` checks, and every index.
     Fsck(verify::Fsck),
     /// Erase people: destroy their keys, and prove it.
     Erase(erase::Erase),
+    /// Report on a period: history, erasures against their month, keys, reveals, exports. Signed.
+    Report(report::Report),
     /// Show a ledger's public keys.
     #[command(subcommand)]
     Key(key::Key),
@@ -170,6 +173,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Verify(command) => command.run(&context),
         Command::Fsck(command) => command.run(&context),
         Command::Erase(command) => command.run(&context),
+        Command::Report(command) => command.run(&context),
         Command::Key(command) => command.run(&context),
         Command::ApiKey(command) => command.run(&context),
         Command::Demo(command) => command.run(&context),

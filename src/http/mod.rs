@@ -18,6 +18,7 @@ mod page;
 mod problem;
 mod proofs;
 mod range;
+mod reports;
 mod subjects;
 mod unread;
 mod verifications;
@@ -78,6 +79,7 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/verifications", post(verifications::start))
                         .route("/verifications", get(verifications::list))
                         .route("/verifications/{id}", get(verifications::one))
+                        .route("/reports/compliance", get(reports::compliance))
                         .route("/exports", post(exports::create))
                         .route("/exports", get(exports::list))
                         .route("/exports/{id}", get(exports::one))

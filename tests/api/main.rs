@@ -20,6 +20,7 @@ mod operations;
 mod reads;
 mod refusals;
 mod repeats;
+mod reports;
 mod roles;
 mod settings;
 mod tls;

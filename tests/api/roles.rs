@@ -50,6 +50,7 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])>
             Value::Null,
             &["officer", "auditor"],
         ),
+        ("GET", "reports/compliance", Value::Null, &["officer", "auditor"]),
         ("POST", "verifications", json!({"fast": true}), &["auditor"]),
         ("GET", "verifications", Value::Null, &["auditor"]),
         (
