@@ -95,6 +95,9 @@ enum Command {
     /// Print the configuration reference (docs/configuration.md).
     #[command(hide = true)]
     ConfigReference,
+    /// Print the OpenAPI document (docs/openapi.json).
+    #[command(hide = true)]
+    Openapi,
 }
 
 impl Command {
@@ -152,6 +155,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::ConfigReference => {
             return print_page(|out| out.extend(crate::config::reference::page().into_bytes()));
         }
+        Command::Openapi => return print_page(|out| out.extend(crate::app::openapi().into_bytes())),
         _ => {}
     }
     let mut settings = Settings::load(cli.config.as_deref())?;
@@ -178,7 +182,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::ApiKey(command) => command.run(&context),
         Command::Demo(command) => command.run(&context),
         Command::Bench(command) => command.run(context),
-        Command::Completions { .. } | Command::ConfigReference => Ok(Exit::Fine),
+        Command::Completions { .. } | Command::ConfigReference | Command::Openapi => Ok(Exit::Fine),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use actix_web::error::QueryPayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 
@@ -24,6 +24,8 @@ struct Body<'a> {
     current_version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<&'a str>,
 }
 
 /// A service error on its way out.
@@ -43,7 +45,7 @@ impl<E: Into<Error>> From<E> for Problem {
 }
 
 /// The status of a code.
-fn status(code: Code) -> StatusCode {
+pub(super) fn status(code: Code) -> StatusCode {
     match code {
         Code::MalformedJson => StatusCode::BAD_REQUEST,
         Code::InvalidField | Code::PersonalDataRefused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -101,6 +103,7 @@ impl ResponseError for Problem {
             errors: &error.errors,
             current_version: error.current_version,
             index: error.index,
+            certificate: error.certificate.as_deref(),
         };
         response
             .insert_header((CONTENT_TYPE, "application/problem+json"))
@@ -108,18 +111,19 @@ impl ResponseError for Problem {
     }
 }
 
-/// Every path that is no route, and every method that a route does not take.
-pub(super) async fn no_such_route(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    Err(Problem(match request.match_pattern() {
-        Some(_) => Error::new(
-            Code::MethodNotAllowed,
-            "this route does not take this method; see the API guide (docs/api.md)",
-        ),
-        None => Error::new(
-            Code::NotFound,
-            "there is no such route; see the API guide (docs/api.md)",
-        ),
-    }))
+/// Every path that is no route, and every method that a route does not take: with `Allow`.
+pub(super) async fn no_such_route(request: HttpRequest) -> HttpResponse {
+    let Some(pattern) = request.match_pattern() else {
+        let detail = "there is no such route; see /docs";
+        return Problem(Error::new(Code::NotFound, detail)).error_response();
+    };
+    let detail = "this route does not take this method; see `Allow` and /docs";
+    let mut answer = Problem(Error::new(Code::MethodNotAllowed, detail)).error_response();
+    let methods = super::openapi::methods(&pattern).and_then(|methods| methods.parse().ok());
+    if let Some(methods) = methods {
+        answer.headers_mut().insert(ALLOW, methods);
+    }
+    answer
 }
 
 /// A query that does not parse: the pointer is the parameter's name where serde tells it.

@@ -33,20 +33,31 @@ const MAX_NAME: usize = 256;
 /// A CloudEvent, parsed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct CloudEvent {
+    #[schema(pattern = "^1\\.0$")]
     specversion: Box<str>,
+    #[schema(min_length = 1, max_length = 256)]
     id: Box<str>,
+    #[schema(min_length = 1, max_length = 256)]
     source: Box<str>,
     #[serde(rename = "type")]
     event_type: EventType,
+    #[schema(min_length = 1, max_length = 256)]
     subject: Option<Box<str>>,
     time: Option<Timestamp>,
+    #[schema(max_length = 100)]
     datacontenttype: Option<Box<str>>,
+    #[schema(max_length = 100)]
     dataschema: Option<Box<str>>,
+    #[schema(value_type = Option<serde_json::Value>)]
     data: Option<Box<RawValue>>,
     data_base64: Option<Box<str>>,
+    #[schema(min_length = 1, max_length = 256)]
     stream: Option<Box<str>>,
+    #[schema(min_length = 1, max_length = 256)]
     correlationid: Option<Box<str>>,
+    #[schema(min_length = 1, max_length = 256)]
     causationid: Option<Box<str>>,
     #[serde(rename = "traceparent")]
     _trace_parent: Option<Box<str>>,
