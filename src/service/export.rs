@@ -225,8 +225,8 @@ impl Service {
             .map(|event_type| ("/type", event_type.as_str()));
         let tag = request.tag.as_deref().map(|tag| ("/tag", tag));
         for (pointer, text) in [stream, event_type, tag].into_iter().flatten() {
-            if text.len() > 256 {
-                return Err(Error::field(pointer, "must be at most 256 bytes"));
+            if !(1..=256).contains(&text.len()) {
+                return Err(Error::field(pointer, "must be 1 to 256 bytes"));
             }
             self.refuse_personal(pointer, text)?;
         }

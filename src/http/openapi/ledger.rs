@@ -73,11 +73,7 @@ fn reveals(operation: Operation) -> Operation {
 
 fn page(operation: Operation) -> Operation {
     reveals(operation)
-        .takes(
-            "Accept",
-            "`application/x-ndjson`: an event a line.",
-            json!({"type": "string", "enum": ["application/json", NDJSON]}),
-        )
+        .note("`Accept: application/x-ndjson`: an event a line.")
         .json::<Page>(200, "A page; it can be shorter than `limit` and still have a `next`.")
         .media(200, "", NDJSON)
         .header(

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::auth::Public;
 use operation::{Operation, Schemas};
+pub(super) use schemas::TimeOrDate;
 
 /// What stands at the head of the document.
 const ABOUT: &str = "An audit ledger that never loses an event and can prove that it forgot a person.\n\n\
@@ -113,13 +114,24 @@ fn document() -> Value {
     document
 }
 
-/// Bounds of what stands inside of lists and alternatives, where no attribute of the type reaches.
-fn narrower() -> [(&'static str, Value); 3] {
+/// What the attributes of the types do not reach: bounds inside of lists and alternatives, and the like.
+fn narrower() -> [(&'static str, Value); 8] {
     let tag = json!({"minLength": 1, "maxLength": 128});
     [
         ("EventRequest/properties/tags/items", tag.clone()),
         ("StreamEventRequest/properties/tags/items", tag),
         ("ActorRequest/oneOf/0", json!({"minLength": 1, "maxLength": 256})),
+        // What is sealed is something.
+        ("PersonalRequest", json!({"required": ["subject", "data"]})),
+        (
+            "PersonalRequest/properties/data",
+            json!({"type": ["object", "array", "string", "number", "boolean"]}),
+        ),
+        // A published key has members beside these.
+        ("AnnouncedKey", json!({"additionalProperties": true})),
+        // Said twice is said once.
+        ("NewApiKey/properties/roles", json!({"uniqueItems": false})),
+        ("NewApiKey/properties/ledgers", json!({"uniqueItems": false})),
     ]
 }
 

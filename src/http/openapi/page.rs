@@ -71,7 +71,7 @@ fn one(path: &str, method: &str, operation: &Value) -> Markup {
             summary {
                 span class=(format!("method {method}")) { (method.to_uppercase()) }
                 code.path { (path) }
-                span.words { (text(&operation["summary"])) }
+                span.words { (inline(text(&operation["summary"]))) }
             }
             p { (inline(text(&operation["description"]))) }
             @if !parameters.is_empty() {

@@ -92,8 +92,28 @@ impl ToSchema for Expected {
     }
 }
 
+/// A bound of a report's period.
+pub(in super::super) struct TimeOrDate;
+
+impl PartialSchema for TimeOrDate {
+    fn schema() -> RefOr<Schema> {
+        let of = |format| {
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .format(Some(SchemaFormat::KnownFormat(format)))
+        };
+        let both = utoipa::openapi::schema::AnyOfBuilder::new()
+            .item(of(KnownFormat::DateTime))
+            .item(of(KnownFormat::Date));
+        both.description(Some("A time (RFC 3339), or a date (UTC); since 1970."))
+            .into()
+    }
+}
+
+impl ToSchema for TimeOrDate {}
+
 /// `Problem`: the body of every error (RFC 9457), and `Code`, its closed list of codes.
-pub(super) fn problem() -> [(&'static str, Value); 3] {
+pub(super) fn problem() -> [(&'static str, Value); 4] {
     let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
     let meanings = Code::ALL
         .iter()
@@ -126,6 +146,10 @@ pub(super) fn problem() -> [(&'static str, Value); 3] {
         (
             "Code",
             json!({"type": "string", "description": meanings, "enum": codes}),
+        ),
+        (
+            "TimeOrDate",
+            serde_json::to_value(TimeOrDate::schema()).unwrap_or_default(),
         ),
         (
             "FieldError",

@@ -46,6 +46,10 @@ pub enum TrustState {
     SelfConsistent,
 }
 
+/// `Object` would be any object to the schema.
+#[cfg(feature = "server")]
+type VerifiedObject = Object;
+
 /// What was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -120,6 +124,7 @@ pub struct Report {
     /// What the verdict rests on.
     pub trust: TrustState,
     /// What was verified.
+    #[cfg_attr(feature = "server", schema(value_type = VerifiedObject))]
     pub object: Object,
     /// The ledger, as far as it could be read.
     pub origin: Option<Origin>,
