@@ -40,7 +40,8 @@ if [[ ! -e $venv/complete ]]; then
     exec 9>&-
 fi
 
-oubliette=${OUBLIETTE:-$PWD/target/debug/oubliette}
+oubliette=${OUBLIETTE:-${CARGO_TARGET_DIR:-$PWD/target}/debug/oubliette}
+[[ -x $oubliette ]] || die "$oubliette is missing; run: cargo build"
 work=$(mktemp -d)
 server=
 finish() {

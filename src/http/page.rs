@@ -102,10 +102,10 @@ mod tests {
     #[test]
     fn pages_follow_each_other_and_the_last_has_no_next() {
         let items: Vec<u32> = (0..5).collect();
-        let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+        let (mut seen, mut cursor) = (Vec::<u32>::new(), None::<String>);
         loop {
             let page = query(cursor.as_deref(), 2).page(&items, u32::to_string).unwrap();
-            seen.extend(page.0);
+            seen.extend(page.0.iter().copied());
             match page.1 {
                 Some(next) => cursor = Some(next),
                 None => break,

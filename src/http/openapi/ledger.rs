@@ -98,7 +98,7 @@ fn of_events() -> Vec<Operation> {
             .takes(
                 "If-Match",
                 "The stream's version in quotes, instead of `expected_version`.",
-                json!({"type": "string", "pattern": "^\"[0-9]{1,18}\"$"}),
+                json!({"type": "string", "pattern": "^\"[0-9]{1,18}\"$", "minLength": 3}),
             )
             .body::<AppendRequest>(),
         ),
