@@ -74,41 +74,49 @@ pub(super) fn status(code: Code) -> StatusCode {
     }
 }
 
+/// A person who was erased, and where the certificate is.
+pub(super) fn erased(certificate: Option<&str>) -> HttpResponse {
+    respond(&Error::new(Code::Erased, "this person was erased"), certificate)
+}
+
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         status(self.0.code)
     }
 
     fn error_response(&self) -> HttpResponse {
-        let Self(error) = self;
-        let status = status(error.code);
-        if status.is_server_error() {
-            tracing::error!(code = error.code.as_str(), detail = %error.detail, cause = ?error.source, "a request failed");
-        }
-        let mut response = HttpResponse::build(status);
-        let overloaded = (error.code == Code::Overloaded).then_some(1);
-        if let Some(seconds) = error.retry_after.or(overloaded) {
-            response.insert_header((RETRY_AFTER, seconds.to_string()));
-        }
-        if error.code == Code::RequestTimeout {
-            // The rest of the request is on its way or not; either way it must not be taken for the next one.
-            response.force_close();
-        }
-        let body = Body {
-            kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("error"),
-            status: status.as_u16(),
-            code: error.code.as_str(),
-            detail: &error.detail,
-            errors: &error.errors,
-            current_version: error.current_version,
-            index: error.index,
-            certificate: error.certificate.as_deref(),
-        };
-        response
-            .insert_header((CONTENT_TYPE, "application/problem+json"))
-            .body(serde_json::to_vec(&body).unwrap_or_default())
+        respond(&self.0, None)
     }
+}
+
+fn respond(error: &Error, certificate: Option<&str>) -> HttpResponse {
+    let status = status(error.code);
+    if status.is_server_error() {
+        tracing::error!(code = error.code.as_str(), detail = %error.detail, cause = ?error.source, "a request failed");
+    }
+    let mut response = HttpResponse::build(status);
+    let overloaded = (error.code == Code::Overloaded).then_some(1);
+    if let Some(seconds) = error.retry_after.or(overloaded) {
+        response.insert_header((RETRY_AFTER, seconds.to_string()));
+    }
+    if error.code == Code::RequestTimeout {
+        // The rest of the request is on its way or not; either way it must not be taken for the next one.
+        response.force_close();
+    }
+    let body = Body {
+        kind: "about:blank",
+        title: status.canonical_reason().unwrap_or("error"),
+        status: status.as_u16(),
+        code: error.code.as_str(),
+        detail: &error.detail,
+        errors: &error.errors,
+        current_version: error.current_version,
+        index: error.index,
+        certificate,
+    };
+    response
+        .insert_header((CONTENT_TYPE, "application/problem+json"))
+        .body(serde_json::to_vec(&body).unwrap_or_default())
 }
 
 /// Every path that is no route, and every method that a route does not take: with `Allow`.

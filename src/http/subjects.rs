@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::auth::{Officer, On, Writer};
 use super::body::Body;
-use super::problem::{Problem, no_such_route};
+use super::problem::{Problem, erased, no_such_route};
 use crate::service::request::{self, SubjectRequest};
 use crate::service::{Code, Error};
 use crate::spec::ids::Handle;
@@ -46,10 +46,7 @@ pub(super) async fn one(
         .blocking(move |service, ledger| service.subject(ledger, handle))
         .await?;
     if subject.state == "erased" {
-        return Err(Problem(Error {
-            certificate: subject.certificate,
-            ..Error::new(Code::Erased, "this person was erased")
-        }));
+        return Ok(erased(subject.certificate.as_deref()));
     }
     Ok(HttpResponse::Ok().json(subject))
 }

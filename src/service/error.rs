@@ -142,8 +142,6 @@ pub struct Error {
     pub current_version: Option<u64>,
     /// The index of the event that stands in the way.
     pub index: Option<u64>,
-    /// Where the certificate of erasure is, for `erased`.
-    pub certificate: Option<String>,
     /// Seconds after which to try again.
     pub retry_after: Option<u64>,
     /// The cause.
@@ -160,7 +158,6 @@ impl Error {
             errors: Vec::new(),
             current_version: None,
             index: None,
-            certificate: None,
             retry_after: None,
             source: None,
         }

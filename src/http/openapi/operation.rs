@@ -130,11 +130,11 @@ fn there(mut parameter: Value) -> Value {
     let Some(schema) = parameter.get_mut("schema") else {
         return parameter;
     };
-    if let Some(Value::Array(types)) = schema.get_mut("type") {
-        types.retain(|name| name != "null");
-        if let (Some(Value::String(only)), 1) = (types.first().cloned(), types.len()) {
-            schema["type"] = only.into();
-        }
+    if let Some(kind) = schema.get_mut("type")
+        && let Some(types) = kind.as_array()
+    {
+        let mut real = types.iter().filter(|name| *name != "null");
+        *kind = real.next().cloned().unwrap_or_default();
     }
     let one = schema.get("oneOf").and_then(Value::as_array).map(|items| {
         let mut real = items.iter().filter(|item| item.get("type") != Some(&json!("null")));

@@ -12,7 +12,7 @@ const STYLE: &str = include_str!("page.css");
 /// Renders the document.
 pub(super) fn render(document: &Value) -> String {
     let info = &document["info"];
-    let schemas = members(&document["components"]["schemas"]);
+    let schemas = members(at(document, "/components/schemas"));
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -27,7 +27,7 @@ pub(super) fn render(document: &Value) -> String {
                     h1 { "Oubliette: HTTP API" }
                     p.version { "Version " (text(&info["version"])) " · " a href="/openapi.json" { "OpenAPI 3.1 document" } }
                     (prose(text(&info["description"])))
-                    (prose(text(&document["components"]["securitySchemes"]["apiKey"]["description"])))
+                    (prose(text(at(document, "/components/securitySchemes/apiKey/description"))))
                     p { code { "Authorization: Bearer obl_…" } }
                 }
                 nav { @for tag in items(&document["tags"]) { a href=(format!("#{}", anchor(text(&tag["name"])))) { (text(&tag["name"])) } }
@@ -56,7 +56,7 @@ fn section(document: &Value, tag: &Value) -> Markup {
         section id=(anchor(name)) {
             h2 { (name) }
             p { (text(&tag["description"])) }
-            @for (path, method, operation) in operations.filter(|(_, _, operation)| text(&operation["tags"][0]) == name) {
+            @for (path, method, operation) in operations.filter(|(_, _, operation)| text(at(operation, "/tags/0")) == name) {
                 (one(path, method, operation))
             }
         }
@@ -65,7 +65,7 @@ fn section(document: &Value, tag: &Value) -> Markup {
 
 fn one(path: &str, method: &str, operation: &Value) -> Markup {
     let parameters = items(&operation["parameters"]);
-    let body = members(&operation["requestBody"]["content"]);
+    let body = members(at(operation, "/requestBody/content"));
     html! {
         details.operation id=(text(&operation["operationId"])) {
             summary {
@@ -155,7 +155,7 @@ fn described(schema: &Value) -> &Value {
     if own.is_string() {
         own
     } else {
-        &schema["oneOf"][0]["description"]
+        at(schema, "/oneOf/0/description")
     }
 }
 
@@ -217,6 +217,10 @@ fn prose(text: &str) -> Markup {
 /// A text with `code` in it.
 fn inline(text: &str) -> Markup {
     html! { @for (at, part) in text.split('`').enumerate() { @if at % 2 == 1 { code { (part) } } @else { (part) } } }
+}
+
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 fn text(value: &Value) -> &str {
