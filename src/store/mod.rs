@@ -278,6 +278,15 @@ pub trait LedgerStore: Send + Sync {
     /// [`StoreError`].
     fn records(&self, ledger: Option<LedgerNumber>, kind: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
+    /// Bytes on disk by kind of data: `headers`, `bodies`, `sealed`, `tree`, `indexes`, `other`, and `log` for what was
+    /// written last and not yet sorted into them. Empty for an engine without files.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn disk_bytes(&self) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Writes records apart from any commit; atomic and durable.
     ///
     /// # Errors

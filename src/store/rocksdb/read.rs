@@ -327,6 +327,10 @@ impl LedgerStore for RocksStore {
         Ok(records)
     }
 
+    fn disk_bytes(&self) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        self.bytes_by_kind()
+    }
+
     fn put_records(&self, records: &[RecordWrite]) -> Result<(), StoreError> {
         self.write_records(records)
     }
