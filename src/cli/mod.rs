@@ -6,6 +6,7 @@
 
 mod api_key;
 mod append;
+mod as_of;
 mod bench;
 mod client;
 mod demo;
@@ -61,7 +62,9 @@ enum Command {
     Append(append::Append),
     /// Import a file of records (NDJSON or CSV) with a mapping.
     Import(import::Import),
-    /// Export a ledger as a bundle for auditors, or as NDJSON.
+    /// Show the ledger, or the state of a stream, as of a moment; or what changed in between.
+    AsOf(as_of::AsOf),
+    /// Export a ledger as a bundle for auditors, or its events as NDJSON or CSV.
     Export(export::Export),
     /// Verify a ledger or a bundle: every signature, link, hash and body.
     Verify(verify::Verify),
@@ -141,6 +144,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(command) => command.run(context),
         Command::Append(command) => command.run(&context),
         Command::Import(command) => command.run(&context),
+        Command::AsOf(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Verify(command) => command.run(&context),
         Command::Fsck(command) => command.run(&context),

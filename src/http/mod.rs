@@ -2,6 +2,7 @@
 //! handler, and a handler without one does not compile.
 
 mod api_keys;
+mod as_of;
 mod auth;
 mod body;
 mod cloudevents;
@@ -14,6 +15,7 @@ mod log;
 mod page;
 mod problem;
 mod proofs;
+mod range;
 mod subjects;
 mod verifications;
 
@@ -49,6 +51,9 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/events/{event}/receipt", get(proofs::receipt))
                         .route("/streams", get(events::streams))
                         .route("/streams/{stream}/events", get(events::of_stream))
+                        .route("/streams/{stream}/state", get(as_of::state))
+                        .route("/streams/{stream}/state/diff", get(as_of::diff))
+                        .route("/as-of", get(as_of::ledger))
                         .route("/keys", get(ledgers::keys))
                         .route("/log/checkpoint", get(log::checkpoint))
                         .route("/log/tile/{path:.*}", get(log::tile))

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod append;
+pub mod as_of;
 pub mod cloudevents;
 pub mod erase;
 pub mod error;

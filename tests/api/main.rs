@@ -6,9 +6,11 @@
 mod support;
 
 mod append;
+mod as_of;
 mod cloudevents;
 mod erasures;
 mod evidence;
+mod exports;
 mod ledgers;
 mod load;
 mod log;

@@ -5,6 +5,7 @@ mod excerpt;
 mod sample;
 mod stage;
 mod tour;
+mod travel;
 
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,7 @@ impl Demo {
             "Before: whoever may can read the person's data",
             "What comes out says `clear`.",
         )?;
+        tour.travel()?;
         tour.erase()?;
         tour.verify()?;
         tour.bundle()?;

@@ -175,6 +175,7 @@ impl Tour {
         };
         self.stage.expect(0, &line, str::to_owned)?;
         self.look_again()?;
+        self.travel_again()?;
         self.check_certificate()
     }
 

@@ -357,7 +357,7 @@ impl Service {
                 blocks += 1;
                 if blocks <= SAMPLE {
                     seen.sampled += 1;
-                    seen.opened += u64::from(self.open_block(ledger, &event, ordinal, &block)?.is_ok());
+                    seen.opened += u64::from(self.open_block(ledger, &event.header, ordinal, &block)?.is_ok());
                 }
             }
         }
