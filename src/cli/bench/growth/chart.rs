@@ -80,7 +80,13 @@ fn panel(svg: &mut String, measure: &Measure, marks: &[Mark]) -> std::fmt::Resul
     }
     legend(svg, measure)?;
     for ((_, figure), colour) in measure.lines.iter().zip(COLOURS) {
-        line(svg, marks, top, *figure, colour)?;
+        line(svg, &points(marks, top, *figure), colour)?;
+        let others = measure
+            .lines
+            .iter()
+            .map(|(_, other)| points(marks, top, *other))
+            .collect::<Vec<_>>();
+        labels(svg, &points(marks, top, *figure), &others.concat(), colour)?;
     }
     Ok(())
 }
@@ -133,30 +139,47 @@ fn legend(svg: &mut String, measure: &Measure) -> std::fmt::Result {
     Ok(())
 }
 
-fn line(
-    svg: &mut String,
-    marks: &[Mark],
-    top: f64,
-    figure: fn(&Mark) -> Option<f64>,
-    colour: &str,
-) -> std::fmt::Result {
-    let points: Vec<_> = marks
+/// A figure where it stands in the picture.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    x: f64,
+    y: f64,
+    value: f64,
+}
+
+fn points(marks: &[Mark], top: f64, figure: fn(&Mark) -> Option<f64>) -> Vec<Point> {
+    let point = |mark: &Mark| {
+        figure(mark).map(|value| Point {
+            x: x_of(mark, marks),
+            y: y_of(value, top),
+            value,
+        })
+    };
+    marks.iter().filter_map(point).collect()
+}
+
+fn line(svg: &mut String, points: &[Point], colour: &str) -> std::fmt::Result {
+    let path: Vec<_> = points
         .iter()
-        .filter_map(|mark| figure(mark).map(|value| (x_of(mark, marks), y_of(value, top), value)))
+        .map(|Point { x, y, .. }| format!("{x:.1},{y:.1}"))
         .collect();
-    let path: Vec<_> = points.iter().map(|(x, y, _)| format!("{x:.1},{y:.1}")).collect();
     writeln!(
         svg,
         "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
         path.join(" ")
-    )?;
-    for (x, y, value) in points {
+    )
+}
+
+/// The figure stands above its point, or below where another point lies close above.
+fn labels(svg: &mut String, points: &[Point], all: &[Point], colour: &str) -> std::fmt::Result {
+    for Point { x, y, value } in points {
+        let close = |other: &Point| (other.x - x).abs() < 1.0 && other.y < *y && y - other.y < 16.0;
+        let text = if all.iter().any(close) { y + 13.0 } else { y - 6.0 };
         writeln!(
             svg,
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"><title>{0}</title></circle>\
-             <text x=\"{x:.1}\" y=\"{1:.1}\" text-anchor=\"middle\" font-size=\"10\" fill=\"{colour}\">{0}</text>",
-            number(value),
-            y - 6.0
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>\
+             <text x=\"{x:.1}\" y=\"{text:.1}\" text-anchor=\"middle\" font-size=\"10\" fill=\"{colour}\">{}</text>",
+            number(*value)
         )?;
     }
     Ok(())
@@ -215,4 +238,93 @@ fn short(events: u64) -> String {
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::{Appending, Asked, Disk, Exported, Mark};
+    use super::*;
+    use crate::cli::bench::load::Latency;
+    use crate::cli::bench::server::Memory;
+
+    fn asked(per_second: f64) -> Asked {
+        Asked {
+            connections: 1,
+            per_second,
+            latency: Latency::default(),
+            server_micros: 10.0,
+            checked: 1,
+        }
+    }
+
+    fn mark(events: u64, server_micros: f64) -> Mark {
+        let disk = Disk {
+            ledger: 1_000.0,
+            keystore: 5.0,
+            vault: 1.0,
+            by_kind: [("log", 900.0)].into(),
+        };
+        let export = Exported {
+            format: "bundle",
+            bytes: 1,
+            mb_per_second: 99.0,
+            resident_mib: 80,
+            peak_mib: 90,
+            server_cores: 1.0,
+            other_cores: 0.0,
+        };
+        Mark {
+            events,
+            append: Appending {
+                server_micros,
+                ..Appending::default()
+            },
+            by_id: asked(25_000.0),
+            stream_page: asked(900.0),
+            handle_page: asked(800.0),
+            inclusion_proof: asked(5_000.0),
+            state: asked(200.0),
+            start_ms: 300.0,
+            memory: Memory::default(),
+            disk,
+            exports: if events < 1_000_000 { vec![export] } else { Vec::new() },
+        }
+    }
+
+    #[test]
+    fn every_measure_has_a_panel_and_words_are_escaped() {
+        let svg = chart(&[mark(10_000, 40.0), mark(100_000, 41.0)], "1 < 2 & \u{a0}");
+        assert_eq!(svg.matches("<g ").count(), DRAWN.len());
+        assert!(svg.contains("1 &lt; 2 &amp; ") && svg.contains(">100 k<") && svg.contains("target &lt; 10"));
+        assert_eq!(
+            svg.matches("<polyline").count(),
+            DRAWN.iter().map(|drawn| drawn.lines.len()).sum()
+        );
+        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn targets_are_judged_at_the_last_mark_with_a_figure() {
+        let row = |marks: &[Mark], begin: &str| {
+            let table = super::super::table(marks);
+            table.lines().find(|line| line.contains(begin)).unwrap().to_owned()
+        };
+        let grown = |micros| [mark(10_000, 90.0), mark(100_000, 40.0), mark(1_000_000, micros)];
+        assert!(row(&grown(47.0), "an append").contains(": met"));
+        assert!(row(&grown(49.0), "an append").contains("NOT met"));
+        assert!(
+            !row(&grown(49.0)[..2], "an append").contains("met"),
+            "nothing to compare with"
+        );
+        assert!(
+            row(&grown(47.0), "Export, bundle").contains("99.0 |    –")
+                && row(&grown(47.0), "Export, bundle").contains("NOT met")
+        );
+        assert!(
+            row(&grown(47.0), "Export, NDJSON").ends_with("≥ 100 |"),
+            "not measured, so not judged"
+        );
+        assert!(row(&grown(47.0), "Read by id, 64").contains("≥ 20,000: met"));
+    }
 }

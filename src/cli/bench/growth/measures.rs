@@ -150,8 +150,7 @@ pub(super) const DRAWN: [Measure; 12] = [
         unit: "bytes",
         lines: &[
             ("ledger", |mark| Some(mark.disk.ledger)),
-            ("key store", |mark| Some(mark.disk.keystore)),
-            ("vault", |mark| Some(mark.disk.vault)),
+            ("key store, vault", |mark| Some(mark.disk.keystore + mark.disk.vault)),
         ],
         target: None,
     },
