@@ -1,14 +1,22 @@
 //! Settings: defaults, then a TOML file, then `OUBLIETTE_…` variables, then flags. Unknown fields fail.
+//!
+//! The doc comments of [`Settings`] are the reference (docs/configuration.md), which [`reference::page`] makes.
+
+pub mod reference;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use std::time::Duration;
+
+use documented::DocumentedFields;
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 /// Everything that can be set.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The data directory; it holds the four folders below unless they are set apart.
@@ -25,12 +33,38 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Whether to listen beyond loopback without TLS (behind a proxy that does it).
     pub allow_plaintext: bool,
+    /// The server's certificate chain (PEM), its own first. With `tls_key` it makes the server speak TLS 1.2 and 1.3 only.
+    pub tls_certificate: Option<PathBuf>,
+    /// The private key (PEM) of `tls_certificate`.
+    pub tls_key: Option<PathBuf>,
+    /// Certificates (PEM) of the authorities that issue client certificates. If set, every client must show one.
+    pub tls_client_ca: Option<PathBuf>,
     /// HTTP worker threads; 0: one a core.
     pub workers: usize,
     /// Whether fields that stay in clear are searched for personal data.
     pub pii_guard: bool,
     /// Events that may wait for the writer.
     pub queue_events: usize,
+    /// Connections at once; more wait unaccepted.
+    pub max_connections: usize,
+    /// Seconds in which a new connection must have finished its TLS handshake, and then its first request's head.
+    pub header_timeout_seconds: u64,
+    /// Seconds in which a request's body must have arrived, counted from the end of its head.
+    pub body_timeout_seconds: u64,
+    /// Seconds that a client may leave an answer unread before its connection is cut.
+    pub write_timeout_seconds: u64,
+    /// Seconds that a connection may stay open without a request.
+    pub keep_alive_seconds: u64,
+    /// Seconds that requests under way have to end after SIGTERM. What the writer accepted is finished in any case.
+    pub shutdown_timeout_seconds: u64,
+    /// Requests a second that one API key may make; 0: no limit.
+    pub rate_limit: u32,
+    /// Requests that one API key may make at once before `rate_limit` holds; 0: as many as `rate_limit`.
+    pub rate_burst: u32,
+    /// Whether `/metrics` answers without an API key. Otherwise it needs one with the role `admin`.
+    pub metrics_public: bool,
+    /// Whether every request is logged, at the level `info`.
+    pub access_log: bool,
     /// What to log: a level, or `tracing` filter directives.
     pub log: String,
     /// `text` or `json`.
@@ -57,9 +91,22 @@ impl Default for Settings {
             keys_dir: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 7171)),
             allow_plaintext: false,
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
             workers: 0,
             pii_guard: true,
             queue_events: 16_384,
+            max_connections: 8_192,
+            header_timeout_seconds: 10,
+            body_timeout_seconds: 60,
+            write_timeout_seconds: 60,
+            keep_alive_seconds: 15,
+            shutdown_timeout_seconds: 20,
+            rate_limit: 0,
+            rate_burst: 0,
+            metrics_public: false,
+            access_log: true,
             log: "info".into(),
             log_format: LogFormat::Text,
         }
@@ -71,16 +118,55 @@ impl Default for Settings {
 pub enum ConfigError {
     /// A file or variable does not fit.
     #[error("the configuration is not valid: {0}")]
-    Invalid(#[from] Box<figment::Error>),
+    Invalid(Box<figment::Error>),
+    /// A field that there is not.
+    #[error("{place}: there is no setting `{field}`{hint} (all of them: docs/configuration.md)")]
+    Unknown {
+        /// The field as written.
+        field: String,
+        /// The file, or the environment.
+        place: String,
+        /// The nearest name, in words.
+        hint: String,
+    },
     /// The file is missing.
     #[error("there is no configuration file {0}")]
     Missing(PathBuf),
     /// A listener that everybody could read along.
     #[error(
-        "refusing to listen on {0} without TLS: API keys and personal data would travel in clear. Listen on 127.0.0.1, \
-         or put a TLS proxy in front and set allow_plaintext = true"
+        "refusing to listen on {0} without TLS: API keys and personal data would travel in clear. Set tls_certificate and \
+         tls_key, or listen on 127.0.0.1, or put a TLS proxy in front and set allow_plaintext = true"
     )]
     Plaintext(SocketAddr),
+    /// Settings that contradict each other, or a value out of range.
+    #[error("{field}: {mend}")]
+    Value {
+        /// The setting.
+        field: &'static str,
+        /// What to set it to.
+        mend: &'static str,
+    },
+}
+
+impl From<figment::Error> for ConfigError {
+    fn from(error: figment::Error) -> Self {
+        let Kind::UnknownField(field, known) = &error.kind else {
+            return Self::Invalid(Box::new(error));
+        };
+        let metadata = error.metadata.as_ref();
+        let place = metadata.map_or_else(
+            || "the configuration".to_owned(),
+            |metadata| match &metadata.source {
+                Some(source) => source.to_string(),
+                None => metadata.name.to_string(),
+            },
+        );
+        Self::Unknown {
+            hint: reference::nearest(field, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?")),
+            field: field.clone(),
+            place,
+        }
+    }
 }
 
 impl Settings {
@@ -96,24 +182,74 @@ impl Settings {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        // These two belong to the command line, not to the settings.
-        let environment = Env::prefixed("OUBLIETTE_").ignore(&["api_key", "url", "cache", "config"]);
-        figment
-            .merge(environment)
-            .extract()
-            .map_err(|error| ConfigError::Invalid(Box::new(error)))
+        // These belong to the command line, not to the settings.
+        let own = ["api_key", "url", "cache", "config", "ca", "client_cert", "client_key"];
+        let environment = Env::prefixed("OUBLIETTE_").ignore(&own);
+        Ok(figment.merge(environment).extract()?)
     }
 
-    /// Refuses what is valid but not safe.
+    /// Refuses what contradicts itself, and what is valid but not safe.
     ///
     /// # Errors
-    /// [`ConfigError::Plaintext`].
+    /// [`ConfigError::Plaintext`], [`ConfigError::Value`].
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.listen.ip().is_loopback() || self.allow_plaintext {
+        let value = |field, mend| Err(ConfigError::Value { field, mend });
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(_), None) => {
+                return value(
+                    "tls_key",
+                    "is missing; tls_certificate needs the file of its private key",
+                );
+            }
+            (None, Some(_)) => {
+                return value(
+                    "tls_certificate",
+                    "is missing; tls_key needs the file of its certificate",
+                );
+            }
+            (None, None) if self.tls_client_ca.is_some() => {
+                return value("tls_client_ca", "needs tls_certificate and tls_key too");
+            }
+            _ => {}
+        }
+        for (field, seconds) in [
+            ("header_timeout_seconds", self.header_timeout_seconds),
+            ("body_timeout_seconds", self.body_timeout_seconds),
+            ("write_timeout_seconds", self.write_timeout_seconds),
+            ("keep_alive_seconds", self.keep_alive_seconds),
+            ("shutdown_timeout_seconds", self.shutdown_timeout_seconds),
+        ] {
+            if !(1..=86_400).contains(&seconds) {
+                return value(field, "must be 1 to 86400 seconds");
+            }
+        }
+        if self.max_connections == 0 {
+            return value("max_connections", "must be at least 1");
+        }
+        if self.rate_limit == 0 && self.rate_burst > 0 {
+            return value("rate_burst", "has no meaning without rate_limit; set both");
+        }
+        if self.listen.ip().is_loopback() || self.allow_plaintext || self.tls_certificate.is_some() {
             Ok(())
         } else {
             Err(ConfigError::Plaintext(self.listen))
         }
+    }
+
+    /// The settings with every default place spelt out.
+    pub fn resolved(&self) -> Self {
+        Self {
+            ledger_dir: Some(self.ledger_path()),
+            keystore_dir: Some(self.keystore_path()),
+            vault_dirs: Some(self.vault_paths()),
+            keys_dir: Some(self.keys_path()),
+            ..self.clone()
+        }
+    }
+
+    /// How long a request's body may take.
+    pub fn body_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_timeout_seconds)
     }
 
     /// Where the ledgers' database lies.
@@ -151,7 +287,9 @@ mod tests {
         let file = folder.path().join("oubliette.toml");
         std::fs::write(&file, "listn = \"127.0.0.1:1\"\n").unwrap();
         let error = Settings::load(Some(&file)).unwrap_err().to_string();
-        assert!(error.contains("listn"), "{error}");
+        for part in ["`listn`", "did you mean `listen`?", "oubliette.toml"] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]
@@ -161,6 +299,12 @@ mod tests {
             ..Settings::default()
         };
         assert!(matches!(open.check(), Err(ConfigError::Plaintext(_))));
+        let with_tls = Settings {
+            tls_certificate: Some("a.pem".into()),
+            tls_key: Some("b.pem".into()),
+            ..open.clone()
+        };
+        assert!(with_tls.check().is_ok());
         assert!(
             Settings {
                 allow_plaintext: true,
@@ -169,5 +313,34 @@ mod tests {
             .check()
             .is_ok()
         );
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_by_name() {
+        let half = Settings {
+            tls_certificate: Some("a.pem".into()),
+            ..Settings::default()
+        };
+        let no_server = Settings {
+            tls_client_ca: Some("ca.pem".into()),
+            ..Settings::default()
+        };
+        let never = Settings {
+            body_timeout_seconds: 0,
+            ..Settings::default()
+        };
+        let burst = Settings {
+            rate_burst: 5,
+            ..Settings::default()
+        };
+        for (settings, field) in [
+            (half, "tls_key"),
+            (no_server, "tls_client_ca"),
+            (never, "body_timeout_seconds"),
+            (burst, "rate_burst"),
+        ] {
+            let error = settings.check().unwrap_err().to_string();
+            assert!(error.starts_with(field), "{error}");
+        }
     }
 }

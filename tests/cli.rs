@@ -529,8 +529,8 @@ fn a_served_directory_is_reached_by_url_only() {
         .run_on("http://192.0.2.1:7171", &admin, &["key", "list"])
         .fails(2, "usage");
     place
-        .run_on("https://localhost", &admin, &["key", "list"])
-        .fails(2, "usage");
+        .run_on("https://localhost", &admin, &["key", "list", "--ca", "missing.pem"])
+        .fails(3, "file_unusable");
 }
 
 #[test]
@@ -880,6 +880,55 @@ fn a_table_of_a_period_is_exported_to_a_file() {
 }
 
 #[test]
+fn a_report_is_written_whole_verified_offline_and_recorded() {
+    let place = Place::new();
+    let month = ["--from", "2026-01-01", "--to", "2100-01-01"];
+    let report = |more: &[&str]| place.run(&[&["report", "--data", "data"], more].concat());
+    let told = report(&[&month[..], &["--verify", "--out", "report.html", "--json"]].concat()).json(0);
+    assert_eq!((&told["format"], &told["verified"]), (&json!("html"), &json!("valid")));
+    report(&[&month[..], &["--out", "report.json"]].concat()).exits(0);
+    report(&[&month[..], &["--out", "report.csv"]].concat()).exits(0);
+    for file in ["report.html", "report.json"] {
+        let verifier = place
+            .command(VERIFIER, &[file, "--key", place.vkey()])
+            .output()
+            .unwrap();
+        assert_eq!(
+            verifier.status.code(),
+            Some(0),
+            "{}",
+            String::from_utf8_lossy(&verifier.stdout)
+        );
+        assert_eq!(
+            place.run(&["verify", file, "--key", place.vkey(), "--json"]).json(0)["verdict"],
+            "valid"
+        );
+    }
+    let forged = std::fs::read_to_string(place.path("report.html"))
+        .unwrap()
+        .replace("ledger.created", "ledger.deleted");
+    place.write("forged.html", &forged);
+    let found = place.run(&["verify", "forged.html", "--json"]).json(1);
+    assert_eq!(found["verdict"], "tampered");
+    assert!(
+        found["findings"][0]["field"]
+            .as_str()
+            .unwrap()
+            .starts_with("page, events"),
+        "{found}"
+    );
+    assert!(
+        report(&["--out", "-", "--format", "csv"])
+            .exits(0)
+            .out
+            .starts_with("section,")
+    );
+    report(&["--from", "2026-02-01", "--to", "2026-01-01", "--out", "none.html"]).fails(2, "invalid_field");
+    report(&["--from", "2026-02-01", "--out", "none.html"]).exits(2);
+    assert!(!place.path("none.html").exists());
+}
+
+#[test]
 fn the_demo_tells_its_story_and_leaves_only_what_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let demo = |arguments: &[&str]| {
@@ -907,5 +956,6 @@ fn the_demo_tells_its_story_and_leaves_only_what_was_asked_for() {
     let told = demo(&["--data", "tour", "--json"]).json(0);
     assert!(told["steps"].as_array().unwrap().len() > 10);
     assert!(folder.path().join("tour/data").is_dir());
+    assert!(folder.path().join("tour/report.html").is_file());
     demo(&["--data", "tour"]).fails(3, "data_dir_used");
 }

@@ -5,6 +5,7 @@ mod inspect;
 mod keyfiles;
 mod lock;
 mod server;
+mod tls;
 
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ use crate::store::{LedgerStore, StoreError};
 
 pub use inspect::{Inspection, inspect};
 pub use lock::{LockError, is_served};
-pub use server::{LocalServer, serve};
+pub use server::{LocalServer, check, serve};
+pub use tls::TlsError;
 
 /// An open data directory. Dropping it finishes what is accepted and gives the directory free.
 pub struct App {
@@ -76,6 +78,9 @@ pub enum AppError {
          changed and nothing is served. Put the right ledger store back"
     )]
     LedgerLost(LedgerId),
+    /// Certificate or key of the listener.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -101,6 +106,7 @@ impl AppError {
             Self::Keys(_) => "key_unavailable",
             Self::Service(error) => error.code.as_str(),
             Self::Used(_) => "data_dir_used",
+            Self::Tls(_) => "invalid_configuration",
             Self::Listen { .. } => "address_unavailable",
             Self::RolledBack { .. } | Self::LedgerLost(_) => "ledger_rolled_back",
         }

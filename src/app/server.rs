@@ -5,11 +5,13 @@ use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
-use super::{App, AppError};
+use super::{App, AppError, tls};
 use crate::config::Settings;
+use crate::http::Serving;
 use crate::service::Service;
 
 /// How long closing waits for work on other threads: 20 seconds in all.
@@ -19,22 +21,53 @@ const CLOSING_WAITS: u32 = 4_000;
 /// How often erasures that broke off are taken up again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Opens the data directory and serves it until SIGTERM or SIGINT; what was accepted is finished then.
+/// Whether a server with these settings would find what it needs, without opening or changing any of it: the files of
+/// TLS, and the data directory's parts.
+///
+/// # Errors
+/// [`AppError`], naming the part.
+pub fn check(settings: &Settings) -> Result<(), AppError> {
+    tls::load(settings)?;
+    if !settings.ledger_path().join("CURRENT").exists() {
+        return Err(crate::store::StoreError::Missing(settings.ledger_path()).into());
+    }
+    let folders = [settings.keystore_path(), settings.keys_path()];
+    for path in folders.into_iter().chain(settings.vault_paths()) {
+        std::fs::read_dir(&path).map_err(|source| AppError::Io { path, source })?;
+    }
+    Ok(())
+}
+
+/// Opens the data directory and serves it until SIGTERM or SIGINT; what was accepted is finished then. SIGHUP reads
+/// certificate and key again.
 ///
 /// # Errors
 /// [`AppError`]; nothing is served then.
 pub fn serve(settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
     actix_web::rt::System::new().block_on(async {
+        // Before anything takes a handle of a meter.
+        let metrics = crate::telemetry::metrics();
+        let (tls, certificate) = match tls::load(settings)? {
+            Some(tls::Tls { config, certificate }) => (Some(config), Some(certificate)),
+            None => (None, None),
+        };
         let app = App::open(settings).await?;
         let workers = match settings.workers {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
             workers => workers,
         };
-        let (server, address) = bind(&app, settings.listen, workers)?;
+        let serving = Serving {
+            listen: settings.listen,
+            workers,
+            tls,
+            metrics: metrics.clone(),
+        };
+        let (server, address) = bind(&app, settings, serving)?;
         let io = |source| AppError::Io {
             path: settings.data.clone(),
             source,
         };
+        let hangup = signal(SignalKind::hangup()).map_err(io)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(io)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(io)?;
         let handle = server.handle();
@@ -44,6 +77,8 @@ pub fn serve(settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<(), 
             handle.stop(true).await;
         });
         actix_web::rt::spawn(retry_erasures(Arc::downgrade(app.service())));
+        actix_web::rt::spawn(reload(hangup, certificate));
+        actix_web::rt::spawn(tidy_metrics(metrics));
         ready(address);
         server.await.map_err(io)?;
         app.close().await;
@@ -76,11 +111,40 @@ async fn retry_erasures(service: Weak<Service>) {
     }
 }
 
-fn bind(app: &App, listen: SocketAddr, workers: usize) -> Result<(actix_web::dev::Server, SocketAddr), AppError> {
-    crate::http::serve(Arc::clone(app.service()), listen, workers).map_err(|source| AppError::Listen {
-        address: listen,
-        source,
-    })
+/// Reads certificate and key again at every SIGHUP.
+async fn reload(mut hangup: Signal, certificate: Option<Arc<tls::Certificate>>) {
+    while hangup.recv().await.is_some() {
+        match certificate.as_ref().map(|certificate| certificate.reload()) {
+            Some(Ok(())) => tracing::info!("the TLS certificate was read again"),
+            Some(Err(error)) => tracing::error!(error = %error, "the TLS certificate stays as it was"),
+            None => tracing::info!("SIGHUP: there is nothing to read again"),
+        }
+    }
+}
+
+/// Sorts what histograms took in into their buckets, so that nothing grows while nobody asks.
+async fn tidy_metrics(metrics: Option<PrometheusHandle>) {
+    let Some(metrics) = metrics else { return };
+    loop {
+        tokio::time::sleep(RETRY).await;
+        metrics.run_upkeep();
+    }
+}
+
+fn bind(app: &App, settings: &Settings, serving: Serving) -> Result<(actix_web::dev::Server, SocketAddr), AppError> {
+    let address = serving.listen;
+    crate::http::serve(Arc::clone(app.service()), settings, serving)
+        .map_err(|source| AppError::Listen { address, source })
+}
+
+/// The settings of a server for this process alone: nobody else can reach it, so nobody is held back.
+fn for_one_process(settings: &Settings) -> Settings {
+    Settings {
+        rate_limit: 0,
+        rate_burst: 0,
+        access_log: false,
+        ..settings.clone()
+    }
 }
 
 /// The very same server on a loopback port of this process, for one command on a directory that nobody serves.
@@ -135,7 +199,13 @@ fn run_local(settings: &Settings, started: &mpsc::SyncSender<Result<Started, App
         let opened = async {
             let app = App::open(settings).await?;
             let api_key = app.service().register_local_caller();
-            let (server, address) = bind(&app, SocketAddr::from(([127, 0, 0, 1], 0)), 2)?;
+            let serving = Serving {
+                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+                workers: 2,
+                tls: None,
+                metrics: None,
+            };
+            let (server, address) = bind(&app, &for_one_process(settings), serving)?;
             Ok((app, server, address, api_key))
         };
         match opened.await {

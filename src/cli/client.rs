@@ -7,10 +7,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 use super::failure::{Exit, Failure};
+use super::tls::TlsFiles;
 
 /// The longest answer that is held in memory.
 const MAX_ANSWER: u64 = 1 << 30;
@@ -46,14 +48,19 @@ impl Client {
     /// For the server of this process.
     pub(super) fn local(address: SocketAddr, key: Zeroizing<String>) -> Self {
         Self {
-            agent: agent(true),
+            agent: agent(true, None),
             base: format!("http://{address}"),
             key,
         }
     }
 
-    /// For a server elsewhere. Its key and all data travel in clear, so beyond loopback that needs a word.
-    pub(super) fn remote(url: &str, key: Zeroizing<String>, allow_plaintext: bool) -> Result<Self, Failure> {
+    /// For a server elsewhere. With http its key and all data travel in clear, so beyond loopback that needs a word.
+    pub(super) fn remote(
+        url: &str,
+        key: Zeroizing<String>,
+        tls: &TlsFiles,
+        allow_plaintext: bool,
+    ) -> Result<Self, Failure> {
         let base = url.trim_end_matches('/');
         let unusable = |detail: &str| Failure::usage(format!("--url {base}: {detail}"));
         let uri: ureq::http::Uri = base
@@ -61,23 +68,19 @@ impl Client {
             .map_err(|_| unusable("is not a URL such as http://127.0.0.1:7171"))?;
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        match uri.scheme_str() {
-            Some("http") if loopback || allow_plaintext => {}
+        let tls = match uri.scheme_str() {
+            Some("http") if loopback || allow_plaintext => None,
             Some("http") => {
                 return Err(unusable(
-                    "the API key and all data would travel in clear. Use a tunnel to 127.0.0.1, or set \
+                    "the API key and all data would travel in clear. Use https, or a tunnel to 127.0.0.1, or set \
                      OUBLIETTE_ALLOW_PLAINTEXT=true if the network is protected otherwise",
                 ));
             }
-            Some("https") => {
-                return Err(unusable(
-                    "this client speaks plain HTTP only; use a tunnel to 127.0.0.1",
-                ));
-            }
+            Some("https") => Some(tls.config()?),
             _ => return Err(unusable("is not a URL such as http://127.0.0.1:7171")),
-        }
+        };
         Ok(Self {
-            agent: agent(loopback),
+            agent: agent(loopback, tls),
             base: base.to_owned(),
             key,
         })
@@ -166,12 +169,16 @@ pub(super) struct Download {
 }
 
 /// Answers may take as long as an erasure or an export takes: only connecting is timed.
-fn agent(direct: bool) -> Agent {
+fn agent(direct: bool, tls: Option<TlsConfig>) -> Agent {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
+        .https_only(tls.is_some())
         .timeout_connect(Some(Duration::from_secs(10)));
     if direct {
         config = config.proxy(None);
+    }
+    if let Some(tls) = tls {
+        config = config.tls_config(tls);
     }
     config
         .max_redirects(0)

@@ -128,7 +128,12 @@ impl From<AppError> for Failure {
             }
             source = cause.source();
         }
-        Self::new(Exit::Io, error.code(), detail)
+        let exit = if matches!(error, AppError::Tls(_)) {
+            Exit::Usage
+        } else {
+            Exit::Io
+        };
+        Self::new(exit, error.code(), detail)
     }
 }
 

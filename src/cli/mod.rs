@@ -17,14 +17,17 @@ mod import;
 mod init;
 mod key;
 mod output;
+mod report;
 mod serve;
 mod target;
+mod tls;
 mod verify;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::Settings;
 use failure::{Exit, Failure};
@@ -66,12 +69,14 @@ enum Command {
     AsOf(as_of::AsOf),
     /// Export a ledger as a bundle for auditors, or its events as NDJSON or CSV.
     Export(export::Export),
-    /// Verify a ledger or a bundle: every signature, link, hash and body.
+    /// Verify a ledger or a bundle: every signature, link, hash and body. Or a report.
     Verify(verify::Verify),
     /// Check a data directory that nobody serves: all that `verify` checks, and every index.
     Fsck(verify::Fsck),
     /// Erase people: destroy their keys, and prove it.
     Erase(erase::Erase),
+    /// Report on a period: history, erasures against their month, keys, reveals, exports. Signed.
+    Report(report::Report),
     /// Show a ledger's public keys.
     #[command(subcommand)]
     Key(key::Key),
@@ -82,6 +87,14 @@ enum Command {
     Demo(demo::Demo),
     /// Load a throw-away server and report its figures beside the machine's own bounds.
     Bench(bench::Bench),
+    /// Print a script that completes commands in a shell: `oubliette completions bash > …/completions/oubliette`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the configuration reference (docs/configuration.md).
+    #[command(hide = true)]
+    ConfigReference,
 }
 
 impl Command {
@@ -130,6 +143,17 @@ pub fn run() -> ExitCode {
 }
 
 fn start(cli: Cli) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::Completions { shell } => {
+            return print_page(|out| {
+                clap_complete::generate(shell, &mut Cli::command(), "oubliette", out);
+            });
+        }
+        Command::ConfigReference => {
+            return print_page(|out| out.extend(crate::config::reference::page().into_bytes()));
+        }
+        _ => {}
+    }
     let mut settings = Settings::load(cli.config.as_deref())?;
     if settings.log == Settings::default().log && !cli.command.is_service() {
         settings.log = "warn".into();
@@ -149,11 +173,22 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Verify(command) => command.run(&context),
         Command::Fsck(command) => command.run(&context),
         Command::Erase(command) => command.run(&context),
+        Command::Report(command) => command.run(&context),
         Command::Key(command) => command.run(&context),
         Command::ApiKey(command) => command.run(&context),
         Command::Demo(command) => command.run(&context),
         Command::Bench(command) => command.run(context),
+        Command::Completions { .. } | Command::ConfigReference => Ok(Exit::Fine),
     }
+}
+
+/// Text that needs no settings, whole on standard output.
+fn print_page(make: impl FnOnce(&mut Vec<u8>)) -> Result<Exit, Failure> {
+    let mut page = Vec::new();
+    make(&mut page);
+    let printed = std::io::stdout().write_all(&page);
+    printed.map_err(|error| Failure::new(Exit::Io, "output_failed", error.to_string()))?;
+    Ok(Exit::Fine)
 }
 
 /// Help and version are fine; all else is usage.

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::Context;
 use super::client::Client;
 use super::failure::Failure;
+use super::tls::TlsFiles;
 use crate::app::LocalServer;
 use crate::config::Settings;
 use crate::spec::ids::LedgerName;
@@ -18,9 +19,11 @@ pub(super) struct Target {
     /// A data directory that nobody serves: the command opens it itself.
     #[arg(long, value_name = "DIR", conflicts_with = "url")]
     pub(super) data: Option<PathBuf>,
-    /// A running server, such as http://127.0.0.1:7171 [env: OUBLIETTE_URL]; its API key from OUBLIETTE_API_KEY.
+    /// A running server, such as https://ledger.example.com or http://127.0.0.1:7171 [env: OUBLIETTE_URL]; its API key from OUBLIETTE_API_KEY.
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
+    #[command(flatten)]
+    pub(super) tls: TlsFiles,
 }
 
 /// A target and a ledger on it.
@@ -70,7 +73,7 @@ impl Target {
                     "set OUBLIETTE_API_KEY to an API key of that server (`oubliette init` printed the first one)",
                 )
             })?;
-            let client = Client::remote(&url, key, context.settings.allow_plaintext)?;
+            let client = Client::remote(&url, key, &self.tls, context.settings.allow_plaintext)?;
             return Ok(Session { client, _server: None });
         }
         let server = LocalServer::start(&self.settings(context)?)?;

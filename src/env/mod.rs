@@ -76,3 +76,19 @@ impl Entropy for System {
         rand::rng().fill_bytes(bytes);
     }
 }
+
+/// Bytes of all files below a folder. What vanishes while it is counted is left out.
+///
+/// # Errors
+/// If the folder itself cannot be read.
+pub fn folder_bytes(folder: &std::path::Path) -> std::io::Result<u64> {
+    let mut bytes = 0_u64;
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        bytes = bytes.saturating_add(match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()).unwrap_or(0),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        });
+    }
+    Ok(bytes)
+}

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, Handler, HttpRequest, Responder, Route, guard, web};
+use actix_web::{FromRequest, Handler, HttpMessage, HttpRequest, Responder, Route, guard, web};
 
+use super::limits::RateLimit;
+use super::observe::Asker;
 use super::problem::Problem;
 use crate::service::{Caller, Code, Error, Ledger, Role, Service};
 use crate::spec::ids::LedgerName;
@@ -36,7 +38,7 @@ roles! {
     Auditor = Auditor;
     /// May erase.
     Officer = Officer;
-    /// May look erasures up.
+    /// May look erasures up, and make reports.
     ErasureReader = Officer | Auditor;
     /// May make ledgers and keys.
     Admin = Admin;
@@ -67,6 +69,15 @@ pub(super) struct On<R> {
     roles: PhantomData<R>,
 }
 
+/// Whoever may see the metrics: an admin, or everybody where the settings say so.
+pub(super) struct Scraper {
+    pub(super) service: Arc<Service>,
+}
+
+/// Whether everybody may see the metrics.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MetricsPublic(pub(super) bool);
+
 impl<R: 'static> On<R> {
     /// Runs work that may wait for the disk off the server's threads.
     pub(super) async fn blocking<T: Send + 'static>(
@@ -85,6 +96,7 @@ impl<R: 'static> On<R> {
 }
 
 impl Permission for Public {}
+impl Permission for Scraper {}
 impl<R: Roles> Permission for OnStore<R> {}
 impl<R: Roles> Permission for On<R> {}
 
@@ -108,7 +120,12 @@ fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Error> {
             "this route needs an API key: send `Authorization: Bearer obl_…`",
         )
     })?;
-    service.authenticate(key.trim())
+    let caller = service.authenticate(key.trim())?;
+    request.extensions_mut().insert(Asker::of(&caller));
+    if let Some(limit) = request.app_data::<web::Data<RateLimit>>() {
+        limit.count(&caller.key.id)?;
+    }
+    Ok(caller)
 }
 
 impl FromRequest for Public {
@@ -117,6 +134,21 @@ impl FromRequest for Public {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(service(request).map(|service| Self { service }).map_err(Problem))
+    }
+}
+
+impl FromRequest for Scraper {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready((|| {
+            let service = service(request)?;
+            if !request.app_data::<MetricsPublic>().is_some_and(|public| public.0) {
+                caller(&service, request)?.require(Admin::ANY_OF, None)?;
+            }
+            Ok(Self { service })
+        })())
     }
 }
 

@@ -8,6 +8,7 @@ use actix_web::error::PayloadError;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest};
 
+use super::limits::BodyTimeout;
 use super::problem::Problem;
 use crate::service::{Code, Error};
 
@@ -29,10 +30,22 @@ impl FromRequest for Body {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let bytes = Bytes::from_request(&request, &mut payload).await;
+            let arriving = Bytes::from_request(&request, &mut payload);
+            let bytes = match request.app_data::<BodyTimeout>() {
+                Some(BodyTimeout(limit)) => tokio::time::timeout(*limit, arriving).await.map_err(|_| late())?,
+                None => arriving.await,
+            };
             bytes.map(Self).map_err(|error| Problem(explain(&error)))
         })
     }
+}
+
+fn late() -> Problem {
+    Problem(Error::new(
+        Code::RequestTimeout,
+        "the request's body did not arrive in time (body_timeout_seconds); nothing was done. Send it again, in smaller \
+         batches over a slow line",
+    ))
 }
 
 fn explain(error: &actix_web::Error) -> Error {

@@ -1,21 +1,54 @@
-//! Whether the process lives, and whether it takes events.
+//! Whether the process lives, whether it takes events, and what it measured.
 
-use actix_web::HttpResponse;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpResponse, web};
+use metrics_exporter_prometheus::PrometheusHandle;
 
-use super::auth::Public;
+use super::auth::{Public, Scraper};
 use super::problem::Problem;
 use crate::service::{Code, Error};
 
+/// The Prometheus text format.
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 pub(super) async fn alive(_: Public) -> HttpResponse {
-    HttpResponse::Ok().json(serde_json::json!({"status": "alive"}))
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(serde_json::json!({"status": "alive"}))
 }
 
 pub(super) async fn ready(public: Public) -> Result<HttpResponse, Problem> {
-    if public.service.is_ready() {
-        return Ok(HttpResponse::Ok().json(serde_json::json!({"status": "ready"})));
-    }
-    Err(Problem(Error::new(
-        Code::NotReady,
-        "the last commit failed; see the server's log",
-    )))
+    let service = public.service;
+    let ready = web::block(move || service.readiness()).await;
+    ready.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(serde_json::json!({"status": "ready"})))
+}
+
+pub(super) async fn metrics(
+    scraper: Scraper,
+    recorded: web::Data<Option<PrometheusHandle>>,
+) -> Result<HttpResponse, Problem> {
+    let Some(handle) = recorded.get_ref().clone() else {
+        return Err(Problem(Error::new(
+            Code::NotFound,
+            "this server keeps no metrics; `oubliette serve` does",
+        )));
+    };
+    let service = scraper.service;
+    let page = web::block(move || {
+        // What cannot be measured now keeps its last value; the rest is shown all the same.
+        if let Err(error) = service.measure() {
+            tracing::warn!(error = %error, "some metrics could not be brought up to date");
+        }
+        handle.render()
+    });
+    let page = page
+        .await
+        .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    Ok(HttpResponse::Ok()
+        .content_type(EXPOSITION)
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(page))
 }

@@ -11,21 +11,30 @@ mod events;
 mod exports;
 mod health;
 mod ledgers;
+mod limits;
 mod log;
+mod observe;
 mod page;
 mod problem;
 mod proofs;
 mod range;
+mod reports;
 mod subjects;
+mod unread;
 mod verifications;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use auth::{delete, get, post};
 pub use problem::Problem;
 
+use crate::config::Settings;
 use crate::service::Service;
 
 /// The API on one screen.
@@ -33,6 +42,7 @@ fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
         .service(
             web::scope("/v1")
                 .route("/ledgers", get(ledgers::list))
@@ -69,6 +79,7 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/verifications", post(verifications::start))
                         .route("/verifications", get(verifications::list))
                         .route("/verifications/{id}", get(verifications::one))
+                        .route("/reports/compliance", get(reports::compliance))
                         .route("/exports", post(exports::create))
                         .route("/exports", get(exports::list))
                         .route("/exports/{id}", get(exports::one))
@@ -78,28 +89,60 @@ fn routes(config: &mut web::ServiceConfig) {
         .default_service(web::to(problem::no_such_route));
 }
 
+/// How the API is served, beside its settings.
+pub struct Serving {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Threads.
+    pub workers: usize,
+    /// Certificate and key; `None`: in clear.
+    pub tls: Option<rustls::ServerConfig>,
+    /// What `/metrics` shows.
+    pub metrics: Option<PrometheusHandle>,
+}
+
 /// Binds the address and serves until told to stop. Gives the server and the address it got.
 ///
 /// # Errors
 /// If the address cannot be bound.
 pub fn serve(
     service: Arc<Service>,
-    listen: std::net::SocketAddr,
-    workers: usize,
-) -> std::io::Result<(actix_web::dev::Server, std::net::SocketAddr)> {
+    settings: &Settings,
+    serving: Serving,
+) -> std::io::Result<(actix_web::dev::Server, SocketAddr)> {
     let limit = service.limits().batch_bytes;
+    let body_timeout = limits::BodyTimeout(settings.body_timeout());
+    let rates = web::Data::new(limits::RateLimit::of(settings));
+    let metrics = web::Data::new(serving.metrics);
+    let metrics_public = auth::MetricsPublic(settings.metrics_public);
+    let access_log = observe::AccessLog(settings.access_log);
+    let header_timeout = Duration::from_secs(settings.header_timeout_seconds);
+    let workers = serving.workers.max(1);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::from(Arc::clone(&service)))
+            .app_data(rates.clone())
+            .app_data(metrics.clone())
+            .app_data(metrics_public)
+            .app_data(access_log)
+            .app_data(body_timeout)
             .app_data(web::PayloadConfig::new(limit))
             .app_data(web::QueryConfig::default().error_handler(problem::query))
             .configure(routes)
+            .wrap(from_fn(observe::request))
     })
     .workers(workers)
-    .client_request_timeout(std::time::Duration::from_secs(30))
-    .shutdown_timeout(20)
-    .disable_signals()
-    .bind(listen)?;
-    let address = server.addrs().first().copied().unwrap_or(listen);
+    .max_connections(settings.max_connections.div_ceil(workers))
+    .keep_alive(Duration::from_secs(settings.keep_alive_seconds))
+    .client_request_timeout(header_timeout)
+    .tls_handshake_timeout(header_timeout)
+    .shutdown_timeout(settings.shutdown_timeout_seconds)
+    .disable_signals();
+    let listener = limits::listen(serving.listen, Duration::from_secs(settings.write_timeout_seconds))?;
+    let address = listener.local_addr()?;
+    let server = match serving.tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
     Ok((server.run(), address))
 }

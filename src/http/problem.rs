@@ -63,7 +63,8 @@ fn status(code: Code) -> StatusCode {
         | Code::BodyPurged
         | Code::LedgerExists => StatusCode::CONFLICT,
         Code::Erased => StatusCode::GONE,
-        Code::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+        Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        Code::Overloaded | Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::KeyUnavailable | Code::NotReady | Code::ClockJumped | Code::StorageFailed => {
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -83,8 +84,13 @@ impl ResponseError for Problem {
             tracing::error!(code = error.code.as_str(), detail = %error.detail, cause = ?error.source, "a request failed");
         }
         let mut response = HttpResponse::build(status);
-        if error.code == Code::Overloaded {
-            response.insert_header((RETRY_AFTER, "1"));
+        let overloaded = (error.code == Code::Overloaded).then_some(1);
+        if let Some(seconds) = error.retry_after.or(overloaded) {
+            response.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
+        if error.code == Code::RequestTimeout {
+            // The rest of the request is on its way or not; either way it must not be taken for the next one.
+            response.force_close();
         }
         let body = Body {
             kind: "about:blank",

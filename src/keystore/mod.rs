@@ -150,6 +150,19 @@ impl std::ops::Add for Destroyed {
     }
 }
 
+/// How many people a ledger knows, by state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// With a handle and no fence of the whole subject.
+    pub active: u64,
+    /// Of these, with a category destroyed.
+    pub partly_erased: u64,
+    /// Fenced as a whole, keys not yet destroyed.
+    pub erasing: u64,
+    /// Keys and identity destroyed.
+    pub erased: u64,
+}
+
 /// Rows about a subject that are still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Remains {
@@ -211,6 +224,12 @@ pub trait KeyStore: Send + Sync {
     /// [`KeyStoreError`] if the store fails.
     fn state(&self, ledger: LedgerId, handle: Handle) -> Result<SubjectState, KeyStoreError>;
 
+    /// Counts people by state: one pass over the handles, nothing is decrypted.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn census(&self, ledger: LedgerId) -> Result<Census, KeyStoreError>;
+
     /// The live keys of a subject, by name.
     ///
     /// # Errors
@@ -250,6 +269,19 @@ pub trait KeyStore: Send + Sync {
     /// # Errors
     /// [`KeyStoreError`] if the store fails.
     fn applied(&self, ledger: LedgerId) -> Result<Option<u64>, KeyStoreError>;
+
+    /// Whether keys can be had now: reads a row of its own and each ledger's epoch key in the vault.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`], naming the part that fails.
+    fn check(&self) -> Result<(), KeyStoreError> {
+        Ok(())
+    }
+
+    /// Bytes on disk, without the vault; 0 for an engine without files.
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
 
     /// The vault that holds this store's epoch keys.
     fn vault(&self) -> &Arc<dyn vault::Vault>;

@@ -14,6 +14,7 @@ mod clock;
 mod error;
 mod fences;
 mod load;
+mod meters;
 mod plan;
 mod pool;
 mod writer;

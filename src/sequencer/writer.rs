@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::clock::Watch;
 use super::fences::Fence;
+use super::meters::Meters;
 use super::plan::{Known, LedgerState, Plan, Planned};
 use super::pool::{Pending, Pool, Work};
 use super::{Answer, Appended, LedgerKeys, Parts, Placed, Refusal, View, load};
@@ -378,6 +379,7 @@ fn look_up(
 }
 
 fn commit_all(parts: &Parts, groups: &Receiver<Group>) {
+    let meters = Meters::default();
     for group in groups {
         if parts.poisoned.load(Ordering::Acquire) {
             fail(group);
@@ -386,7 +388,7 @@ fn commit_all(parts: &Parts, groups: &Receiver<Group>) {
         let written = if group.batch.ledgers.is_empty() {
             Ok(())
         } else {
-            parts.store.commit(&group.batch)
+            meters.commit(&group.batch, || parts.store.commit(&group.batch))
         };
         match written {
             Ok(()) => publish(parts, group),

@@ -100,7 +100,8 @@ impl Service {
         })
     }
 
-    fn recorded_at(&self, ledger: &Ledger, index: u64) -> Result<Timestamp, Error> {
+    /// When an event was recorded.
+    pub(super) fn recorded_at(&self, ledger: &Ledger, index: u64) -> Result<Timestamp, Error> {
         let row = self.store.headers_at(ledger.record.number, &[index])?.pop().flatten();
         let row = row.ok_or_else(|| damaged(index))?;
         Ok(decode(&row.header, index)?.recorded_at)

@@ -93,8 +93,12 @@ codes! {
     LedgerExists => "ledger_exists", Conflict;
     /// What is asked about was erased.
     Erased => "erased", Erased;
+    /// The request did not arrive in time.
+    RequestTimeout => "request_timeout", Unavailable;
     /// The queue is full.
     Overloaded => "overloaded", Unavailable;
+    /// The API key makes more requests than it may.
+    RateLimited => "rate_limited", Unavailable;
     /// A key or the key store cannot be had.
     KeyUnavailable => "key_unavailable", Unavailable;
     /// The writer takes nothing now.
@@ -133,6 +137,8 @@ pub struct Error {
     pub current_version: Option<u64>,
     /// The index of the event that stands in the way.
     pub index: Option<u64>,
+    /// Seconds after which to try again.
+    pub retry_after: Option<u64>,
     /// The cause.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -147,6 +153,7 @@ impl Error {
             errors: Vec::new(),
             current_version: None,
             index: None,
+            retry_after: None,
             source: None,
         }
     }

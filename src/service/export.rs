@@ -93,6 +93,25 @@ impl ExportRequest {
                 .is_none_or(|tag| meta.is_some_and(|meta| meta.tags.contains(tag)))
     }
 
+    /// What was asked for, in words.
+    pub(super) fn words(&self) -> String {
+        let format = match self.format {
+            Format::Bundle => "bundle",
+            Format::Ndjson => "ndjson",
+            Format::Csv => "csv",
+        };
+        let range = match (self.from_index, self.to_index) {
+            (0, None) => String::new(),
+            (from, None) => format!(", from index {from}"),
+            (from, Some(to)) => format!(", indexes {from} to {to}"),
+        };
+        let filter = self
+            .filter_words()
+            .map(|words| format!(", {words}"))
+            .unwrap_or_default();
+        format!("{format}{range}{filter}")
+    }
+
     fn selection(&self, size: u64) -> Option<Selection> {
         let filter = self.filter_words();
         let end = self.to_index.map_or(size, |end| end.min(size));

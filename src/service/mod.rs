@@ -11,10 +11,13 @@ pub mod error;
 pub mod export;
 pub mod guard;
 pub mod ledger;
+mod measure;
 mod pace;
 pub mod prove;
 pub mod read;
 mod records;
+mod refused;
+pub mod report;
 pub mod request;
 pub mod subject;
 pub mod verify;
@@ -73,6 +76,9 @@ pub struct Service {
     founding: tokio::sync::Mutex<()>,
     erasing: tokio::sync::Mutex<()>,
     verifying: verify::Running,
+    meters: measure::Meters,
+    reporting: tokio::sync::Semaphore,
+    refused: refused::Counters,
 }
 
 /// What the service is made of.
@@ -126,6 +132,9 @@ impl Service {
             founding: tokio::sync::Mutex::new(()),
             erasing: tokio::sync::Mutex::new(()),
             verifying: verify::Running::default(),
+            meters: measure::Meters::default(),
+            reporting: tokio::sync::Semaphore::new(report::MAX_RUNNING),
+            refused: refused::Counters::default(),
         })
     }
 
@@ -164,6 +173,11 @@ impl Service {
     /// Whether the writer takes events.
     pub fn is_ready(&self) -> bool {
         self.sequencer.is_healthy()
+    }
+
+    /// A fresh id for a request that brought none.
+    pub fn request_id(&self) -> String {
+        hex::encode(self.entropy.bytes::<16>())
     }
 
     /// The limits in force.

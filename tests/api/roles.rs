@@ -50,6 +50,7 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])>
             Value::Null,
             &["officer", "auditor"],
         ),
+        ("GET", "reports/compliance", Value::Null, &["officer", "auditor"]),
         ("POST", "verifications", json!({"fast": true}), &["auditor"]),
         ("GET", "verifications", Value::Null, &["auditor"]),
         (
@@ -72,6 +73,7 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])>
             Value::Null,
             &["auditor"],
         ),
+        ("GET", "/metrics", Value::Null, &["admin"]),
         ("GET", "/v1/ledgers", Value::Null, &["admin"]),
         ("POST", "/v1/ledgers", json!({"ledger": "Not A Name"}), &["admin"]),
         ("GET", "/v1/api-keys", Value::Null, &["admin"]),

@@ -88,7 +88,12 @@ impl Data {
 
     /// Starts a server that must refuse: its exit code and the code of its error.
     pub(crate) fn refused(&self) -> Refused {
-        match Server::start(self, &[]) {
+        self.refused_with(&[])
+    }
+
+    /// As `refused`, with settings in the environment.
+    pub(crate) fn refused_with(&self, environment: &[(&str, &str)]) -> Refused {
+        match Server::start(self, environment) {
             Ok(_) => panic!("the server started"),
             Err(refused) => refused,
         }
@@ -176,10 +181,26 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{name}"), &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        self.url.rsplit('/').next().unwrap()
+    }
+
     /// SIGTERM; the server must end well.
     pub(crate) fn stop(mut self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("TERM");
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -171,7 +171,8 @@ fn serve(folder: &Path) -> Result<(Child, SocketAddr), Failure> {
         .arg("serve")
         .arg("--data")
         .arg(folder.join("data"))
-        .args(["--listen", "127.0.0.1:0"]);
+        .args(["--listen", "127.0.0.1:0"])
+        .env("OUBLIETTE_ACCESS_LOG", "false");
     let mut child = serve.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
     match address(&mut child) {
         Ok(address) => Ok((child, address)),

@@ -53,6 +53,7 @@ impl Demo {
         tour.verify()?;
         tour.bundle()?;
         tour.tamper()?;
+        tour.report(self.data.is_some())?;
         self.close(&tour.stage);
         if context.json {
             say(&json!({"folder": self.data, "steps": tour.stage.steps}).to_string())?;

@@ -51,6 +51,11 @@ impl Database {
         Ok(self.db.get(row)?)
     }
 
+    /// Bytes of all its files.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        crate::env::folder_bytes(self.db.path()).unwrap_or(0)
+    }
+
     /// Writes the batch as a whole, synced.
     pub(super) fn write(&self, batch: WriteBatch) -> Result<(), KeyStoreError> {
         Ok(self.db.write_opt(batch, &self.synced)?)

@@ -45,7 +45,7 @@ use self::rows::Table;
 use super::memory::Arena;
 use super::vault::{Vault, VaultId};
 use super::{
-    Destroyed, ErasureOrder, Fence, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal, Remains, Resolution,
+    Census, Destroyed, ErasureOrder, Fence, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal, Remains, Resolution,
     SubjectState, Wanted,
 };
 use crate::env::Entropy;
@@ -229,6 +229,10 @@ impl KeyStore for RocksKeyStore {
         }
     }
 
+    fn census(&self, ledger: LedgerId) -> Result<Census, KeyStoreError> {
+        self.count_people(ledger)
+    }
+
     fn keys_of(&self, ledger: LedgerId, handle: Handle) -> Result<Vec<KeyRef>, KeyStoreError> {
         self.live_keys(ledger, handle)
     }
@@ -251,6 +255,20 @@ impl KeyStore for RocksKeyStore {
 
     fn applied(&self, ledger: LedgerId) -> Result<Option<u64>, KeyStoreError> {
         self.applied_mark(&*self.ledger(ledger)?)
+    }
+
+    fn check(&self) -> Result<(), KeyStoreError> {
+        if self.db.get(&rows::store_row("owner"))?.is_none() {
+            return Err(KeyStoreError::Damaged("owner"));
+        }
+        let ledgers: Vec<_> = self.ledgers.read().keys().copied().collect();
+        ledgers
+            .into_iter()
+            .try_for_each(|ledger| self.vault.epoch_key(ledger).map(drop))
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.db.disk_bytes()
     }
 
     fn vault(&self) -> &Arc<dyn Vault> {

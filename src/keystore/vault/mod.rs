@@ -88,4 +88,14 @@ pub trait Vault: Send + Sync {
     /// # Errors
     /// [`KeyStoreError::Vault`] if no mirror can be read.
     fn checkpoint(&self, ledger: LedgerId) -> Result<Option<(u64, String)>, KeyStoreError>;
+
+    /// Whether every mirror is in use and nothing was lost. A vault that is not may still be read, and refuses writes.
+    fn is_healthy(&self) -> bool {
+        true
+    }
+
+    /// Bytes on disk, over all mirrors; 0 for an engine without files.
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
 }

@@ -150,6 +150,7 @@ impl Service {
             }
             Err(error) => (view.state, view.error) = ("failed".into(), Some(error.to_string())),
         }
+        self.meters.verified(ledger.record.number, &view);
         if let Err(error) = self.keep_record(ledger, RECORD, view.id, &view) {
             tracing::error!(error = %error, "the report of a verification could not be kept");
         }
@@ -179,7 +180,7 @@ impl Service {
         Ok(views)
     }
 
-    fn running(&self, ledger: &Ledger) -> Vec<VerificationView> {
+    pub(in crate::service) fn running(&self, ledger: &Ledger) -> Vec<VerificationView> {
         let running = self.verifying.0.lock();
         let own = running.iter().filter(|(number, _)| *number == ledger.record.number);
         own.map(|(_, job)| VerificationView {

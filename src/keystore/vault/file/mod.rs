@@ -372,6 +372,17 @@ impl Vault for FileVault {
     fn checkpoint(&self, ledger: LedgerId) -> Result<Option<(u64, String)>, KeyStoreError> {
         checkpoint::largest(&self.state.lock().mirrors, self.owner, ledger)
     }
+
+    fn is_healthy(&self) -> bool {
+        self.health().is_good()
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        let folders = self.health().mirrors.into_iter().map(|mirror| mirror.path);
+        folders
+            .map(|folder| crate::env::folder_bytes(&folder).unwrap_or(0))
+            .fold(0, u64::saturating_add)
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,180 @@
+//! `/metrics`: who may see it, what stands in it, and what never does.
+
+use std::io::{Read, Write};
+
+use serde_json::json;
+
+use crate::support::{Client, Data, eventually};
+
+fn page(client: &Client) -> String {
+    let answer = client.get("/metrics");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
+    answer.text()
+}
+
+/// The value of a series whose name and labels all stand in its line.
+#[track_caller]
+fn value(page: &str, name: &str, labels: &[&str]) -> f64 {
+    let series = |line: &&str| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels.iter().all(|label| line.contains(label))
+    };
+    let line = page.lines().find(series);
+    let line = line.unwrap_or_else(|| panic!("no {name} with {labels:?} in\n{page}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// Sends what the client library would not.
+fn raw(address: &str, request: &str) {
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+}
+
+#[test]
+fn metrics_need_an_admin_unless_they_are_public() {
+    let data = Data::new();
+    let server = data.serve();
+    server.stranger().get("/metrics").problem(401, "unauthenticated");
+    server
+        .client_as(&["reader", "auditor"], None)
+        .get("/metrics")
+        .problem(403, "forbidden");
+    assert!(page(&server.client_as(&["admin"], None)).contains("oubliette_build_info"));
+    server.stop();
+    let open = data.serve_with(&[("OUBLIETTE_METRICS_PUBLIC", "true")]);
+    assert_eq!(value(&page(&open.stranger()), "oubliette_ready", &[]), 1.0);
+    open.stranger().get("/v1/ledgers").problem(401, "unauthenticated");
+}
+
+#[test]
+fn what_happens_is_counted_and_nobody_is_named() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    let event = json!({"type": "t", "tags": ["private-tag"], "data": {"n": 1},
+        "personal": [{"subject": "private-subject", "data": "x"}]});
+    let receipt = client.append("private-stream", event.clone());
+    client.append("private-stream", event);
+    let handle = receipt["personal"][0]["handle"].as_str().unwrap().to_owned();
+    client
+        .post(
+            "streams/private-stream/events",
+            &json!({"expected_version": 9, "events": [{"type": "t"}]}),
+        )
+        .problem(409, "wrong_expected_version");
+    client.get("streams/private-stream/events?tag=private-tag").expect(200);
+    client.get("/v1/private-path").problem(404, "not_found");
+    raw(
+        server.address(),
+        "BREW /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    );
+    client
+        .post(
+            "erasures",
+            &json!({"subjects": ["private-subject"], "basis": "other", "reason": "request"}),
+        )
+        .expect(202);
+    client.post("verifications", &json!({"fast": true})).expect(202);
+    let main = "ledger=\"main\"";
+    eventually("the verification is counted", || {
+        page(&client).contains("oubliette_verification_verdict")
+    });
+    let page = page(&client);
+    for (name, labels, expected) in [
+        ("oubliette_ready", &[][..], 1.0),
+        ("oubliette_vault_healthy", &[], 1.0),
+        ("oubliette_queue_events", &[], 0.0),
+        ("oubliette_events_appended_total", &[], 2.0),
+        ("oubliette_append_seconds_count", &[], 2.0),
+        (
+            "oubliette_appends_refused_total",
+            &["code=\"wrong_expected_version\""],
+            1.0,
+        ),
+        ("oubliette_erasures", &[main, "state=\"completed\""], 1.0),
+        ("oubliette_erasures", &[main, "state=\"erasing\""], 0.0),
+        ("oubliette_erasures_overdue", &[main], 0.0),
+        ("oubliette_verifications_running", &[main], 0.0),
+        ("oubliette_verification_verdict", &[main, "verdict=\"valid\""], 1.0),
+        ("oubliette_verification_verdict", &[main, "verdict=\"tampered\""], 0.0),
+        (
+            "oubliette_http_requests_total",
+            &[
+                "route=\"/v1/ledgers/{ledger}/streams/{stream}/events\"",
+                "method=\"POST\"",
+                "status=\"201\"",
+            ],
+            2.0,
+        ),
+        (
+            "oubliette_http_requests_total",
+            &["route=\"none\"", "status=\"404\""],
+            1.0,
+        ),
+        (
+            "oubliette_http_requests_total",
+            &["route=\"/healthz\"", "method=\"other\"", "status=\"405\""],
+            1.0,
+        ),
+        ("oubliette_http_requests_in_flight", &[], 1.0),
+    ] {
+        assert_eq!(value(&page, name, labels), expected, "{name} {labels:?}");
+    }
+    let size = client.get("log/checkpoint").text().lines().nth(1).unwrap().to_owned();
+    let shown = value(&page, "oubliette_checkpoint_size_events", &[main]);
+    assert_eq!(shown.to_string(), size);
+    assert!(value(&page, "oubliette_checkpoint_timestamp_seconds", &[main]) > 1.7e9);
+    let commits = value(&page, "oubliette_commit_seconds_count", &[]);
+    assert!(commits >= 4.0 && commits == value(&page, "oubliette_commit_events_count", &[]));
+    assert!(value(&page, "oubliette_commit_seconds_sum", &[]) > 0.0);
+    assert!(value(&page, "oubliette_disk_bytes", &["kind=\"log\""]) > 0.0);
+    assert!(value(&page, "oubliette_disk_bytes", &["kind=\"keystore\""]) > 0.0);
+    assert!(value(&page, "oubliette_disk_bytes", &["kind=\"vault\""]) > 0.0);
+    for private in ["private", handle.as_str(), data.key()] {
+        assert!(!page.contains(private), "{private} stands in\n{page}");
+    }
+}
+
+#[test]
+fn the_last_verdict_is_known_after_a_restart() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    let job = client.post("verifications", &json!({})).expect(202);
+    let path = format!("verifications/{}", job["id"].as_str().unwrap());
+    eventually("the verification ends", || {
+        client.get(&path).expect(200)["state"] == "done"
+    });
+    server.stop();
+    let server = data.serve();
+    let page = page(&server.client());
+    assert_eq!(
+        value(&page, "oubliette_verification_verdict", &["verdict=\"valid\""]),
+        1.0
+    );
+    assert!(value(&page, "oubliette_verification_timestamp_seconds", &[]) > 1.7e9);
+}
+
+#[test]
+fn every_metric_stands_in_the_operations_guide() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    client.append("s", json!({"type": "t"}));
+    let guide = include_str!("../../docs/operations.md");
+    let page = page(&client);
+    let names = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let mut count = 0;
+    for name in names {
+        assert!(guide.contains(&format!("`{name}`")), "docs/operations.md lacks {name}");
+        assert!(page.contains(&format!("# HELP {name} ")), "{name} has no HELP");
+        count += 1;
+    }
+    assert!(count > 15, "{page}");
+}
