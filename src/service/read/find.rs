@@ -259,7 +259,17 @@ impl Service {
         last: u64,
         index: u64,
     ) -> Result<u64, Error> {
-        let (mut low, mut high) = (1, last.saturating_add(1));
+        if index == 0 {
+            return Ok(1);
+        }
+        // Most reads reach past the end.
+        if self
+            .index_of_version(ledger, stream, last)?
+            .is_some_and(|found| found < index)
+        {
+            return Ok(last.saturating_add(1));
+        }
+        let (mut low, mut high) = (1, last);
         while low < high {
             let middle = low + (high - low) / 2;
             let found = self.index_of_version(ledger, stream, middle)?;
