@@ -94,7 +94,7 @@ async fn ask_on(
         let reply = connection.get(&path).await?;
         took.push(start.elapsed());
         // A refusal is a failure, whether it would be in the sample or not.
-        if number % SAMPLE == 0 || !reply.status.is_success() {
+        if number.is_multiple_of(SAMPLE) || !reply.status.is_success() {
             samples.push((mix(number), reply));
         }
     }

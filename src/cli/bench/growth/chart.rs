@@ -299,7 +299,7 @@ mod tests {
         assert!(svg.contains("1 &lt; 2 &amp; ") && svg.contains(">100 k<") && svg.contains("target &lt; 10"));
         assert_eq!(
             svg.matches("<polyline").count(),
-            DRAWN.iter().map(|drawn| drawn.lines.len()).sum()
+            DRAWN.iter().map(|drawn| drawn.lines.len()).sum::<usize>()
         );
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
     }
