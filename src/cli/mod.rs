@@ -154,7 +154,8 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Man { folder } => {
             let written = clap_mangen::generate_to(Cli::command(), &folder);
-            written.map_err(|error| Failure::new(Exit::Io, "output_failed", format!("{}: {error}", folder.display())))?;
+            written
+                .map_err(|error| Failure::new(Exit::Io, "output_failed", format!("{}: {error}", folder.display())))?;
             return Ok(Exit::Fine);
         }
         Command::ConfigReference => {

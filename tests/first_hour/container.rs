@@ -18,7 +18,9 @@ fn instructions() -> Vec<(String, String)> {
 }
 
 fn all(name: &str) -> Vec<String> {
-    let wanted = instructions().into_iter().filter(|(instruction, _)| instruction == name);
+    let wanted = instructions()
+        .into_iter()
+        .filter(|(instruction, _)| instruction == name);
     wanted.map(|(_, rest)| rest).collect()
 }
 
@@ -38,7 +40,18 @@ fn words(json: &str) -> Vec<String> {
 #[test]
 fn instructions_are_known_and_stages_share_one_base() {
     let known = [
-        "FROM", "RUN", "WORKDIR", "COPY", "ENV", "USER", "VOLUME", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT", "CMD",
+        "FROM",
+        "RUN",
+        "WORKDIR",
+        "COPY",
+        "ENV",
+        "USER",
+        "VOLUME",
+        "EXPOSE",
+        "STOPSIGNAL",
+        "HEALTHCHECK",
+        "ENTRYPOINT",
+        "CMD",
     ];
     for (name, rest) in instructions() {
         assert!(known.contains(&name.as_str()), "{name} {rest}");
@@ -82,7 +95,13 @@ fn what_is_copied_exists_and_reaches_the_engine() {
 /// Cargo reads the manifest's targets, and the compiler what the sources include.
 #[test]
 fn what_the_build_reads_reaches_the_engine() {
-    for path in ["Cargo.toml", "Cargo.lock", "src/main.rs", "benches/spec.rs", "tests/cli.rs"] {
+    for path in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "src/main.rs",
+        "benches/spec.rs",
+        "tests/cli.rs",
+    ] {
         assert!(root().join(path).exists() && is_sent(path), "{path}");
     }
     let mut folders = vec![root().join("src")];
@@ -103,7 +122,12 @@ fn what_the_build_reads_reaches_the_engine() {
                 let target = path.parent().unwrap().join(included).canonicalize();
                 let target = target.unwrap_or_else(|error| panic!("{}: {included}: {error}", path.display()));
                 let target = target.strip_prefix(root().canonicalize().unwrap()).unwrap().to_owned();
-                assert!(is_sent(target.to_str().unwrap()), "{} includes {}", path.display(), target.display());
+                assert!(
+                    is_sent(target.to_str().unwrap()),
+                    "{} includes {}",
+                    path.display(),
+                    target.display()
+                );
                 seen += 1;
             }
         }
@@ -113,7 +137,13 @@ fn what_the_build_reads_reaches_the_engine() {
 
 #[test]
 fn no_key_reaches_the_engine() {
-    for path in [".git/config", "data/keys/main/event.pem", "keys/README.md", ".cargo/config.toml", "target/debug/oubliette"] {
+    for path in [
+        ".git/config",
+        "data/keys/main/event.pem",
+        "keys/README.md",
+        ".cargo/config.toml",
+        "target/debug/oubliette",
+    ] {
         assert!(!is_sent(path), "{path}");
     }
     let ignored = read(".dockerignore");
@@ -157,7 +187,11 @@ fn it_starts_commands_and_settings_that_exist() {
             // Beyond loopback without TLS it does not start, and says what to set.
             _ => {
                 let refused = check.env(name, value).arg("--config").arg(config).output().unwrap();
-                assert!(super::said(&refused).contains("tls_certificate"), "{}", super::said(&refused));
+                assert!(
+                    super::said(&refused).contains("tls_certificate"),
+                    "{}",
+                    super::said(&refused)
+                );
             }
         }
     }

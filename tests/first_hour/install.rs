@@ -44,11 +44,26 @@ fn the_sample_settings_make_and_serve_a_ledger_and_health_tells() {
     let folder = tempfile::tempdir().unwrap();
     let config = sample(folder.path());
     succeed(&mut oubliette(&["init", "--config", &config]));
-    let used = succeed(&mut oubliette(&["serve", "--check-config", "--json", "--config", &config]));
+    let used = succeed(&mut oubliette(&[
+        "serve",
+        "--check-config",
+        "--json",
+        "--config",
+        &config,
+    ]));
     let used: Value = serde_json::from_str(&used).unwrap();
     let vault = used["vault_dirs"].as_array().unwrap();
-    for place in [&used["ledger_dir"], &used["keystore_dir"], &used["keys_dir"], &vault[0], &vault[1]] {
-        assert!(Path::new(place.as_str().unwrap()).read_dir().unwrap().next().is_some(), "{place} is empty");
+    for place in [
+        &used["ledger_dir"],
+        &used["keystore_dir"],
+        &used["keys_dir"],
+        &vault[0],
+        &vault[1],
+    ] {
+        assert!(
+            Path::new(place.as_str().unwrap()).read_dir().unwrap().next().is_some(),
+            "{place} is empty"
+        );
     }
 
     let mut server = oubliette(&["serve", "--json", "--listen", "127.0.0.1:0", "--config", &config])
@@ -57,7 +72,9 @@ fn the_sample_settings_make_and_serve_a_ledger_and_health_tells() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(server.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     let said: Value = serde_json::from_str(&line).unwrap();
     let url = said["listening"].as_str().unwrap();
     // As the image's health check does: where the settings say, with no flag.
@@ -99,12 +116,17 @@ fn unit_folders_and_settings_name_the_same_places() {
         let place = place.to_str().unwrap();
         assert!(folders.iter().any(|folder| folder == place), "no folder {place}");
         assert!(unit("RequiresMountsFor").iter().any(|mount| mount == place), "{place}");
-        let writable = unit("ReadWritePaths").iter().any(|path| Path::new(place).starts_with(path));
+        let writable = unit("ReadWritePaths")
+            .iter()
+            .any(|path| Path::new(place).starts_with(path));
         assert!(writable, "{place} is read-only");
     }
     // Nothing of the key store, the vault or the keys lies in the ledger's folder, nor in another's.
     for place in &places {
-        assert!(!places.iter().any(|other| other != place && other.starts_with(place)), "{place:?}");
+        assert!(
+            !places.iter().any(|other| other != place && other.starts_with(place)),
+            "{place:?}"
+        );
     }
     assert!(settings.ledger_path().starts_with(&settings.data));
     let user = unit("User");
@@ -124,7 +146,11 @@ fn the_unit_is_valid_and_hardened() {
     std::fs::write(&file, text.replace("=/usr/bin/oubliette ", &format!("={OUBLIETTE} "))).unwrap();
     let analyze = || Command::new("systemd-analyze");
     let verified = analyze().args(["verify", "--man=no"]).arg(&file).output().unwrap();
-    assert!(verified.status.success() && verified.stderr.is_empty(), "{}", super::said(&verified));
+    assert!(
+        verified.status.success() && verified.stderr.is_empty(),
+        "{}",
+        super::said(&verified)
+    );
     // Exposure at most 1.5 of 10: what is left is the network, which a ledger needs.
     let hardened = analyze()
         .args(["security", "--no-pager", "--offline=true", "--threshold=15"])
@@ -149,7 +175,14 @@ fn the_files_of_the_package_exist() {
     }
     for program in manifest["bin"].as_array().unwrap() {
         let source = format!("target/release/{}", program["name"].as_str().unwrap());
-        assert!(deb["assets"].as_array().unwrap().iter().any(|asset| asset[0].as_str() == Some(&source)), "{source}");
+        assert!(
+            deb["assets"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|asset| asset[0].as_str() == Some(&source)),
+            "{source}"
+        );
     }
     // dpkg asks before it replaces what lies in /etc.
     assert!(targets.contains(&"etc/oubliette/oubliette.toml".to_owned()));
@@ -159,14 +192,33 @@ fn the_files_of_the_package_exist() {
 fn completions_and_manual_pages_come_from_the_program() {
     for shell in ["bash", "zsh", "fish"] {
         let script = succeed(&mut oubliette(&["completions", shell]));
-        assert!(script.contains("check-config") && script.contains("certificate-out"), "{shell}");
+        assert!(
+            script.contains("check-config") && script.contains("certificate-out"),
+            "{shell}"
+        );
     }
     let folder = tempfile::tempdir().unwrap();
     succeed(oubliette(&["man"]).arg(folder.path()));
-    for (page, word) in [("oubliette.1", "append"), ("oubliette-serve.1", "check"), ("oubliette-api-key-create.1", "role")] {
+    for (page, word) in [
+        ("oubliette.1", "append"),
+        ("oubliette-serve.1", "check"),
+        ("oubliette-api-key-create.1", "role"),
+    ] {
         let page = std::fs::read_to_string(folder.path().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
         assert!(page.contains(".TH ") && page.contains(word), "{page}");
     }
     let nowhere = oubliette(&["man", "/nonexistent"]).output().unwrap();
     assert_eq!(nowhere.status.code(), Some(3), "{}", super::said(&nowhere));
+}
+
+/// The offline verifier's page is written by hand: its program has no more in it than it needs.
+#[test]
+fn the_verifiers_page_names_its_options() {
+    let help = succeed(Command::new(env!("CARGO_BIN_EXE_oubliette-verify")).arg("--help"));
+    let page = read("deploy/oubliette-verify.1").replace('\\', "");
+    let options = |text: &str| -> std::collections::BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()
+    };
+    assert_eq!(options(&help), options(&page));
 }

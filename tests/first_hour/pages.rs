@@ -30,7 +30,9 @@ impl Block {
     pub(super) fn kind(&self) -> Result<Kind, String> {
         let place = &self.place;
         match self.info.split_once(' ').unwrap_or((&self.info, "")) {
-            ("", _) => Err(format!("{place}: a fence names its language: sh for commands, else text, toml …")),
+            ("", _) => Err(format!(
+                "{place}: a fence names its language: sh for commands, else text, toml …"
+            )),
             ("sh", "") => Ok(Kind::Run),
             ("sh", marker) if marker.strip_prefix("no-run: ").is_some_and(|why| why.len() > 5) => Ok(Kind::NotRun),
             ("sh", _) => Err(format!("{place}: write ```sh, or ```sh no-run: REASON")),
