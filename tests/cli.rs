@@ -798,6 +798,137 @@ fn an_import_that_was_killed_is_resumed_without_doubles() {
 }
 
 #[test]
+fn the_past_is_shown_in_words_and_as_json_and_opened_only_when_asked() {
+    let place = Place::new();
+    place
+        .run(&append(&[
+            "--payload",
+            r#"{"total": 1}"#,
+            "--personal",
+            r#"ada={"name": "Ada Example"}"#,
+        ]))
+        .exits(0);
+    place
+        .run(&append(&["--payload", r#"{"total": 2, "paid": true}"#]))
+        .exits(0);
+    let as_of = |more: &[&str]| place.run(&[&["as-of", "--data", "data"], more].concat());
+    let stream = |more: &[&str]| as_of(&[&["--stream", "order-7"], more].concat());
+    let first = stream(&["--version", "1", "--json"]).json(0);
+    assert_eq!(
+        (&first["stream_version"], &first["state"]),
+        (&json!(1), &json!({"total": 1}))
+    );
+    let words = stream(&["--version", "1"]).exits(0).out;
+    assert!(
+        words.contains("Stream order-7, version 1") && words.contains("sealed (1 blocks)"),
+        "{words}"
+    );
+    assert!(!words.contains("Ada Example"));
+    let opened = stream(&["--reveal"]).exits(0).out;
+    assert!(
+        opened.contains("Ada Example") && opened.contains("\"paid\": true"),
+        "{opened}"
+    );
+    let changed = stream(&["--diff-from-version", "1"]).exits(0).out;
+    assert!(
+        changed.contains("replace /total = 2") && changed.contains("add     /paid = true"),
+        "{changed}"
+    );
+    let ledger = as_of(&[]).exits(0).out;
+    assert!(
+        ledger.starts_with("Ledger main as of index") && ledger.contains("2  order.placed"),
+        "{ledger}"
+    );
+    let bare = as_of(&["--no-counts", "--json"]).json(0);
+    assert!(bare.get("types").is_none() && bare["tree_size"].as_u64() > Some(3));
+    assert!(
+        as_of(&["--time", "1970-01-01T00:00:00Z"])
+            .exits(0)
+            .out
+            .contains("before the first event")
+    );
+
+    as_of(&["--stream", "never"]).fails(4, "stream_not_found");
+    as_of(&["--time", "yesterday"]).fails(2, "invalid_field");
+    as_of(&["--index", "1", "--time", "2026-01-01T00:00:00Z"]).exits(2);
+    as_of(&["--version", "1"]).exits(2);
+    as_of(&["--reveal"]).exits(2);
+    stream(&["--diff-from-version", "2", "--version", "1"]).fails(2, "invalid_field");
+}
+
+#[test]
+fn a_table_of_a_period_is_exported_to_a_file() {
+    let place = Place::new();
+    place.run(&append(&["--payload", r#"{"total": 1}"#])).exits(0);
+    let export = |more: &[&str]| place.run(&[&["export", "--data", "data", "--format", "csv"], more].concat());
+    export(&["--out", "all.csv", "--type", "order.placed"]).exits(0);
+    let table = std::fs::read_to_string(place.path("all.csv")).unwrap();
+    assert_eq!(table.lines().count(), 2, "{table}");
+    assert!(table.starts_with("index,id,stream,"));
+    let none = export(&["--out", "-", "--to", "2000-01-01T00:00:00Z"]).exits(0).out;
+    assert_eq!(none.lines().count(), 1);
+    export(&[
+        "--out",
+        "x.csv",
+        "--from",
+        "2026-02-01T00:00:00Z",
+        "--to",
+        "2026-01-01T00:00:00Z",
+    ])
+    .fails(2, "invalid_field");
+    assert!(!place.path("x.csv").exists());
+}
+
+#[test]
+fn a_report_is_written_whole_verified_offline_and_recorded() {
+    let place = Place::new();
+    let month = ["--from", "2026-01-01", "--to", "2100-01-01"];
+    let report = |more: &[&str]| place.run(&[&["report", "--data", "data"], more].concat());
+    let told = report(&[&month[..], &["--verify", "--out", "report.html", "--json"]].concat()).json(0);
+    assert_eq!((&told["format"], &told["verified"]), (&json!("html"), &json!("valid")));
+    report(&[&month[..], &["--out", "report.json"]].concat()).exits(0);
+    report(&[&month[..], &["--out", "report.csv"]].concat()).exits(0);
+    for file in ["report.html", "report.json"] {
+        let verifier = place
+            .command(VERIFIER, &[file, "--key", place.vkey()])
+            .output()
+            .unwrap();
+        assert_eq!(
+            verifier.status.code(),
+            Some(0),
+            "{}",
+            String::from_utf8_lossy(&verifier.stdout)
+        );
+        assert_eq!(
+            place.run(&["verify", file, "--key", place.vkey(), "--json"]).json(0)["verdict"],
+            "valid"
+        );
+    }
+    let forged = std::fs::read_to_string(place.path("report.html"))
+        .unwrap()
+        .replace("ledger.created", "ledger.deleted");
+    place.write("forged.html", &forged);
+    let found = place.run(&["verify", "forged.html", "--json"]).json(1);
+    assert_eq!(found["verdict"], "tampered");
+    assert!(
+        found["findings"][0]["field"]
+            .as_str()
+            .unwrap()
+            .starts_with("page, events"),
+        "{found}"
+    );
+    assert!(
+        report(&["--out", "-", "--format", "csv"])
+            .exits(0)
+            .out
+            .starts_with("section,")
+    );
+    report(&["--from", "2026-02-01", "--to", "2026-01-01", "--out", "none.html"]).fails(2, "invalid_field");
+    report(&["--from", "2026-02-01", "--out", "none.html"]).exits(2);
+    assert!(!place.path("none.html").exists());
+}
+
+#[test]
 fn the_demo_tells_its_story_and_leaves_only_what_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let demo = |arguments: &[&str]| {
@@ -813,11 +944,18 @@ fn the_demo_tells_its_story_and_leaves_only_what_was_asked_for() {
         )
     };
     let words = demo(&[]).exits(0).out;
-    for word in ["VALID", "TAMPERED", "erased", "made up"] {
+    for word in ["VALID", "TAMPERED", "erased", "made up", "as-of", "Old Street 1"] {
         assert!(words.contains(word), "{word}: {words}");
     }
+    // Time travel: the same question before and after the erasure.
+    let question = "as-of --data data --stream contract-1 --version 1 --reveal";
+    let answers: Vec<_> = words.split(question).skip(1).collect();
+    assert_eq!(answers.len(), 2, "{words}");
+    assert!(answers[0].contains("clear (1 blocks)") && answers[0].contains("M. Example"));
+    assert!(answers[1].contains("erased (1 blocks)") && !answers[1].contains("M. Example"));
     let told = demo(&["--data", "tour", "--json"]).json(0);
     assert!(told["steps"].as_array().unwrap().len() > 10);
     assert!(folder.path().join("tour/data").is_dir());
+    assert!(folder.path().join("tour/report.html").is_file());
     demo(&["--data", "tour"]).fails(3, "data_dir_used");
 }

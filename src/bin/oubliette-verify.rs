@@ -1,4 +1,4 @@
-//! `oubliette-verify`: checks a bundle, a receipt, a certificate or a `.tlog-proof` offline and trusts nobody.
+//! `oubliette-verify`: checks a bundle, a receipt, a certificate, a report or a `.tlog-proof` offline and trusts nobody.
 //!
 //! Exit: 0 valid, 1 findings (tampered or incomplete), 2 usage or a file that is none of these, 3 unreadable.
 
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use oubliette::spec::bundle::{BundleError, is_bundle, verify_bundle};
 use oubliette::spec::certificate::{is_certificate, verify_certificate};
+use oubliette::spec::compliance::{is_report, verify_report};
 use oubliette::spec::evidence::{is_proof, is_receipt, verify_proof, verify_receipt};
 use oubliette::spec::ids::Origin;
 use oubliette::spec::note::VerifierKey;
@@ -21,13 +22,14 @@ const MAX_DOCUMENT: u64 = 64 << 20;
 /// How much of a file tells what it is.
 const PREFIX: u64 = 1024;
 
-/// Checks evidence from an Oubliette ledger, offline: a bundle, a receipt, a certificate of erasure or a .tlog-proof.
+/// Checks evidence from an Oubliette ledger, offline: a bundle, a receipt, a certificate of erasure, a compliance
+/// report (JSON or HTML) or a .tlog-proof.
 ///
 /// Exit: 0 valid; 1 tampered or incomplete; 2 wrong usage, or a file that is none of these; 3 a file that cannot be read.
 #[derive(Debug, Parser)]
 #[command(name = "oubliette-verify", version)]
 struct Arguments {
-    /// The bundle, receipt, certificate or .tlog-proof, as received.
+    /// The bundle, receipt, certificate, report or .tlog-proof, as received.
     file: PathBuf,
     /// A key of the ledger that you know from elsewhere: name+id+base64. Several: one of them must be its.
     #[arg(long = "key", value_name = "VKEY")]
@@ -161,11 +163,15 @@ fn verify_file(file: impl Read + Send, trust: Trust, arguments: &Arguments) -> R
 }
 
 fn verify_document(document: &[u8], trust: &Trust, arguments: &Arguments) -> Result<Report, Failure> {
-    let receipt = is_receipt(document);
+    let report = is_report(document);
+    let receipt = !report && is_receipt(document);
     if arguments.data.is_some() && !receipt {
         return Err(Failure::Usage(
             "--data belongs to a receipt, and this is none".to_owned(),
         ));
+    }
+    if report {
+        return Ok(verify_report(document, trust));
     }
     if is_proof(document) {
         return Ok(verify_proof(document, trust));
@@ -181,7 +187,7 @@ fn verify_document(document: &[u8], trust: &Trust, arguments: &Arguments) -> Res
 }
 
 fn not_known(path: &Path) -> Failure {
-    let kinds = "neither a bundle, nor a receipt, a certificate or a .tlog-proof of Oubliette";
+    let kinds = "neither a bundle, nor a receipt, a certificate, a report or a .tlog-proof of Oubliette";
     Failure::Usage(format!("{}: {kinds}", path.display()))
 }
 

@@ -1,4 +1,4 @@
-//! `oubliette export`: a bundle for auditors, or the events as NDJSON. The file appears when it is whole.
+//! `oubliette export`: a bundle for auditors, or the events as NDJSON or CSV. The file appears when it is whole.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,15 @@ use super::failure::{Exit, Failure};
 use super::output::NewFile;
 use super::target::OnLedger;
 
-/// Export a ledger as a bundle for auditors, or as NDJSON.
+/// Export a ledger as a bundle for auditors, or its events as NDJSON or CSV.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
   oubliette export --data D --format bundle --out ledger.oubliette
-  oubliette-verify ledger.oubliette --key VKEY")]
+  oubliette-verify ledger.oubliette --key VKEY
+  oubliette export --data D --format csv --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z --out january.csv
+
+In CSV a cell that begins with = + - @ ' tab CR or LF gets an apostrophe in front, so that no spreadsheet runs it.")]
 pub(super) struct Export {
     #[command(flatten)]
     on: OnLedger,
@@ -34,6 +37,12 @@ pub(super) struct Export {
     /// First index after the range.
     #[arg(long, value_name = "INDEX")]
     to_index: Option<u64>,
+    /// Only events recorded at or after this time (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Only events recorded before this time.
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
     /// Only events of this stream.
     #[arg(long, value_name = "NAME")]
     stream: Option<String>,
@@ -43,7 +52,7 @@ pub(super) struct Export {
     /// Only events with this tag.
     #[arg(long, value_name = "LABEL")]
     tag: Option<String>,
-    /// Open personal data (NDJSON only; recorded; needs the role revealer).
+    /// Open personal data (not in a bundle; recorded; needs the role revealer).
     #[arg(long)]
     reveal: bool,
 }
@@ -55,6 +64,8 @@ enum Format {
     Bundle,
     /// One JSON event a line.
     Ndjson,
+    /// A table (RFC 4180), an event a row.
+    Csv,
 }
 
 #[derive(Deserialize)]
@@ -106,7 +117,7 @@ impl Export {
                 Format::Bundle => {
                     format!("\nNext: oubliette-verify {out} --key VKEY   (VKEY from `oubliette key list`)")
                 }
-                Format::Ndjson => String::new(),
+                Format::Ndjson | Format::Csv => String::new(),
             };
             format!(
                 "Wrote {out}: a ledger of {} events, {bytes} bytes.{next}",
@@ -120,6 +131,8 @@ impl Export {
         let optional = [
             ("from_index", self.from_index.map(Into::into)),
             ("to_index", self.to_index.map(Into::into)),
+            ("from", self.from.clone().map(Into::into)),
+            ("to", self.to.clone().map(Into::into)),
             ("stream", self.stream.clone().map(Into::into)),
             ("type", self.event_type.clone().map(Into::into)),
             ("tag", self.tag.clone().map(Into::into)),

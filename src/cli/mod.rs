@@ -6,6 +6,7 @@
 
 mod api_key;
 mod append;
+mod as_of;
 mod bench;
 mod client;
 mod demo;
@@ -17,6 +18,7 @@ mod import;
 mod init;
 mod key;
 mod output;
+mod report;
 mod serve;
 mod target;
 mod tls;
@@ -66,14 +68,18 @@ enum Command {
     Append(append::Append),
     /// Import a file of records (NDJSON or CSV) with a mapping.
     Import(import::Import),
-    /// Export a ledger as a bundle for auditors, or as NDJSON.
+    /// Show the ledger, or the state of a stream, as of a moment; or what changed in between.
+    AsOf(as_of::AsOf),
+    /// Export a ledger as a bundle for auditors, or its events as NDJSON or CSV.
     Export(export::Export),
-    /// Verify a ledger or a bundle: every signature, link, hash and body.
+    /// Verify a ledger or a bundle: every signature, link, hash and body. Or a report.
     Verify(verify::Verify),
     /// Check a data directory that nobody serves: all that `verify` checks, and every index.
     Fsck(verify::Fsck),
     /// Erase people: destroy their keys, and prove it.
     Erase(erase::Erase),
+    /// Report on a period: history, erasures against their month, keys, reveals, exports. Signed.
+    Report(report::Report),
     /// Show a ledger's public keys.
     #[command(subcommand)]
     Key(key::Key),
@@ -178,10 +184,12 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Health(command) => command.run(&context),
         Command::Append(command) => command.run(&context),
         Command::Import(command) => command.run(&context),
+        Command::AsOf(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Verify(command) => command.run(&context),
         Command::Fsck(command) => command.run(&context),
         Command::Erase(command) => command.run(&context),
+        Command::Report(command) => command.run(&context),
         Command::Key(command) => command.run(&context),
         Command::ApiKey(command) => command.run(&context),
         Command::Demo(command) => command.run(&context),

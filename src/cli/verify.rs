@@ -2,7 +2,7 @@
 //! server is asked for a verification job, a file is verified offline.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,18 +10,25 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::output::read_bytes;
 use super::target::{OnLedger, Target};
 use super::{Context, DataDir};
 use crate::app::{Inspection, inspect};
-use crate::spec::bundle::{BundleError, verify_bundle};
+use crate::spec::bundle::{BundleError, is_bundle, verify_bundle};
+use crate::spec::compliance::{is_report, verify_report};
 use crate::spec::ids::{LedgerName, Origin};
 use crate::spec::note::VerifierKey;
 use crate::spec::report::{Report, Verdict};
 use crate::spec::verify::{Options, Progress, Trust};
 
-/// Verify a ledger or a bundle: every signature, link, hash and body.
+/// How much of a file tells whether it is a bundle.
+const PREFIX: u64 = 1024;
+/// The longest report that is read into memory.
+const MAX_DOCUMENT: u64 = 64 << 20;
+
+/// Verify a ledger or a bundle: every signature, link, hash and body. Or a compliance report.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,7 +38,7 @@ Examples:
 pub(super) struct Verify {
     #[command(flatten)]
     on: OnLedger,
-    /// A bundle to verify offline instead.
+    /// A bundle, or a compliance report (JSON or HTML), to verify offline instead.
     #[arg(value_name = "BUNDLE", conflicts_with_all = ["data", "url"])]
     bundle: Option<PathBuf>,
     /// A key of the ledger that you know from elsewhere: name+id+base64. Repeatable: one of them must be its.
@@ -108,29 +115,31 @@ impl Verify {
             ));
         }
         let session = self.on.open(context)?;
-        let answer = session
-            .client
-            .post(&self.on.path("verifications"), &[], &json!({"fast": self.fast}))?;
-        let mut job: Job = answer.parse()?;
-        let bar = context.progress(Some(job.of), "events");
-        while job.state == "running" {
-            bar.set_position(job.done);
-            std::thread::sleep(Duration::from_millis(100));
-            job = session
-                .client
-                .get(&self.on.path(&format!("verifications/{}", job.id)), &[])?
-                .parse()?;
-        }
-        bar.finish_and_clear();
-        let failed = || {
-            Failure::new(
-                Exit::Io,
-                "storage_failed",
-                job.error.unwrap_or_else(|| "no report".into()),
-            )
-        };
-        job.report.ok_or_else(failed)
+        run_job(context, &session.client, &self.on, self.fast)
     }
+}
+
+/// A verification by the server, to its end.
+pub(super) fn run_job(context: &Context, client: &Client, on: &OnLedger, fast: bool) -> Result<Report, Failure> {
+    let answer = client.post(&on.path("verifications"), &[], &json!({"fast": fast}))?;
+    let mut job: Job = answer.parse()?;
+    let bar = context.progress(Some(job.of), "events");
+    while job.state == "running" {
+        bar.set_position(job.done);
+        std::thread::sleep(Duration::from_millis(100));
+        job = client
+            .get(&on.path(&format!("verifications/{}", job.id)), &[])?
+            .parse()?;
+    }
+    bar.finish_and_clear();
+    let failed = || {
+        Failure::new(
+            Exit::Io,
+            "storage_failed",
+            job.error.unwrap_or_else(|| "no report".into()),
+        )
+    };
+    job.report.ok_or_else(failed)
 }
 
 #[derive(Deserialize)]
@@ -174,8 +183,11 @@ fn inspect_with_progress(
     Ok(report?)
 }
 
-/// Verifies a bundle offline.
+/// Verifies a bundle, or a compliance report, offline.
 pub(super) fn verify_file(context: &Context, path: &Path, trust: Trust, options: Options) -> Result<Report, Failure> {
+    if let Some(document) = report_file(path)? {
+        return Ok(verify_report(&document, &trust));
+    }
     let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
     let bar = context.progress(Some(0), "events");
     let report = verify_bundle(
@@ -194,11 +206,28 @@ pub(super) fn verify_file(context: &Context, path: &Path, trust: Trust, options:
             Exit::Usage,
             "not_a_bundle",
             format!(
-                "{}: is not a bundle; for receipts, certificates and proofs use oubliette-verify",
+                "{}: is neither a bundle nor a report; for receipts, certificates and proofs use oubliette-verify",
                 path.display()
             ),
         ),
     })
+}
+
+/// The whole file, if it is a compliance report.
+fn report_file(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    let unusable = |error: std::io::Error| Failure::file(path, &error);
+    let mut file = File::open(path).map_err(unusable)?;
+    // A pipe is read once, and a bundle is what comes through pipes.
+    if !file.metadata().map_err(unusable)?.is_file() {
+        return Ok(None);
+    }
+    let mut document = Vec::new();
+    (&mut file).take(PREFIX).read_to_end(&mut document).map_err(unusable)?;
+    if is_bundle(&document) {
+        return Ok(None);
+    }
+    file.take(MAX_DOCUMENT).read_to_end(&mut document).map_err(unusable)?;
+    Ok(Some(document).filter(|document| is_report(document)))
 }
 
 fn conclude(context: &Context, report: &Report) -> Result<Exit, Failure> {

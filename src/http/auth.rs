@@ -38,7 +38,7 @@ roles! {
     Auditor = Auditor;
     /// May erase.
     Officer = Officer;
-    /// May look erasures up.
+    /// May look erasures up, and make reports.
     ErasureReader = Officer | Auditor;
     /// May make ledgers and keys.
     Admin = Admin;

@@ -114,7 +114,7 @@ fn if_match(request: &HttpRequest) -> Result<Option<Expected>, Problem> {
     })))
 }
 
-fn stream_name(text: &str) -> Result<StreamName, Problem> {
+pub(super) fn stream_name(text: &str) -> Result<StreamName, Problem> {
     text.parse()
         .map_err(|error: crate::spec::ids::InvalidId| Problem(Error::field("stream", error.to_string())))
 }
@@ -245,7 +245,7 @@ pub(super) async fn one(
     Ok(HttpResponse::Ok().json(event))
 }
 
-fn reveal(on: &On<Reader>, asked: Option<bool>) -> Result<Reveal, Problem> {
+pub(super) fn reveal(on: &On<Reader>, asked: Option<bool>) -> Result<Reveal, Problem> {
     if asked != Some(true) {
         return Ok(Reveal::Sealed);
     }

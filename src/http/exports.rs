@@ -4,14 +4,16 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actix_web::HttpResponse;
+use actix_web::http::{Method, header};
 use actix_web::web::{Bytes, Path, Query};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use tokio::sync::mpsc;
 
 use super::auth::{Auditor, On};
 use super::body::Body;
 use super::page::PageQuery;
 use super::problem::Problem;
+use super::range::{self, Window};
 use crate::service::export::{ExportView, Format};
 use crate::service::{Code, Error, Role, request};
 
@@ -39,29 +41,136 @@ pub(super) async fn one(on: On<Auditor>, path: Path<(String, String)>) -> Result
     Ok(HttpResponse::Ok().json(find(&on, &path.1)?))
 }
 
-pub(super) async fn content(on: On<Auditor>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn content(
+    on: On<Auditor>,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let export = find(&on, &path.1)?;
     if export.request.reveal {
         on.also(Role::Revealer)?;
     }
+    let tag = format!("\"{}\"", on.service.export_tag(&on.ledger, &export)?);
+    if request.method() == Method::HEAD {
+        // A stream without length, as the content is; `finish` would say that it has none.
+        let nothing = futures_util::stream::empty::<io::Result<Bytes>>();
+        return Ok(head(&on, &export, &tag, HttpResponse::Ok()).streaming(nothing));
+    }
+    let place = Place::take()?;
+    let range = range::asked(&request, &tag);
+    let Some(range) = range else {
+        on.service
+            .record_download(&on.ledger, &on.caller, &export, None)
+            .await?;
+        let answer = head(&on, &export, &tag, HttpResponse::Ok());
+        return stream(&on, export, Download::new(place, Window::WHOLE, tag), answer);
+    };
+    let length = match range::known_length(&tag) {
+        Some(length) => length,
+        None => measure(&on, &export, &tag).await?,
+    };
+    let Some((first, last)) = range.to_satisfiable_range(length) else {
+        return Ok(unsatisfiable(length));
+    };
+    on.service
+        .record_download(&on.ledger, &on.caller, &export, Some((first, last)))
+        .await?;
+    let mut answer = head(&on, &export, &tag, HttpResponse::PartialContent());
+    answer.insert_header((header::CONTENT_RANGE, format!("bytes {first}-{last}/{length}")));
+    answer.no_chunking(last - first + 1);
+    stream(
+        &on,
+        export,
+        Download::new(place, Window::of((first, last)), tag),
+        answer,
+    )
+}
+
+/// The headers of every answer with content.
+fn head(on: &On<Auditor>, export: &ExportView, tag: &str, mut answer: HttpResponseBuilder) -> HttpResponseBuilder {
     let (content_type, ending) = match export.request.format {
         Format::Bundle => ("application/vnd.oubliette.bundle", "oubliette"),
         Format::Ndjson => ("application/x-ndjson", "ndjson"),
+        Format::Csv => ("text/csv; charset=utf-8; header=present", "csv"),
     };
-    let disposition = format!(
-        "attachment; filename=\"{}-{}.{ending}\"",
-        on.ledger.record.name, export.tree_size
-    );
-    on.service.record_download(&on.ledger, &on.caller, &export).await?;
-    let place = Place::take()?;
+    let name = &on.ledger.record.name;
+    let disposition = format!("attachment; filename=\"{name}-{}.{ending}\"", export.tree_size);
+    answer
+        .content_type(content_type)
+        .insert_header((header::CONTENT_DISPOSITION, disposition))
+        .insert_header((header::ETAG, tag))
+        .insert_header((header::ACCEPT_RANGES, "bytes"))
+        .insert_header((header::CACHE_CONTROL, "no-store"));
+    answer
+}
+
+fn unsatisfiable(length: u64) -> HttpResponse {
+    let detail = format!("the content has {length} bytes; ask for a range within it");
+    let mut answer = Problem(Error::new(Code::RangeNotSatisfiable, detail)).error_response();
+    if let Ok(value) = format!("bytes */{length}").parse() {
+        answer.headers_mut().insert(header::CONTENT_RANGE, value);
+    }
+    answer
+}
+
+/// Writes the content once to learn how long it is. Nothing leaves.
+async fn measure(on: &On<Auditor>, export: &ExportView, tag: &str) -> Result<u64, Problem> {
+    let export = export.clone();
+    let measured = on.blocking(move |service, ledger| {
+        let mut count = Count(0);
+        service.write_export(ledger, &export, &mut count).map(|()| count.0)
+    });
+    let length = measured.await?;
+    range::remember_length(tag, length);
+    Ok(length)
+}
+
+/// Counts what is written.
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A download about to start.
+struct Download {
+    _place: Place,
+    window: Window,
+    tag: String,
+}
+
+impl Download {
+    fn new(place: Place, window: Window, tag: String) -> Self {
+        Self {
+            _place: place,
+            window,
+            tag,
+        }
+    }
+}
+
+fn stream(
+    on: &On<Auditor>,
+    export: ExportView,
+    download: Download,
+    mut answer: HttpResponseBuilder,
+) -> Result<HttpResponse, Problem> {
     let (sender, receiver) = mpsc::channel(WAITING);
     let (service, ledger) = (Arc::clone(&on.service), Arc::clone(&on.ledger));
     // The writer thread is on its own: the answer begins before the content is complete.
     let started = std::thread::Builder::new().name("export".into()).spawn(move || {
-        let mut pieces = Pieces::new(sender, place);
+        let mut pieces = Pieces::new(sender, download);
         let written = service.write_export(&ledger, &export, &mut pieces);
-        match written.map_err(io::Error::other).and_then(|()| pieces.flush()) {
-            Ok(()) => pieces.whole = true,
+        match written.map_err(io::Error::other).and_then(|()| pieces.end()) {
+            Ok(()) => {}
+            Err(_) if pieces.whole => {}
             Err(error) => tracing::error!(error = %error, "an export could not be written to its end"),
         }
     });
@@ -70,10 +179,7 @@ pub(super) async fn content(on: On<Auditor>, path: Path<(String, String)>) -> Re
         let piece: Option<io::Result<Bytes>> = receiver.recv().await;
         piece.map(|piece| (piece, receiver))
     });
-    Ok(HttpResponse::Ok()
-        .content_type(content_type)
-        .insert_header(("content-disposition", disposition))
-        .streaming(stream))
+    Ok(answer.streaming(stream))
 }
 
 fn find(on: &On<Auditor>, id: &str) -> Result<ExportView, Problem> {
@@ -108,17 +214,31 @@ impl Drop for Place {
 struct Pieces {
     sender: mpsc::Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
+    download: Download,
+    written: u64,
     whole: bool,
-    _place: Place,
 }
 
 impl Pieces {
-    fn new(sender: mpsc::Sender<io::Result<Bytes>>, place: Place) -> Self {
+    fn new(sender: mpsc::Sender<io::Result<Bytes>>, download: Download) -> Self {
         Self {
             sender,
             piece: Vec::with_capacity(PIECE),
+            download,
+            written: 0,
             whole: false,
-            _place: place,
+        }
+    }
+
+    /// The content was written to its end. A range that is not full by then is broken off.
+    fn end(&mut self) -> io::Result<()> {
+        self.flush()?;
+        range::remember_length(&self.download.tag, self.written);
+        self.whole |= self.download.window.is_whole();
+        if self.whole {
+            Ok(())
+        } else {
+            Err(io::Error::other("the content became shorter"))
         }
     }
 }
@@ -133,9 +253,16 @@ impl Drop for Pieces {
 
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.piece.extend_from_slice(bytes);
+        self.written += bytes.len() as u64;
+        self.piece.extend_from_slice(self.download.window.cut(bytes));
         if self.piece.len() >= PIECE {
             self.flush()?;
+        }
+        if self.download.window.is_done() {
+            self.flush()?;
+            self.whole = true;
+            // The rest of the content need not be made.
+            return Err(io::Error::other("the range is complete"));
         }
         Ok(bytes.len())
     }

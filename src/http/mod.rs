@@ -2,6 +2,7 @@
 //! handler, and a handler without one does not compile.
 
 mod api_keys;
+mod as_of;
 mod auth;
 mod body;
 mod cloudevents;
@@ -16,6 +17,8 @@ mod observe;
 mod page;
 mod problem;
 mod proofs;
+mod range;
+mod reports;
 mod subjects;
 mod unread;
 mod verifications;
@@ -58,6 +61,9 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/events/{event}/receipt", get(proofs::receipt))
                         .route("/streams", get(events::streams))
                         .route("/streams/{stream}/events", get(events::of_stream))
+                        .route("/streams/{stream}/state", get(as_of::state))
+                        .route("/streams/{stream}/state/diff", get(as_of::diff))
+                        .route("/as-of", get(as_of::ledger))
                         .route("/keys", get(ledgers::keys))
                         .route("/log/checkpoint", get(log::checkpoint))
                         .route("/log/tile/{path:.*}", get(log::tile))
@@ -73,6 +79,7 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/verifications", post(verifications::start))
                         .route("/verifications", get(verifications::list))
                         .route("/verifications/{id}", get(verifications::one))
+                        .route("/reports/compliance", get(reports::compliance))
                         .route("/exports", post(exports::create))
                         .route("/exports", get(exports::list))
                         .route("/exports/{id}", get(exports::one))

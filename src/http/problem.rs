@@ -48,6 +48,7 @@ fn status(code: Code) -> StatusCode {
         Code::MalformedJson => StatusCode::BAD_REQUEST,
         Code::InvalidField | Code::PersonalDataRefused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,

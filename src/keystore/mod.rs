@@ -150,6 +150,19 @@ impl std::ops::Add for Destroyed {
     }
 }
 
+/// How many people a ledger knows, by state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// With a handle and no fence of the whole subject.
+    pub active: u64,
+    /// Of these, with a category destroyed.
+    pub partly_erased: u64,
+    /// Fenced as a whole, keys not yet destroyed.
+    pub erasing: u64,
+    /// Keys and identity destroyed.
+    pub erased: u64,
+}
+
 /// Rows about a subject that are still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Remains {
@@ -210,6 +223,12 @@ pub trait KeyStore: Send + Sync {
     /// # Errors
     /// [`KeyStoreError`] if the store fails.
     fn state(&self, ledger: LedgerId, handle: Handle) -> Result<SubjectState, KeyStoreError>;
+
+    /// Counts people by state: one pass over the handles, nothing is decrypted.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn census(&self, ledger: LedgerId) -> Result<Census, KeyStoreError>;
 
     /// The live keys of a subject, by name.
     ///

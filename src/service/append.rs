@@ -22,12 +22,13 @@ use crate::spec::ids::StreamName;
 use crate::spec::system;
 
 /// Types of Oubliette's own events beyond the reserved prefixes: a reader who asks by type must not meet a caller's.
-const OWN_TYPES: [&str; 5] = [
+pub(super) const OWN_TYPES: [&str; 6] = [
     "api_key.created",
     "api_key.revoked",
     "export.created",
     "export.downloaded",
     "personal_data.revealed",
+    "report.created",
 ];
 
 /// Different categories that one request may name: they are a vocabulary, not data.
@@ -114,12 +115,15 @@ impl Service {
     /// Every code of docs/api.md, Append.
     pub async fn append(self: &Arc<Self>, ledger: &Arc<Ledger>, call: AppendCall) -> Result<AppendAnswer, Error> {
         let started = std::time::Instant::now();
-        let answer = self.append_now(ledger, call).await;
+        let answer = self.append_checked(ledger, call).await;
         self.meters.append(started.elapsed(), &answer);
+        if let Err(error) = &answer {
+            self.count_refusal(ledger, error.code).await;
+        }
         answer
     }
 
-    async fn append_now(self: &Arc<Self>, ledger: &Arc<Ledger>, call: AppendCall) -> Result<AppendAnswer, Error> {
+    async fn append_checked(self: &Arc<Self>, ledger: &Arc<Ledger>, call: AppendCall) -> Result<AppendAnswer, Error> {
         self.check(&call)?;
         let (call, prepared) = self.prepare(ledger, call).await?;
         let Prepared { events, sketches } = prepared;
@@ -201,7 +205,7 @@ impl Service {
         if system::is_reserved(&event.event_type) || OWN_TYPES.contains(&event.event_type.as_str()) {
             field(
                 "type",
-                "types that begin with ledger., key., epoch., erasure. or bodies., and those of its records of access, are Oubliette's own",
+                "types that begin with ledger., key., epoch., erasure. or bodies., and those of its records of access, exports and reports, are Oubliette's own",
             );
         }
         if event.schema_version == 0 {

@@ -59,6 +59,8 @@ codes! {
     PersonalDataRefused => "personal_data_refused", Invalid;
     /// Larger than a limit.
     TooLarge => "too_large", Invalid;
+    /// The content has no such bytes.
+    RangeNotSatisfiable => "range_not_satisfiable", Invalid;
     /// No or a wrong API key.
     Unauthenticated => "unauthenticated", Forbidden;
     /// The API key lacks the role, or the ledger.

@@ -1,31 +1,24 @@
 //! Export: evidence and data to take away, streamed with constant memory, recorded before anything leaves.
 //!
 //! An export is fixed when it is asked for: the events up to the checkpoint of that moment. Its content is made anew at
-//! each download, so a bundle is the same bytes every time, until something in it is erased. Personal data stays sealed
+//! each download and is the same bytes every time, until something is erased: [`Service::export_tag`] says until when, so
+//! that a download which broke off can go on. Personal data stays sealed
 //! unless opening it was asked for, by a caller who may; then each block is opened as it leaves, and what has been erased
 //! since does not leave.
 
-use std::collections::BTreeMap;
-use std::io::Write;
+mod csv;
+mod write;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::access::internal;
-use super::erase::SignedCertificate;
-use super::pace::Pace;
-use super::read::{Reveal, StoredEvent};
-use super::verify::{read_records, weight};
-use super::{Caller, Code, Error, Ledger, Role, Service};
-use crate::spec::bundle::{BundleHead, BundleWriter, Selection};
-use crate::spec::event::{Header, Meta};
+use super::ledger::system_name;
+use super::{Caller, Error, Ledger, Role, Service};
+use crate::spec::bundle::Selection;
+use crate::spec::event::Meta;
 use crate::spec::ids::{EventType, StreamName, Timestamp};
-use crate::spec::system;
-use crate::spec::verify::Record;
 
 const RECORD: &str = "export";
-/// Events that are read at once, at the most.
-const CHUNK: u64 = 512;
 
 /// What an export is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +28,8 @@ pub enum Format {
     Bundle,
     /// One JSON event a line, as reads give it.
     Ndjson,
+    /// A table (RFC 4180), an event a row.
+    Csv,
 }
 
 /// `POST /exports`.
@@ -43,12 +38,18 @@ pub enum Format {
 pub struct ExportRequest {
     /// Which form.
     pub format: Format,
-    /// First index; 0 by default.
+    /// First index; 0 by default. What the times come to is put here when the export is made.
     #[serde(default)]
     pub from_index: u64,
     /// First index after the range; by default up to now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_index: Option<u64>,
+    /// Recorded at or after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Recorded before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
     /// Only events of this stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamName>,
@@ -58,7 +59,7 @@ pub struct ExportRequest {
     /// Only events with this tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<Box<str>>,
-    /// Whether personal data is opened (`ndjson` alone; needs the role `revealer` too).
+    /// Whether personal data is opened (not in a bundle; needs the role `revealer` too).
     #[serde(default)]
     pub reveal: bool,
 }
@@ -90,6 +91,25 @@ impl ExportRequest {
                 .tag
                 .as_ref()
                 .is_none_or(|tag| meta.is_some_and(|meta| meta.tags.contains(tag)))
+    }
+
+    /// What was asked for, in words.
+    pub(super) fn words(&self) -> String {
+        let format = match self.format {
+            Format::Bundle => "bundle",
+            Format::Ndjson => "ndjson",
+            Format::Csv => "csv",
+        };
+        let range = match (self.from_index, self.to_index) {
+            (0, None) => String::new(),
+            (from, None) => format!(", from index {from}"),
+            (from, Some(to)) => format!(", indexes {from} to {to}"),
+        };
+        let filter = self
+            .filter_words()
+            .map(|words| format!(", {words}"))
+            .unwrap_or_default();
+        format!("{format}{range}{filter}")
     }
 
     fn selection(&self, size: u64) -> Option<Selection> {
@@ -132,7 +152,7 @@ impl Service {
         &self,
         ledger: &Ledger,
         caller: &Caller,
-        request: ExportRequest,
+        mut request: ExportRequest,
     ) -> Result<ExportView, Error> {
         let size = self.view(ledger)?.size();
         if request.to_index.is_some_and(|end| end < request.from_index) {
@@ -146,11 +166,12 @@ impl Service {
             if request.format == Format::Bundle {
                 return Err(Error::field(
                     "/reveal",
-                    "a bundle carries sealed blocks as they are; open data with ndjson",
+                    "a bundle carries sealed blocks as they are; open data with ndjson or csv",
                 ));
             }
         }
         self.check_words(&request)?;
+        self.resolve_times(ledger, &mut request)?;
         let id = self.fresh_id();
         let data =
             serde_json::json!({"export": id, "by": caller.key.id, "roles": caller.key.roles, "request": request});
@@ -171,6 +192,26 @@ impl Service {
         Ok(view)
     }
 
+    /// Times never decrease along the ledger, so they come to a range of indexes: binary search.
+    fn resolve_times(&self, ledger: &Ledger, request: &mut ExportRequest) -> Result<(), Error> {
+        if let (Some(from), Some(to)) = (request.from, request.to)
+            && from > to
+        {
+            return Err(Error::field("/from", "lies after `to`"));
+        }
+        if request.from.is_none() && request.to.is_none() {
+            return Ok(());
+        }
+        let index =
+            |time: Option<Timestamp>, without| time.map_or(Ok(without), |time| self.first_at_or_after(ledger, time));
+        // The export's own record comes after both.
+        let end = index(request.to, self.view(ledger)?.size())?;
+        let end = request.to_index.map_or(end, |given| given.min(end));
+        let start = request.from_index.max(index(request.from, 0)?);
+        (request.from_index, request.to_index) = (start.min(end), Some(end));
+        Ok(())
+    }
+
     /// The filter's words are recorded in clear.
     fn check_words(&self, request: &ExportRequest) -> Result<(), Error> {
         let stream = request.stream.as_ref().map(|stream| ("/stream", stream.as_str()));
@@ -188,18 +229,42 @@ impl Service {
         Ok(())
     }
 
-    /// Records that an export's content is about to leave, and with whose key.
+    /// Records that an export's content is about to leave, or the part of it from `first` to `last`, and with whose key.
     ///
     /// # Errors
     /// Whatever appending may answer; then nothing may leave.
-    pub async fn record_download(&self, ledger: &Ledger, caller: &Caller, export: &ExportView) -> Result<(), Error> {
-        let data = serde_json::json!({
+    pub async fn record_download(
+        &self,
+        ledger: &Ledger,
+        caller: &Caller,
+        export: &ExportView,
+        bytes: Option<(u64, u64)>,
+    ) -> Result<(), Error> {
+        let mut data = serde_json::json!({
             "export": export.id, "by": caller.key.id, "roles": caller.key.roles, "reveal": export.request.reveal,
         });
+        if let (Some((first, last)), Some(fields)) = (bytes, data.as_object_mut()) {
+            fields.insert("bytes".into(), serde_json::json!([first, last]));
+        }
         let event = self.system_event("$exports", "export.downloaded", &data, Some(export.id.to_string()))?;
         self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
             .await
             .map(drop)
+    }
+
+    /// Names the content as it would be written now: the same tag, the same bytes. It changes with every step of every
+    /// erasure, which may change what can be opened, and with the program's version.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn export_tag(&self, ledger: &Ledger, export: &ExportView) -> Result<String, Error> {
+        let erasures = system_name("$erasures")?;
+        let row = self
+            .store
+            .stream_rows(ledger.record.number, std::slice::from_ref(&erasures))?
+            .pop();
+        let version = row.flatten().map_or(0, |row| row.version);
+        Ok(format!("{}-{version}-{}", export.id, env!("CARGO_PKG_VERSION")))
     }
 
     /// One export.
@@ -218,139 +283,5 @@ impl Service {
         let mut views: Vec<ExportView> = self.kept_records(ledger, RECORD)?;
         views.reverse();
         Ok(views)
-    }
-
-    /// Writes an export's content.
-    ///
-    /// # Errors
-    /// If the store cannot be read or the output fails; the output is of no use then.
-    pub fn write_export(&self, ledger: &Ledger, export: &ExportView, out: impl Write) -> Result<(), Error> {
-        match export.request.format {
-            Format::Bundle => self.write_bundle(ledger, export, out),
-            Format::Ndjson => self.write_ndjson(ledger, export, out),
-        }
-    }
-
-    fn write_bundle(&self, ledger: &Ledger, export: &ExportView, out: impl Write) -> Result<(), Error> {
-        let size = export.tree_size;
-        let certificates = self.certificates_until(ledger, size)?;
-        let head = BundleHead {
-            origin: ledger.record.origin.clone(),
-            tree_size: size,
-            root: self.root_of_size(ledger, size)?,
-            checkpoint: export.checkpoint.clone(),
-            further: checkpoints_of(&certificates, size),
-            selection: export.request.selection(size),
-        };
-        let mut bundle = BundleWriter::new(out, head).map_err(internal)?;
-        self.each_record(ledger, size, |record, header, meta| {
-            let needed = system::is_reserved(&header.event_type);
-            let wanted = export.request.wants(record.index, &header.event_type, meta.as_ref());
-            if needed || wanted {
-                bundle.include(&record).map_err(internal)
-            } else {
-                bundle.leave_out(record.index, &record.header).map_err(internal)
-            }
-        })?;
-        for certificate in certificates {
-            bundle
-                .certificate(certificate.request, &certificate.document)
-                .map_err(internal)?;
-        }
-        bundle
-            .finish(|manifest| ledger.manifests.sign_document(manifest))
-            .map_err(internal)?;
-        Ok(())
-    }
-
-    fn each_record(
-        &self,
-        ledger: &Ledger,
-        size: u64,
-        mut each: impl FnMut(Record, Header, Option<Meta>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut pace = Pace::new(0..size, CHUNK);
-        while let Some(piece) = pace.next() {
-            let records = read_records(&*self.store, ledger.record.number, piece)?;
-            pace.saw(records.iter().map(weight).sum());
-            for record in records {
-                let damaged =
-                    |error| Error::new(Code::Damaged, format!("the event at index {}", record.index)).caused_by(error);
-                let header = Header::decode(&record.header).map_err(damaged)?;
-                let meta = record.bodies.first().filter(|body| body.ordinal == 0);
-                let meta = meta
-                    .map(|body| Meta::decode(&body.bytes))
-                    .transpose()
-                    .map_err(damaged)?;
-                each(record, header, meta)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write_ndjson(&self, ledger: &Ledger, export: &ExportView, mut out: impl Write) -> Result<(), Error> {
-        let reveal = if export.request.reveal {
-            Reveal::Open
-        } else {
-            Reveal::Sealed
-        };
-        let end = export
-            .request
-            .to_index
-            .map_or(export.tree_size, |end| end.min(export.tree_size));
-        let mut pace = Pace::new(export.request.from_index..end, CHUNK);
-        while let Some(piece) = pace.next() {
-            let events = self.stored_events(ledger, piece)?;
-            pace.saw(events.iter().map(StoredEvent::weight).sum());
-            for event in events {
-                if export
-                    .request
-                    .wants(event.index, &event.header.event_type, event.meta.as_ref())
-                {
-                    self.write_line(ledger, event, reveal, &mut out)?;
-                }
-            }
-        }
-        out.flush().map_err(internal)
-    }
-
-    fn write_line(
-        &self,
-        ledger: &Ledger,
-        event: StoredEvent,
-        reveal: Reveal,
-        out: &mut impl Write,
-    ) -> Result<(), Error> {
-        let view = self.event_view(ledger, event, reveal)?;
-        serde_json::to_writer(&mut *out, &view).map_err(internal)?;
-        out.write_all(b"\n").map_err(internal)
-    }
-}
-
-/// The checkpoints that a bundle needs for its certificates besides its own, each size once, ascending.
-fn checkpoints_of(certificates: &[SignedCertificate], size: u64) -> Vec<String> {
-    let smaller = certificates.iter().filter(|certificate| certificate.size < size);
-    let by_size: BTreeMap<_, _> = smaller
-        .map(|certificate| (certificate.size, &certificate.checkpoint))
-        .collect();
-    by_size.into_values().cloned().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_checkpoint_of_the_certificates_comes_once_in_the_order_of_sizes() {
-        let certificate = |size: u64| SignedCertificate {
-            request: Uuid::from_u128(u128::from(size)),
-            document: Vec::new(),
-            size,
-            checkpoint: size.to_string(),
-        };
-        // By request id, as they come; 12 is the bundle's own.
-        let certificates = [7, 3, 12, 7, 5].map(certificate);
-        assert_eq!(checkpoints_of(&certificates, 12), ["3", "5", "7"]);
-        assert!(checkpoints_of(&[], 12).is_empty());
     }
 }

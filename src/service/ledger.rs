@@ -41,6 +41,8 @@ pub struct Ledger {
     pub(crate) certificates: Signer,
     /// Signs manifests.
     pub(crate) manifests: Signer,
+    /// Signs reports.
+    pub(crate) reports: Signer,
     /// Whether an erasure broke off and must be taken up again.
     pub(crate) unfinished: AtomicBool,
 }
@@ -293,7 +295,8 @@ impl Service {
             event_key: event.public().clone(),
             checkpoint_key,
             certificates: Signer::new(Kind::Certificate, keys.certificate.clone()).map_err(bad)?,
-            manifests: Signer::new(Kind::Manifest, keys.certificate).map_err(bad)?,
+            manifests: Signer::new(Kind::Manifest, keys.certificate.clone()).map_err(bad)?,
+            reports: Signer::new(Kind::Report, keys.certificate).map_err(bad)?,
             record: record.clone(),
             unfinished: AtomicBool::new(false),
         };

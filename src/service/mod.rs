@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod append;
+pub mod as_of;
 pub mod cloudevents;
 pub mod erase;
 pub mod error;
@@ -15,6 +16,8 @@ mod pace;
 pub mod prove;
 pub mod read;
 mod records;
+mod refused;
+pub mod report;
 pub mod request;
 pub mod subject;
 pub mod verify;
@@ -74,6 +77,8 @@ pub struct Service {
     erasing: tokio::sync::Mutex<()>,
     verifying: verify::Running,
     meters: measure::Meters,
+    reporting: tokio::sync::Semaphore,
+    refused: refused::Counters,
 }
 
 /// What the service is made of.
@@ -128,6 +133,8 @@ impl Service {
             erasing: tokio::sync::Mutex::new(()),
             verifying: verify::Running::default(),
             meters: measure::Meters::default(),
+            reporting: tokio::sync::Semaphore::new(report::MAX_RUNNING),
+            refused: refused::Counters::default(),
         })
     }
 

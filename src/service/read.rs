@@ -185,7 +185,7 @@ pub enum PersonalState {
 }
 
 impl PersonalState {
-    fn of(refusal: Refusal) -> Self {
+    pub(super) fn of(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Restricted => Self::Restricted,
             Refusal::Erasing(_) => Self::Erasing,
@@ -219,6 +219,26 @@ pub enum Reveal {
     Sealed,
     /// What can be opened.
     Open,
+}
+
+/// Which blocks a read opened: what the record of a reveal names.
+#[derive(Debug, Default, Clone)]
+pub struct Opened {
+    events: BTreeSet<u64>,
+    handles: BTreeSet<Handle>,
+    blocks: usize,
+}
+
+impl Opened {
+    pub(crate) fn add(&mut self, index: u64, handle: Option<Handle>) {
+        self.events.insert(index);
+        self.handles.extend(handle);
+        self.blocks += 1;
+    }
+
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks
+    }
 }
 
 impl Service {
@@ -268,7 +288,7 @@ impl Service {
     pub(crate) fn open_block(
         &self,
         ledger: &Ledger,
-        event: &StoredEvent,
+        header: &Header,
         ordinal: u16,
         block: &SealedBlock,
     ) -> Result<Result<Zeroizing<Vec<u8>>, Refusal>, Error> {
@@ -282,15 +302,15 @@ impl Service {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let context = BlockContext {
-            origin: &event.header.origin,
-            event_ref: event.header.event_ref,
+            origin: &header.origin,
+            event_ref: header.event_ref,
             ordinal,
             handle: block.handle,
             category: &block.category,
             generation: block.generation,
         };
         Ok(seal::open(&lease, &context, block).map_err(|error| {
-            tracing::warn!(index = event.index, ordinal, error = %error, "a sealed block does not open under its key");
+            tracing::warn!(index = header.index, ordinal, error = %error, "a sealed block does not open under its key");
             Refusal::Unavailable
         }))
     }
@@ -391,7 +411,7 @@ impl Service {
             Error::new(Code::Damaged, format!("the block {ordinal} of index {}", event.index)).caused_by(error)
         })?;
         let opened = match reveal {
-            Reveal::Open => self.open_block(ledger, event, ordinal, &block)?.map(Some),
+            Reveal::Open => self.open_block(ledger, &event.header, ordinal, &block)?.map(Some),
             Reveal::Sealed => {
                 let key = KeyRef {
                     handle: block.handle,
@@ -406,12 +426,10 @@ impl Service {
             Ok(Some(_)) => PersonalState::Clear,
             Err(refusal) => PersonalState::of(*refusal),
         };
-        if let Err(Refusal::Erased(Some(request)) | Refusal::Erasing(request)) = &opened {
-            view.certificate = Some(format!(
-                "/v1/ledgers/{}/erasures/{request}/certificate",
-                ledger.record.name
-            ));
-        }
+        view.certificate = opened
+            .as_ref()
+            .err()
+            .and_then(|refusal| certificate_of(ledger, refusal));
         if let Ok(Some(plaintext)) = opened {
             let text = std::str::from_utf8(&plaintext).map_err(internal)?;
             view.data = Some(RawValue::from_string(text.to_owned()).map_err(internal)?);
@@ -453,24 +471,45 @@ impl Service {
     /// # Errors
     /// Whatever appending may answer; then nothing may leave.
     pub async fn record_reveal(&self, ledger: &Ledger, caller: &Caller, events: &[EventView]) -> Result<(), Error> {
-        let opened: Vec<_> = events
-            .iter()
-            .flat_map(|event| event.personal.iter().map(move |block| (event.index, block)))
-            .filter(|(_, block)| block.state == PersonalState::Clear)
-            .collect();
-        if opened.is_empty() {
+        let mut opened = Opened::default();
+        for event in events {
+            for block in event
+                .personal
+                .iter()
+                .filter(|block| block.state == PersonalState::Clear)
+            {
+                opened.add(event.index, block.handle);
+            }
+        }
+        self.record_opened(ledger, caller, &opened).await
+    }
+
+    /// As [`Service::record_reveal`], for blocks that were opened for something else than single events.
+    ///
+    /// # Errors
+    /// Whatever appending may answer; then nothing may leave.
+    pub async fn record_opened(&self, ledger: &Ledger, caller: &Caller, opened: &Opened) -> Result<(), Error> {
+        if opened.blocks == 0 {
             return Ok(());
         }
-        let indexes: BTreeSet<u64> = opened.iter().map(|(index, _)| *index).collect();
-        let handles: BTreeSet<Handle> = opened.iter().filter_map(|(_, block)| block.handle).collect();
         let data = serde_json::json!({
-            "key": caller.key.id, "roles": caller.key.roles, "blocks": opened.len(), "events": indexes, "handles": handles,
+            "key": caller.key.id, "roles": caller.key.roles, "blocks": opened.blocks, "events": opened.events,
+            "handles": opened.handles,
         });
         let event = self.system_event("$reveals", "personal_data.revealed", &data, None)?;
         self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
             .await
             .map(drop)
     }
+}
+
+/// Where the certificate of the erasure is that a refusal names.
+pub(super) fn certificate_of(ledger: &Ledger, refusal: &Refusal) -> Option<String> {
+    let (Refusal::Erased(Some(request)) | Refusal::Erasing(request)) = refusal else {
+        return None;
+    };
+    let name = &ledger.record.name;
+    Some(format!("/v1/ledgers/{name}/erasures/{request}/certificate"))
 }
 
 fn verification(event: &StoredEvent) -> Verification {

@@ -6,6 +6,7 @@
 pub mod bundle;
 pub mod certificate;
 pub mod checkpoint;
+pub mod compliance;
 pub mod edge;
 pub mod encoding;
 pub mod event;

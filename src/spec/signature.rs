@@ -35,6 +35,8 @@ pub enum Kind {
     Certificate,
     /// A bundle's manifest.
     Manifest,
+    /// A compliance report.
+    Report,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             Self::Header => "application/vnd.oubliette.header+cbor",
             Self::Certificate => "application/vnd.oubliette.certificate+cbor",
             Self::Manifest => "application/vnd.oubliette.manifest+cbor",
+            Self::Report => "application/vnd.oubliette.report+cbor",
         }
     }
 }

@@ -399,6 +399,22 @@ fn rows_come_in_order_and_ranges_stop_where_they_end(store: Store, _: Reopen<'_>
         10,
         "a range past the head stops there"
     );
+    let wanted = [7, 599, 600, 3, 3];
+    let at: Vec<_> = store.headers_at(ONE, &wanted).unwrap();
+    let single = |index: u64| store.headers(ONE, index..index + 1).unwrap().pop();
+    assert_eq!(at, wanted.map(single));
+    let bodies = [
+        (599, 1, BodyKind::Data),
+        (3, 0, BodyKind::Meta),
+        (3, 9, BodyKind::Sealed),
+        (600, 1, BodyKind::Data),
+        (4, 1, BodyKind::Data),
+    ];
+    let single = |(index, ordinal, _): (u64, u16, BodyKind)| {
+        let rows = store.bodies(ONE, index..index + 1).unwrap();
+        rows.into_iter().find(|row| row.ordinal == ordinal)
+    };
+    assert_eq!(store.bodies_at(ONE, &bodies).unwrap(), bodies.map(single));
     assert_eq!(store.headers(ONE, 600..601).unwrap(), []);
     assert_eq!(store.headers(ONE, 5..5).unwrap(), []);
     assert_eq!(store.bodies(ONE, 5..5).unwrap(), []);

@@ -205,6 +205,22 @@ pub trait LedgerStore: Send + Sync {
     /// [`StoreError`].
     fn bodies(&self, ledger: LedgerNumber, indexes: Range<u64>) -> Result<Vec<BodyRow>, StoreError>;
 
+    /// The header at each of these indexes, or `None`; one read for all of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn headers_at(&self, ledger: LedgerNumber, indexes: &[u64]) -> Result<Vec<Option<HeaderRow>>, StoreError>;
+
+    /// Each of these bodies (index, ordinal, kind), or `None` if it was purged; one read for all of a kind.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn bodies_at(
+        &self,
+        ledger: LedgerNumber,
+        bodies: &[(u64, u16, BodyKind)],
+    ) -> Result<Vec<Option<BodyRow>>, StoreError>;
+
     /// The index of each event id, or `None`.
     ///
     /// # Errors

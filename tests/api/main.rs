@@ -6,9 +6,11 @@
 mod support;
 
 mod append;
+mod as_of;
 mod cloudevents;
 mod erasures;
 mod evidence;
+mod exports;
 mod ledgers;
 mod limits;
 mod load;
@@ -18,6 +20,7 @@ mod operations;
 mod reads;
 mod refusals;
 mod repeats;
+mod reports;
 mod roles;
 mod settings;
 mod tls;

@@ -19,6 +19,9 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])>
         ("GET", "events/0", Value::Null, &["reader"]),
         ("GET", "streams", Value::Null, &["reader"]),
         ("GET", "streams/s/events", Value::Null, &["reader"]),
+        ("GET", "streams/s/state", Value::Null, &["reader"]),
+        ("GET", "streams/s/state/diff", Value::Null, &["reader"]),
+        ("GET", "as-of", Value::Null, &["reader"]),
         ("GET", "log/checkpoint", Value::Null, &["reader", "auditor"]),
         ("GET", "log/tile/0/000.p/1", Value::Null, &["reader", "auditor"]),
         ("GET", "proofs/inclusion?index=0", Value::Null, &["reader", "auditor"]),
@@ -47,6 +50,7 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])>
             Value::Null,
             &["officer", "auditor"],
         ),
+        ("GET", "reports/compliance", Value::Null, &["officer", "auditor"]),
         ("POST", "verifications", json!({"fast": true}), &["auditor"]),
         ("GET", "verifications", Value::Null, &["auditor"]),
         (

@@ -90,6 +90,16 @@ impl LedgerStore for Faulty {
     fn bodies(&self, ledger: LedgerNumber, indexes: Range<u64>) -> Result<Vec<BodyRow>, StoreError> {
         self.inner.bodies(ledger, indexes)
     }
+    fn headers_at(&self, ledger: LedgerNumber, indexes: &[u64]) -> Result<Vec<Option<HeaderRow>>, StoreError> {
+        self.inner.headers_at(ledger, indexes)
+    }
+    fn bodies_at(
+        &self,
+        ledger: LedgerNumber,
+        bodies: &[(u64, u16, oubliette::spec::event::BodyKind)],
+    ) -> Result<Vec<Option<BodyRow>>, StoreError> {
+        self.inner.bodies_at(ledger, bodies)
+    }
     fn indexes_of(&self, ledger: LedgerNumber, ids: &[Uuid]) -> Result<Vec<Option<u64>>, StoreError> {
         self.inner.indexes_of(ledger, ids)
     }

@@ -5,6 +5,7 @@ mod excerpt;
 mod sample;
 mod stage;
 mod tour;
+mod travel;
 
 use std::path::{Path, PathBuf};
 
@@ -47,10 +48,12 @@ impl Demo {
             "Before: whoever may can read the person's data",
             "What comes out says `clear`.",
         )?;
+        tour.travel()?;
         tour.erase()?;
         tour.verify()?;
         tour.bundle()?;
         tour.tamper()?;
+        tour.report(self.data.is_some())?;
         self.close(&tour.stage);
         if context.json {
             say(&json!({"folder": self.data, "steps": tour.stage.steps}).to_string())?;

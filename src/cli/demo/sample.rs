@@ -71,3 +71,14 @@ pub(super) fn files_with(folder: &Path, text: &str) -> std::io::Result<(usize, u
     }
     Ok((with, all))
 }
+
+/// The month that is under way (UTC), as dates: its first day, and that of the next.
+pub(super) fn this_month() -> (String, String) {
+    use jiff::ToSpan;
+    let now = crate::env::Clock::now(&crate::env::System);
+    let micros = i64::try_from(now.0).unwrap_or_default();
+    let today = jiff::Timestamp::from_microsecond(micros).unwrap_or_default();
+    let first = today.to_zoned(jiff::tz::TimeZone::UTC).date().first_of_month();
+    let next = first.checked_add(1.month()).unwrap_or(first);
+    (first.to_string(), next.to_string())
+}

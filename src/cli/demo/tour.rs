@@ -175,6 +175,7 @@ impl Tour {
         };
         self.stage.expect(0, &line, str::to_owned)?;
         self.look_again()?;
+        self.travel_again()?;
         self.check_certificate()
     }
 
@@ -254,6 +255,40 @@ impl Tour {
         self.stage
             .say(&format!("     (byte {middle} of {} in forged.oubliette)", bytes.len()));
         self.check("forged.oubliette", 1, places)
+    }
+
+    /// The last chapter: what a data protection officer takes home.
+    pub(super) fn report(&mut self, kept: bool) -> Result<(), Failure> {
+        self.stage.chapter(
+            "The report",
+            "   History, erasures against their month, who opened and exported what: one signed page to read and to print.\n   \
+             The verifier makes the page anew from the signed data and compares every byte.",
+        );
+        let (from, to) = sample::this_month();
+        let arguments = [
+            "report",
+            "--data",
+            "data",
+            "--from",
+            &from,
+            "--to",
+            &to,
+            "--verify",
+            "--out",
+            "report.html",
+        ];
+        self.stage
+            .expect(0, &Self::oubliette(&arguments), |out| first_lines(out, 1))?;
+        self.check("report.html", 0, headline)?;
+        if kept {
+            let path = self.stage.path("report.html");
+            self.stage.say(&format!("   Open it: file://{}", path.display()));
+        } else {
+            self.stage.say(
+                "   To open it, keep the folder: `oubliette demo --data tour`, then tour/report.html in a browser.",
+            );
+        }
+        Ok(())
     }
 
     /// By the verifier that trusts nobody, if it was built; else by the same code in this program.

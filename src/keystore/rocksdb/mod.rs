@@ -45,7 +45,7 @@ use self::rows::Table;
 use super::memory::Arena;
 use super::vault::{Vault, VaultId};
 use super::{
-    Destroyed, ErasureOrder, Fence, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal, Remains, Resolution,
+    Census, Destroyed, ErasureOrder, Fence, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal, Remains, Resolution,
     SubjectState, Wanted,
 };
 use crate::env::Entropy;
@@ -227,6 +227,10 @@ impl KeyStore for RocksKeyStore {
             None if self.db.get(&rows::handle(ledger, handle))?.is_some() => Ok(SubjectState::Active),
             None => Ok(SubjectState::Unknown),
         }
+    }
+
+    fn census(&self, ledger: LedgerId) -> Result<Census, KeyStoreError> {
+        self.count_people(ledger)
     }
 
     fn keys_of(&self, ledger: LedgerId, handle: Handle) -> Result<Vec<KeyRef>, KeyStoreError> {

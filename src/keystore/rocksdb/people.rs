@@ -1,5 +1,6 @@
 //! Looking people up: bucket keys, identity rows, handle rows. Mints nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -8,7 +9,7 @@ use super::RocksKeyStore;
 use super::ledger::{BucketKey, Ledger};
 use super::rows::{self, Bucket};
 use super::wrap;
-use crate::keystore::{KeyRef, KeyStoreError, Refusal, Resolution};
+use crate::keystore::{Census, KeyRef, KeyStoreError, Refusal, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, LedgerId, SubjectId};
 
 /// Subject ids are padded to a multiple of this, so that a row's length says little about them.
@@ -130,6 +131,39 @@ impl RocksKeyStore {
         Ok(last
             .and_then(|row| row.strip_prefix(prefix.as_slice())?.try_into().ok())
             .map(u32::from_be_bytes))
+    }
+
+    /// Handle rows without a fence of the whole subject are active; whoever is erased has none any more.
+    pub(super) fn count_people(&self, ledger: LedgerId) -> Result<Census, KeyStoreError> {
+        let mut fenced: HashMap<Handle, (bool, bool)> = HashMap::new();
+        for fence in self.fences.all(ledger) {
+            let state = fenced.entry(fence.order.handle).or_default();
+            state.0 |= fence.order.categories.is_none();
+            state.1 |= fence.destroyed.is_some();
+        }
+        let mut census = Census::default();
+        for handle in fenced
+            .iter()
+            .filter(|(_, (whole, _))| *whole)
+            .map(|(handle, _)| *handle)
+        {
+            match self.fences.state(ledger, handle) {
+                Some(SubjectState::Erased(_)) => census.erased += 1,
+                _ => census.erasing += 1,
+            }
+        }
+        let prefix = rows::row(rows::Table::Handle, ledger, &[]);
+        self.db.scan(&prefix, |row, _| {
+            let handle = row
+                .strip_prefix(prefix.as_slice())
+                .and_then(|handle| handle.try_into().ok());
+            let handle = Handle(handle.ok_or(KeyStoreError::Damaged("handle"))?);
+            let (whole, destroyed) = fenced.get(&handle).copied().unwrap_or_default();
+            census.active += u64::from(!whole);
+            census.partly_erased += u64::from(!whole && destroyed);
+            Ok(())
+        })?;
+        Ok(census)
     }
 
     pub(super) fn live_keys(&self, ledger: LedgerId, handle: Handle) -> Result<Vec<KeyRef>, KeyStoreError> {

@@ -104,7 +104,7 @@ impl Service {
             if !owner || sealed.category != personal.category {
                 return Ok(false);
             }
-            let opened = self.open_block(ledger, found, ordinal, &sealed)?;
+            let opened = self.open_block(ledger, &found.header, ordinal, &sealed)?;
             let opened = opened.map_err(|refusal| Error {
                 index: Some(found.index),
                 ..gone(refusal, &pointer)

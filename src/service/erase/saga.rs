@@ -357,7 +357,7 @@ impl Service {
                 blocks += 1;
                 if blocks <= SAMPLE {
                     seen.sampled += 1;
-                    seen.opened += u64::from(self.open_block(ledger, &event, ordinal, &block)?.is_ok());
+                    seen.opened += u64::from(self.open_block(ledger, &event.header, ordinal, &block)?.is_ok());
                 }
             }
         }
@@ -385,7 +385,7 @@ impl Service {
     }
 
     /// Every erasure, in the order of the requests.
-    pub(super) fn all_erasures(&self, ledger: &Ledger) -> Result<Vec<Erasure>, Error> {
+    pub(in crate::service) fn all_erasures(&self, ledger: &Ledger) -> Result<Vec<Erasure>, Error> {
         let number = ledger.record.number;
         let Some(row) = self.store.stream_rows(number, &[system_name(STREAM)?])?.pop().flatten() else {
             return Ok(Vec::new());

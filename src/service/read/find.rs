@@ -229,31 +229,59 @@ impl Service {
         direction: Direction,
         most: usize,
     ) -> Result<Vec<u64>, Error> {
-        let number = ledger.record.number;
-        let last = self
-            .store
-            .stream_events(number, stream, 1..u64::MAX, Direction::Backward, 1)?;
-        let Some(last) = last.first() else {
+        let Some(last) = self.last_version(ledger, stream)? else {
             return Ok(Vec::new());
         };
-        let last_version = self.stored_version(ledger, *last)?;
-        let version_at = |index: u64| -> Result<u64, Error> {
-            let (mut low, mut high) = (1, last_version + 1);
-            while low < high {
-                let middle = low + (high - low) / 2;
-                let found = self
-                    .store
-                    .stream_events(number, stream, middle..middle + 1, Direction::Forward, 1)?;
-                if found.first().is_some_and(|found| *found < index) {
-                    low = middle + 1;
-                } else {
-                    high = middle;
-                }
-            }
-            Ok(low)
-        };
+        let version_at = |index| self.first_version_from(ledger, stream, last, index);
         let versions = version_at(range.start)?..version_at(range.end)?;
-        Ok(self.store.stream_events(number, stream, versions, direction, most)?)
+        Ok(self
+            .store
+            .stream_events(ledger.record.number, stream, versions, direction, most)?)
+    }
+
+    /// The last version of a stream that is stored; `None` for a stream without events.
+    pub(crate) fn last_version(&self, ledger: &Ledger, stream: StreamRef) -> Result<Option<u64>, Error> {
+        let last = self
+            .store
+            .stream_events(ledger.record.number, stream, 1..u64::MAX, Direction::Backward, 1)?;
+        last.first()
+            .map(|index| self.stored_version(ledger, *index))
+            .transpose()
+    }
+
+    /// The first version of a stream at or after an index, up to one past the last.
+    pub(crate) fn first_version_from(
+        &self,
+        ledger: &Ledger,
+        stream: StreamRef,
+        last: u64,
+        index: u64,
+    ) -> Result<u64, Error> {
+        let (mut low, mut high) = (1, last.saturating_add(1));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let found = self.index_of_version(ledger, stream, middle)?;
+            if found.is_some_and(|found| found < index) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// The index of a version of a stream.
+    pub(crate) fn index_of_version(
+        &self,
+        ledger: &Ledger,
+        stream: StreamRef,
+        version: u64,
+    ) -> Result<Option<u64>, Error> {
+        let versions = version..version.saturating_add(1);
+        let found = self
+            .store
+            .stream_events(ledger.record.number, stream, versions, Direction::Forward, 1)?;
+        Ok(found.first().copied())
     }
 
     fn stored_version(&self, ledger: &Ledger, index: u64) -> Result<u64, Error> {

@@ -129,6 +129,8 @@ finding_codes! {
     EvidenceAbsent = "evidence_absent", Incomplete;
     /// A certificate records a check that failed.
     ErasureNotShown = "erasure_not_shown", Tampered;
+    /// A page was made by a renderer that this version does not have: only the data in it is checked.
+    PageUnchecked = "page_unchecked", Incomplete;
 }
 
 impl fmt::Display for FindingCode {

@@ -58,6 +58,8 @@ pub enum Object {
     Certificate,
     /// A `.tlog-proof` file.
     Proof,
+    /// A compliance report.
+    ComplianceReport,
 }
 
 impl Object {
@@ -69,6 +71,7 @@ impl Object {
             Self::Receipt => "receipt",
             Self::Certificate => "certificate",
             Self::Proof => "proof",
+            Self::ComplianceReport => "report",
         }
     }
 }

@@ -16,6 +16,7 @@ pub struct Keyring {
     event: Verifier,
     certificate: Verifier,
     manifest: Verifier,
+    report: Verifier,
     checkpoint: VerifierKey,
 }
 
@@ -34,6 +35,7 @@ impl Keyring {
             name,
             event: Verifier::new(Kind::Header, created.key(Role::Event)?),
             manifest: Verifier::new(Kind::Manifest, certificate.clone()),
+            report: Verifier::new(Kind::Report, certificate.clone()),
             certificate: Verifier::new(Kind::Certificate, certificate),
             checkpoint: checkpoint.map_err(|_| SignatureError::BadKey)?,
         })
@@ -88,6 +90,11 @@ impl Keyring {
     /// The key that signs manifests.
     pub fn manifest_key(&self) -> &Verifier {
         &self.manifest
+    }
+
+    /// The key that signs reports.
+    pub fn report_key(&self) -> &Verifier {
+        &self.report
     }
 
     /// The key that signs checkpoints.

@@ -10,7 +10,7 @@ use super::super::{
     StoreError, StreamRow,
 };
 use super::{RocksStore, classify, commit, schema};
-use crate::spec::event::Header;
+use crate::spec::event::{BodyKind, Header};
 use crate::spec::ids::{EventType, LedgerId, StreamName, StreamRef};
 use crate::spec::tiles::TileId;
 
@@ -89,17 +89,30 @@ impl RocksStore {
         let keys = schema::numbered(ledger, indexes.start)..schema::numbered(ledger, indexes.end);
         self.scan_with(by_index(&indexes), table, keys, Direction::Forward, |(key, value)| {
             let (index, ordinal) = schema::split_body(key).ok_or_else(|| damaged(table, "key"))?;
-            let (salt, bytes) = value
-                .split_first_chunk()
-                .ok_or_else(|| damaged(table, format!("body of {index}")))?;
-            out.push(BodyRow {
-                index,
-                ordinal,
-                salt: *salt,
-                bytes: bytes.to_vec(),
-            });
+            out.push(decode_body(table, (index, ordinal), value)?);
             Ok(true)
         })
+    }
+
+    /// The bodies of one table, in the order asked for.
+    fn bodies_in(
+        &self,
+        table: &'static str,
+        ledger: LedgerNumber,
+        bodies: impl Iterator<Item = (u64, u16)> + Clone,
+    ) -> Result<Vec<Option<BodyRow>>, StoreError> {
+        let keys: Vec<_> = bodies
+            .clone()
+            .map(|(index, ordinal)| schema::body(ledger, index, ordinal))
+            .collect();
+        let rows = self.db.batched_multi_get_cf(self.table(table)?, &keys, false);
+        rows.into_iter()
+            .zip(bodies)
+            .map(|(row, place)| {
+                let row = row.map_err(classify)?;
+                row.map(|row| decode_body(table, place, &row)).transpose()
+            })
+            .collect()
     }
 
     /// The indexes of one block that are of the type, in order of the direction.
@@ -157,12 +170,7 @@ impl LedgerStore for RocksStore {
             Direction::Forward,
             |(key, value)| {
                 let index = schema::trailing_number(key).ok_or_else(|| damaged(schema::HEADERS, "key"))?;
-                let (header, signature) = split_header(value).ok_or_else(|| damaged(schema::HEADERS, index))?;
-                rows.push(HeaderRow {
-                    index,
-                    header: header.to_vec(),
-                    signature: signature.to_vec(),
-                });
+                rows.push(decode_header(index, value)?);
                 Ok(true)
             },
         )?;
@@ -178,6 +186,39 @@ impl LedgerStore for RocksStore {
             rows.sort_by_key(|row| (row.index, row.ordinal));
         }
         Ok(rows)
+    }
+
+    fn headers_at(&self, ledger: LedgerNumber, indexes: &[u64]) -> Result<Vec<Option<HeaderRow>>, StoreError> {
+        let table = self.table(schema::HEADERS)?;
+        let keys: Vec<_> = indexes.iter().map(|index| schema::numbered(ledger, *index)).collect();
+        let rows = self.db.batched_multi_get_cf(table, &keys, false);
+        rows.into_iter()
+            .zip(indexes)
+            .map(|(row, index)| {
+                let row = row.map_err(classify)?;
+                row.map(|row| decode_header(*index, &row)).transpose()
+            })
+            .collect()
+    }
+
+    fn bodies_at(
+        &self,
+        ledger: LedgerNumber,
+        bodies: &[(u64, u16, BodyKind)],
+    ) -> Result<Vec<Option<BodyRow>>, StoreError> {
+        let of = |sealed: bool| {
+            let wanted = bodies
+                .iter()
+                .filter(move |(_, _, kind)| (*kind == BodyKind::Sealed) == sealed);
+            wanted.map(|(index, ordinal, _)| (*index, *ordinal))
+        };
+        let mut public = self.bodies_in(schema::BODIES, ledger, of(false))?.into_iter();
+        let mut sealed = self.bodies_in(schema::SEALED, ledger, of(true))?.into_iter();
+        let row = |(_, _, kind): &(u64, u16, BodyKind)| match kind {
+            BodyKind::Sealed => sealed.next().flatten(),
+            BodyKind::Meta | BodyKind::Data => public.next().flatten(),
+        };
+        Ok(bodies.iter().map(row).collect())
     }
 
     fn indexes_of(&self, ledger: LedgerNumber, ids: &[Uuid]) -> Result<Vec<Option<u64>>, StoreError> {
@@ -334,6 +375,27 @@ impl LedgerStore for RocksStore {
     fn put_records(&self, records: &[RecordWrite]) -> Result<(), StoreError> {
         self.write_records(records)
     }
+}
+
+fn decode_header(index: u64, row: &[u8]) -> Result<HeaderRow, StoreError> {
+    let (header, signature) = split_header(row).ok_or_else(|| damaged(schema::HEADERS, index))?;
+    Ok(HeaderRow {
+        index,
+        header: header.to_vec(),
+        signature: signature.to_vec(),
+    })
+}
+
+fn decode_body(table: &'static str, (index, ordinal): (u64, u16), row: &[u8]) -> Result<BodyRow, StoreError> {
+    let (salt, bytes) = row
+        .split_first_chunk()
+        .ok_or_else(|| damaged(table, format!("body of {index}")))?;
+    Ok(BodyRow {
+        index,
+        ordinal,
+        salt: *salt,
+        bytes: bytes.to_vec(),
+    })
 }
 
 /// How a range of indexes is read.

@@ -1,0 +1,47 @@
+//! Compliance reports.
+
+use actix_web::HttpResponse;
+use actix_web::web::Query;
+use serde::Deserialize;
+
+use super::auth::{ErasureReader, On};
+use super::problem::Problem;
+use crate::service::report::{Form, PeriodRequest};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReportQuery {
+    from: Option<String>,
+    to: Option<String>,
+    #[serde(default)]
+    format: Form,
+}
+
+pub(super) async fn compliance(on: On<ErasureReader>, query: Query<ReportQuery>) -> Result<HttpResponse, Problem> {
+    let ReportQuery { from, to, format } = query.into_inner();
+    let period = PeriodRequest { from, to };
+    let body = on
+        .service
+        .compliance_report(&on.ledger, &on.caller, &period, format)
+        .await?;
+    let (content_type, ending) = match format {
+        Form::Json => ("application/json", "json"),
+        Form::Html => ("text/html; charset=utf-8", "html"),
+        Form::Csv => ("text/csv; charset=utf-8", "csv"),
+    };
+    let kind = if format == Form::Html { "inline" } else { "attachment" };
+    let disposition = format!("{kind}; filename=\"{}-compliance.{ending}\"", on.ledger.record.name);
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type(content_type)
+        .insert_header(("content-disposition", disposition))
+        .insert_header(("cache-control", "no-store"))
+        .insert_header(("x-content-type-options", "nosniff"));
+    if format == Form::Html {
+        response.insert_header((
+            "content-security-policy",
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ));
+    }
+    Ok(response.body(body))
+}

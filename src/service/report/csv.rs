@@ -1,0 +1,302 @@
+//! The report as rows for a spreadsheet: one row a fact, the section in the first column. Not signed: it names the hash of the
+//! signed document and where the ledger records it.
+//!
+//! A text that a spreadsheet would take for a formula gets an apostrophe in front (it begins with `=`, `+`, `-`, `@`, a tab or
+//! a carriage return).
+
+use ::csv::{Terminator, WriterBuilder};
+use sha2::{Digest, Sha256};
+
+use super::super::Error;
+use super::super::access::internal;
+use crate::spec::compliance::{By, ComplianceReport};
+use crate::spec::ids::Timestamp;
+
+const HEAD: [&str; 7] = ["section", "time", "item", "state", "count", "seconds", "detail"];
+
+/// A row; what does not apply stays empty.
+#[derive(Default)]
+struct Row<'a> {
+    section: &'a str,
+    time: Option<Timestamp>,
+    item: String,
+    state: &'a str,
+    count: Option<u64>,
+    seconds: Option<u64>,
+    detail: String,
+}
+
+fn row(section: &str) -> Row<'_> {
+    Row {
+        section,
+        ..Row::default()
+    }
+}
+
+/// All rows.
+pub(super) fn write(report: &ComplianceReport, document: &[u8], index: u64) -> Result<Vec<u8>, Error> {
+    let mut writer = WriterBuilder::new()
+        .terminator(Terminator::CRLF)
+        .from_writer(Vec::new());
+    writer.write_record(HEAD).map_err(internal)?;
+    let sections = [
+        about(report, document, index),
+        erasures(report),
+        counts(report),
+        acts(report),
+        beside(report),
+    ];
+    for row in sections.into_iter().flatten() {
+        let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+        let time = row.time.map(|time| time.to_string()).unwrap_or_default();
+        let fields = [
+            row.section.to_owned(),
+            time,
+            safe(row.item),
+            row.state.to_owned(),
+            number(row.count),
+            number(row.seconds),
+            safe(row.detail),
+        ];
+        writer.write_record(fields).map_err(internal)?;
+    }
+    writer
+        .into_inner()
+        .map_err(|error| internal(std::io::Error::other(error.to_string())))
+}
+
+fn safe(text: String) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{text}")
+    } else {
+        text
+    }
+}
+
+fn about<'a>(report: &'a ComplianceReport, document: &[u8], index: u64) -> Vec<Row<'a>> {
+    let fact = |item: &str, detail: String| Row {
+        item: item.into(),
+        detail,
+        ..row("report")
+    };
+    let at = |item: &str, time| Row {
+        item: item.into(),
+        time: Some(time),
+        ..row("report")
+    };
+    let verdict = report
+        .integrity
+        .verdict
+        .and_then(|verdict| serde_json::to_value(verdict).ok());
+    let verdict = verdict
+        .and_then(|verdict| verdict.as_str().map(str::to_owned))
+        .unwrap_or_else(|| "not verified".into());
+    let mut rows = vec![
+        fact(
+            "signed",
+            "no: this file is for reading; take the JSON or HTML form as evidence".into(),
+        ),
+        fact("document sha256", hex::encode(Sha256::digest(document))),
+        fact("recorded at index", index.to_string()),
+        fact("id", report.id.to_string()),
+        fact("origin", report.origin.to_string()),
+        at("period from", report.period.from),
+        at("period to", report.period.to),
+        at("made at", report.made_at),
+        fact("verdict", verdict),
+        fact("integrity", report.integrity.statement.to_string()),
+        Row {
+            item: "events at the end".into(),
+            count: Some(report.integrity.tree_size),
+            ..row("report")
+        },
+        fact("root", report.integrity.root.to_string()),
+    ];
+    if let Some(vault) = &report.anchors.vault {
+        rows.push(Row {
+            item: "vault checkpoint".into(),
+            time: Some(vault.covers_until),
+            count: Some(vault.tree_size),
+            seconds: Some(vault.age_seconds),
+            ..row("report")
+        });
+    }
+    rows
+}
+
+fn erasures(report: &ComplianceReport) -> Vec<Row<'_>> {
+    let erasures = &report.erasures;
+    let totals = [
+        ("open or ended", erasures.total),
+        ("requested", erasures.requested),
+        ("completed", erasures.completed),
+        ("completed late", erasures.completed_late),
+        ("open", erasures.open),
+        ("overdue", erasures.overdue),
+    ];
+    let mut rows: Vec<_> = totals
+        .map(|(item, count)| Row {
+            item: item.into(),
+            count: Some(count),
+            ..row("erasures")
+        })
+        .into();
+    rows.extend(erasures.list.iter().map(|line| {
+        let completed = line
+            .completed_at
+            .map_or_else(|| "not completed".to_owned(), |time| format!("completed {time}"));
+        Row {
+            time: Some(line.requested_at),
+            item: line.request.to_string(),
+            state: line.state.words(),
+            count: Some(line.subjects),
+            seconds: Some(line.seconds),
+            detail: format!("due {}; {completed}; late by {} s", line.due_at, line.seconds_late),
+            ..row("erasure")
+        }
+    }));
+    rows
+}
+
+fn counts(report: &ComplianceReport) -> Vec<Row<'_>> {
+    let subjects = &report.subjects;
+    let states = [
+        ("active", subjects.active),
+        ("partly erased", subjects.partly_erased),
+        ("erasing", subjects.erasing),
+        ("erased", subjects.erased),
+    ];
+    let mut rows: Vec<_> = states
+        .map(|(state, count)| Row {
+            state,
+            count: Some(count),
+            ..row("people")
+        })
+        .into();
+    rows.extend(report.events.by_type.iter().map(|line| Row {
+        item: line.event_type.to_string(),
+        state: if line.own { "own" } else { "callers" },
+        count: Some(line.count),
+        ..row("events by type")
+    }));
+    if report.events.unlisted > 0 {
+        rows.push(Row {
+            state: "unlisted",
+            count: Some(report.events.unlisted),
+            ..row("events by type")
+        });
+    }
+    for day in &report.events.by_day {
+        for (state, count) in [("callers", day.callers), ("own", day.own)] {
+            rows.push(Row {
+                time: Some(day.day),
+                state,
+                count: Some(count),
+                ..row("events by day")
+            });
+        }
+    }
+    rows
+}
+
+fn who(by: &By) -> String {
+    format!("key {} ({})", by.key, by.roles.join(" "))
+}
+
+fn acts(report: &ComplianceReport) -> Vec<Row<'_>> {
+    let mut rows = vec![Row {
+        count: Some(report.reveals.requests),
+        ..row("reveals")
+    }];
+    rows.extend(report.reveals.list.iter().map(|line| Row {
+        time: Some(line.at),
+        item: line.index.to_string(),
+        count: Some(line.blocks),
+        detail: format!("{}; {} events; {} people", who(&line.by), line.events, line.people),
+        ..row("reveal")
+    }));
+    rows.push(Row {
+        count: Some(report.exports.downloaded),
+        ..row("exports")
+    });
+    rows.extend(report.exports.list.iter().map(|line| Row {
+        time: Some(line.at),
+        item: line.export.to_string(),
+        state: &line.act,
+        detail: format!(
+            "{}; {}; {}",
+            who(&line.by),
+            if line.opened { "opened" } else { "sealed" },
+            line.what.as_deref().unwrap_or_default()
+        ),
+        ..row("export")
+    }));
+    rows.extend(report.keys.signing.iter().map(|line| Row {
+        item: line.key_id.to_string(),
+        detail: format!("{:?} key from index {}", line.role, line.from),
+        ..row("signing key")
+    }));
+    rows.extend(report.keys.acts.iter().map(|line| Row {
+        time: Some(line.at),
+        item: line.key.to_string(),
+        state: &line.act,
+        detail: format!(
+            "{} ({}) by {}",
+            line.name.as_deref().unwrap_or_default(),
+            line.roles.join(" "),
+            line.by
+        ),
+        ..row("api key")
+    }));
+    rows
+}
+
+fn beside(report: &ComplianceReport) -> Vec<Row<'_>> {
+    let mut rows: Vec<_> = report
+        .verifications
+        .list
+        .iter()
+        .map(|line| Row {
+            time: Some(line.started_at),
+            item: line.id.to_string(),
+            state: if line.verdict.is_some() { "done" } else { "no verdict" },
+            count: Some(line.findings),
+            detail: format!(
+                "findings in {} events; from the server's records, not proved",
+                line.tree_size
+            ),
+            ..row("verification")
+        })
+        .collect();
+    for day in &report.refused.by_day {
+        for (state, count) in [("erased", day.erased), ("erasing", day.erasing)] {
+            let detail = "not proved".to_owned();
+            rows.push(Row {
+                time: Some(day.day),
+                state,
+                count: Some(count),
+                detail,
+                ..row("refused appends")
+            });
+        }
+    }
+    rows.extend(report.limits.iter().map(|limit| Row {
+        detail: limit.to_string(),
+        ..row("not shown")
+    }));
+    rows
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_spreadsheet_would_run_is_written_as_text() {
+        for formula in ["=1+1", "+1", "-cmd", "@x", "\t=1", "\r=1"] {
+            assert_eq!(safe(formula.to_owned()), format!("'{formula}"));
+        }
+        assert_eq!(safe("order.placed".into()), "order.placed");
+    }
+}

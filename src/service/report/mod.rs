@@ -1,0 +1,178 @@
+//! The compliance report: gathers what a ledger shows of a period, signs it, records its hash, and gives it as JSON, HTML or
+//! CSV (docs/spec/12-report.md).
+//!
+//! One pass over the headers of the period, in pieces; bodies are read of Oubliette's own events alone. Memory follows the
+//! number of different types, of days, and of listed rows, not the number of events.
+
+mod acts;
+mod csv;
+mod events;
+mod period;
+mod state;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+pub use period::PeriodRequest;
+
+use super::access::internal;
+use super::append::blocking;
+use super::{Caller, Code, Error, Ledger, Service};
+use crate::spec::compliance::{
+    ComplianceReport, FORMAT, Period, REPORT_CREATED, REPORT_STREAM, ReportCreated, SIGNED_FORMAT, SignedReport,
+    render_page,
+};
+use crate::spec::evidence::Base64;
+use crate::spec::hash::Hash;
+
+/// Reports that may be made at once.
+pub(super) const MAX_RUNNING: usize = 2;
+
+const LIMITS: [&str; 9] = [
+    "It covers one ledger of one server. The same person may be known under other handles in other ledgers.",
+    "It covers what was recorded. What never reached the ledger, or was read from its files, leaves no trace here.",
+    "A verdict is that of the verification that it names, made by the server that the report is about. Whoever does not trust \
+     that server takes a bundle and verifies it offline.",
+    "A checkpoint kept by the same operator shows a rollback only while the operator does not replace both. No witness and no \
+     timestamp by a third party stands behind this version.",
+    "A completed erasure means that access was fenced and that live keys and the identity were deleted from the key store. \
+     Residue in files, the epoch key, ciphertext and backups are named in its certificate as still pending.",
+    "Personal data that callers wrote into fields that stay in clear, and copies that were revealed or exported, are outside \
+     of every erasure.",
+    "Reads of what is in clear are not recorded, so they are not counted.",
+    "People by state, live API keys, verifications and refused appends come from the server's own records; the ledger does \
+     not prove them.",
+    "Requests that people made outside of this system, and the time before an erasure was recorded here, are not seen: the \
+     month may have begun earlier.",
+];
+
+/// In which form a report is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// [`SignedReport`] with the report for readers.
+    #[default]
+    Json,
+    /// One page, the signed report embedded.
+    Html,
+    /// Rows for a spreadsheet; not signed.
+    Csv,
+}
+
+impl Form {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Html => "html",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+impl Service {
+    /// Makes a report, records its hash, and gives it in the form asked for.
+    ///
+    /// # Errors
+    /// `invalid_field` for the period; `overloaded` if two are being made; whatever appending may answer.
+    pub async fn compliance_report(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        caller: &Caller,
+        period: &PeriodRequest,
+        form: Form,
+    ) -> Result<Vec<u8>, Error> {
+        let period = period.resolve(self.clock.now())?;
+        let overloaded = |_| Error::new(Code::Overloaded, "two reports are being made; wait for one to end");
+        let _place = self.reporting.try_acquire().map_err(overloaded)?;
+        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), caller.clone());
+        let (report, document) = blocking(move || service.make_report(&on, &by, period)).await?;
+        let created = ReportCreated {
+            report: report.id,
+            kind: "compliance".into(),
+            from: period.from,
+            to: period.to,
+            sha256: Hash::from(<[u8; 32]>::from(Sha256::digest(&document))),
+            form: form.as_str().into(),
+            by: report.by.key.clone(),
+            roles: report.by.roles.clone(),
+        };
+        let event = self.system_event(REPORT_STREAM, REPORT_CREATED, &created, Some(report.id.to_string()))?;
+        let appended = self
+            .append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
+            .await?;
+        let index = appended.events.first().map(|event| event.index);
+        let index = index.ok_or_else(|| Error::new(Code::Internal, "the report was not recorded"))?;
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        blocking(move || service.write_report(&on, report, document, index, form)).await
+    }
+
+    fn make_report(
+        &self,
+        ledger: &Ledger,
+        caller: &Caller,
+        period: Period,
+    ) -> Result<(ComplianceReport, Vec<u8>), Error> {
+        let first = self.first_at_or_after(ledger, period.from)?;
+        let end = self.first_at_or_after(ledger, period.to)?.max(first);
+        let made_at = self.clock.now();
+        let (events, acts) = self.count_events(ledger, first..end)?;
+        let report = ComplianceReport {
+            format: FORMAT.to_owned(),
+            id: self.fresh_id(),
+            ledger: ledger.record.name.clone(),
+            origin: ledger.record.origin.clone(),
+            period,
+            made_at,
+            by: acts::by(&caller.key.id, caller.key.roles.iter().map(|role| role.as_str())),
+            integrity: self.integrity(ledger, end)?,
+            anchors: self.anchors(ledger, made_at)?,
+            events,
+            subjects: self.count_subjects(ledger)?,
+            erasures: self.report_erasures(ledger, period, made_at)?,
+            keys: self.report_keys(ledger, acts.keys, end)?,
+            reveals: acts.reveals,
+            exports: acts.exports,
+            verifications: self.report_verifications(ledger, period)?,
+            refused: self.report_refused(ledger, period)?,
+            limits: LIMITS.map(Into::into).to_vec(),
+        };
+        let document = ledger.reports.sign_document(&report).map_err(internal)?;
+        Ok((report, document))
+    }
+
+    fn write_report(
+        &self,
+        ledger: &Ledger,
+        report: ComplianceReport,
+        document: Vec<u8>,
+        index: u64,
+        form: Form,
+    ) -> Result<Vec<u8>, Error> {
+        if form == Form::Csv {
+            return csv::write(&report, &document, index);
+        }
+        let (size, checkpoint) = self.checkpoint_covering(ledger, index)?;
+        let consistency = match report.integrity.tree_size {
+            0 => Vec::new(),
+            from => self.consistency_hashes(ledger, from, size)?,
+        };
+        let mut signed = SignedReport {
+            format: SIGNED_FORMAT.to_owned(),
+            report: None,
+            document: Base64(document),
+            recorded: self.evidence(ledger, index, size)?,
+            consistency,
+            anchors: vec![self.evidence(ledger, 0, size)?],
+            checkpoint,
+        };
+        if form == Form::Html {
+            return Ok(render_page(&report, &signed).into_bytes());
+        }
+        let shown: Value = serde_json::to_value(&report).map_err(internal)?;
+        signed.report = Some(shown);
+        serde_json::to_vec(&signed).map_err(internal)
+    }
+}

@@ -1,0 +1,239 @@
+//! How things stood: the history, the anchor, people, erasures, verifications, refusals.
+
+use super::super::erase::Erasure;
+use super::super::verify::VerificationView;
+use super::super::{Error, Ledger, Service};
+use crate::spec::compliance::{
+    Anchors, Covering, ErasureLine, ErasureState, Erasures, Integrity, MAX_ROWS, Period, Place, Refused, Subjects,
+    VaultAnchor, VerificationLine, Verifications, seconds,
+};
+use crate::spec::ids::Timestamp;
+use crate::spec::report::Verdict;
+
+/// Erasures that are listed: more than of other acts, for each is a person's right.
+const MAX_ERASURES: usize = 10_000;
+/// Findings of a verification that are named.
+const NAMED_FINDINGS: usize = 5;
+
+impl Service {
+    /// The tree at the end of the period, and the last verification that covers it.
+    pub(super) fn integrity(&self, ledger: &Ledger, end: u64) -> Result<Integrity, Error> {
+        let (_, checkpoint) = self.checkpoint_covering(ledger, end.saturating_sub(1))?;
+        let (mut last, mut covering): (Option<Covering>, Option<Covering>) = (None, None);
+        for view in self.finished_verifications(ledger)? {
+            let Some(found) = self.covering(ledger, &view)? else {
+                continue;
+            };
+            let newer = |old: &Option<Covering>| old.as_ref().is_none_or(|old| found.finished_at >= old.finished_at);
+            if found.tree_size >= end && newer(&covering) {
+                covering = Some(found.clone());
+            }
+            if newer(&last) {
+                last = Some(found);
+            }
+        }
+        Ok(Integrity {
+            verdict: covering.as_ref().map(|covering| covering.verdict),
+            tree_size: end,
+            root: self.root_of_size(ledger, end)?,
+            checkpoint,
+            statement: statement(end, covering.as_ref(), last.as_ref()).into(),
+            verification: covering,
+        })
+    }
+
+    /// What a verification says of the ledger as it is; `None` if it was valid for another history.
+    fn covering(&self, ledger: &Ledger, view: &VerificationView) -> Result<Option<Covering>, Error> {
+        let (Some(report), Some(finished_at)) = (&view.report, view.finished_at) else {
+            return Ok(None);
+        };
+        let here = report.tree_size <= self.view(ledger)?.size();
+        let same = here && report.root == Some(self.root_of_size(ledger, report.tree_size)?);
+        Ok((same || report.verdict != Verdict::Valid).then(|| Covering {
+            id: view.id,
+            finished_at,
+            tree_size: report.tree_size,
+            verdict: report.verdict,
+            findings: findings(report),
+            fast: report.fast,
+        }))
+    }
+
+    /// What the vault keeps.
+    pub(super) fn anchors(&self, ledger: &Ledger, now: Timestamp) -> Result<Anchors, Error> {
+        let kept = self.kept_checkpoint(ledger).ok().flatten();
+        let size = self.view(ledger)?.size();
+        let vault = kept
+            .filter(|(kept, _)| (1..=size).contains(kept))
+            .map(|(kept, _)| -> Result<_, Error> {
+                let covers_until = self.recorded_at(ledger, kept.saturating_sub(1))?;
+                Ok(VaultAnchor {
+                    tree_size: kept,
+                    covers_until,
+                    age_seconds: seconds(covers_until, now),
+                    events_since: size.saturating_sub(kept),
+                })
+            });
+        Ok(Anchors {
+            vault: vault.transpose()?,
+            witnesses: 0,
+            timestamps: 0,
+        })
+    }
+
+    /// People by state, now.
+    pub(super) fn count_subjects(&self, ledger: &Ledger) -> Result<Subjects, Error> {
+        let census = self.keystore.census(ledger.record.id)?;
+        Ok(Subjects {
+            active: census.active,
+            partly_erased: census.partly_erased,
+            erasing: census.erasing,
+            erased: census.erased,
+        })
+    }
+
+    /// Erasures that were open in the period or ended in it, as they stood at its end.
+    pub(super) fn report_erasures(&self, ledger: &Ledger, period: Period, now: Timestamp) -> Result<Erasures, Error> {
+        let as_of = period.to.min(now);
+        let lines = self
+            .all_erasures(ledger)?
+            .iter()
+            .filter_map(|erasure| line(erasure, period, as_of))
+            .collect();
+        Ok(Erasures::of(lines, period, MAX_ERASURES))
+    }
+
+    fn finished_verifications(&self, ledger: &Ledger) -> Result<Vec<VerificationView>, Error> {
+        let mut views = self.verifications(ledger)?;
+        views.reverse();
+        Ok(views)
+    }
+
+    /// Verifications that began in the period.
+    pub(super) fn report_verifications(&self, ledger: &Ledger, period: Period) -> Result<Verifications, Error> {
+        let mut all = self.finished_verifications(ledger)?;
+        all.retain(|view| (period.from..period.to).contains(&view.started_at));
+        let lines: Vec<_> = all.iter().map(verification_line).collect();
+        let count =
+            |wanted: &dyn Fn(&VerificationLine) -> bool| lines.iter().filter(|line| wanted(line)).count() as u64;
+        Ok(Verifications {
+            total: lines.len() as u64,
+            with_findings: count(&|line| line.findings > 0),
+            failed: all.iter().filter(|view| view.error.is_some()).count() as u64,
+            omitted: lines.len().saturating_sub(MAX_ROWS) as u64,
+            list: lines.into_iter().take(MAX_ROWS).collect(),
+        })
+    }
+
+    /// Appends refused for erased people.
+    pub(super) fn report_refused(&self, ledger: &Ledger, period: Period) -> Result<Refused, Error> {
+        let by_day = self.refused_days(ledger, period.from, period.to)?;
+        let total = by_day
+            .iter()
+            .map(|day| day.erased.saturating_add(day.erasing))
+            .fold(0, u64::saturating_add);
+        Ok(Refused {
+            total,
+            by_day,
+            proved: false,
+        })
+    }
+}
+
+fn findings(report: &crate::spec::report::Report) -> u64 {
+    (report.findings.len() as u64).saturating_add(report.findings_omitted)
+}
+
+/// To the second.
+fn clock(time: Timestamp) -> String {
+    let text = time.to_string();
+    text.get(..19)
+        .map_or(text.clone(), |text| format!("{} UTC", text.replace('T', " ")))
+}
+
+fn statement(end: u64, covering: Option<&Covering>, last: Option<&Covering>) -> String {
+    match (covering, last) {
+        (Some(covering), _) => {
+            let found = match covering.verdict {
+                Verdict::Valid => "found nothing wrong",
+                Verdict::Incomplete => "could not check everything",
+                Verdict::Tampered => "found that the evidence contradicts itself",
+            };
+            let batches = if covering.fast {
+                " Signatures were verified in batches, which is not the strict check."
+            } else {
+                ""
+            };
+            format!(
+                "The verification of {} read {} events from the first on, among them all {end} up to the end of the period, and \
+                 {found}.{batches}",
+                clock(covering.finished_at),
+                covering.tree_size
+            )
+        }
+        (None, Some(last)) => format!(
+            "Not verified: no verification covers the end of the period. The last one ended at {}, read {} of the {end} events, \
+             and says nothing about the rest.",
+            clock(last.finished_at),
+            last.tree_size
+        ),
+        (None, None) => "Not verified: no verification of this ledger as it is was made on this server.".to_owned(),
+    }
+}
+
+/// An erasure as it stood; `None` if it was neither open in the period nor ended in it.
+fn line(erasure: &Erasure, period: Period, as_of: Timestamp) -> Option<ErasureLine> {
+    let requested = &erasure.requested;
+    let completed = erasure
+        .completed
+        .as_ref()
+        .filter(|completed| completed.recorded_at < period.to);
+    let ended_before = completed.is_some_and(|completed| completed.recorded_at < period.from);
+    if requested.recorded_at >= period.to || ended_before {
+        return None;
+    }
+    let mut line = ErasureLine {
+        request: requested.payload.request,
+        state: ErasureState::Open,
+        requested_at: requested.recorded_at,
+        due_at: requested.payload.due_at,
+        completed_at: completed.map(|completed| completed.recorded_at),
+        seconds: 0,
+        seconds_late: 0,
+        subjects: requested.payload.subjects.len() as u64,
+        basis: requested.payload.basis,
+        reason: requested.payload.reason,
+        pending: completed
+            .map(|completed| {
+                completed
+                    .payload
+                    .pending
+                    .iter()
+                    .map(|code| code.as_str().into())
+                    .collect()
+            })
+            .unwrap_or_default(),
+    };
+    line.settle(as_of);
+    Some(line)
+}
+
+fn verification_line(view: &VerificationView) -> VerificationLine {
+    let report = view.report.as_ref();
+    let named = report.iter().flat_map(|report| &report.findings).take(NAMED_FINDINGS);
+    VerificationLine {
+        id: view.id,
+        started_at: view.started_at,
+        finished_at: view.finished_at,
+        tree_size: report.map_or(0, |report| report.tree_size),
+        verdict: report.map(|report| report.verdict),
+        findings: report.map_or(0, findings),
+        first: named
+            .map(|finding| Place {
+                index: finding.index,
+                field: finding.field.as_str().into(),
+                code: finding.code,
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,500 @@
+//! The compliance report: what a ledger shows of a period, signed (docs/spec/12-report.md).
+//!
+//! ```text
+//! document = COSE_Sign1 (certificate key, kind report) over the deterministic CBOR of [`ComplianceReport`]
+//! file     = [`SignedReport`]: the document, the event that records its hash with its proof, anchors, a checkpoint
+//! page     = HTML made from that alone ([`render_page`]), the file embedded in it
+//! ```
+//!
+//! Counts come from the ledger as it stood at the end of the period. What comes from elsewhere (the key store, records of
+//! the store) says so and is not proved by the ledger. A verdict is only one that a verification computed. It names nobody:
+//! people are counted, keys are named by their ids. Out of scope: gathering the numbers (`service`).
+
+mod erasures;
+mod page;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use erasures::{ErasureLine, ErasureState, Erasures};
+pub use page::render as render_page;
+pub use verify::{is_report, verify_report};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::evidence::{Base64, Evidence};
+use super::hash::Hash;
+use super::ids::{EventType, LedgerName, Origin, Timestamp};
+use super::report::{FindingCode, Verdict};
+
+/// The format that reports name.
+pub const FORMAT: &str = "oubliette/compliance-report/v1";
+
+/// The format that files with a signed report name.
+pub const SIGNED_FORMAT: &str = "oubliette/signed-report/v1";
+
+/// The type of the event that records a report's hash.
+pub const REPORT_CREATED: &str = "report.created";
+
+/// The stream of those events.
+pub const REPORT_STREAM: &str = "$reports";
+
+/// Rows that a list of acts holds; the rest are counted.
+pub const MAX_ROWS: usize = 1_000;
+
+/// Microseconds of a day.
+pub const DAY: u64 = 86_400_000_000;
+
+/// A report, as it is signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComplianceReport {
+    /// [`FORMAT`].
+    pub format: String,
+    /// Which report.
+    pub id: Uuid,
+    /// The ledger's name on its server.
+    pub ledger: LedgerName,
+    /// The ledger.
+    pub origin: Origin,
+    /// What it is about.
+    pub period: Period,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// Who asked.
+    pub by: By,
+    /// Whether the history holds.
+    pub integrity: Integrity,
+    /// What is kept outside the ledger's store to compare with.
+    pub anchors: Anchors,
+    /// Events of the period.
+    pub events: Events,
+    /// People, by state.
+    pub subjects: Subjects,
+    /// Erasures that were open or ended in the period.
+    pub erasures: Erasures,
+    /// Signing keys and API keys.
+    pub keys: Keys,
+    /// Personal data that was opened.
+    pub reveals: Reveals,
+    /// Exports.
+    pub exports: Exports,
+    /// Verifications that began in the period.
+    pub verifications: Verifications,
+    /// Appends refused because a person is erased.
+    pub refused: Refused,
+    /// What the report does not show, in plain words.
+    pub limits: Vec<Box<str>>,
+}
+
+/// A period of recorded time, half-open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Period {
+    /// The first moment in it.
+    pub from: Timestamp,
+    /// The first moment after it.
+    pub to: Timestamp,
+    /// Whether it was over when the report was made.
+    pub ended: bool,
+}
+
+/// An API key that acted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct By {
+    /// The key's id.
+    pub key: Box<str>,
+    /// Its roles then.
+    pub roles: Vec<Box<str>>,
+}
+
+/// The ledger at the end of the period, and the last verification that covers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Integrity {
+    /// Of that verification; absent: none covers the end of the period, so nothing is claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Events recorded before the end of the period.
+    pub tree_size: u64,
+    /// The root of the tree of that size.
+    pub root: Hash,
+    /// The first signed note of at least that size.
+    pub checkpoint: String,
+    /// The verification, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Covering>,
+    /// The same in words.
+    pub statement: Box<str>,
+}
+
+/// A verification that covers the end of the period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Covering {
+    /// Which.
+    pub id: Uuid,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// Events that it read, from the first on.
+    pub tree_size: u64,
+    /// What it found, over all.
+    pub verdict: Verdict,
+    /// How many findings.
+    pub findings: u64,
+    /// Whether signatures were verified in batches.
+    pub fast: bool,
+}
+
+/// What is kept outside the ledger's store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchors {
+    /// The last checkpoint that the vault keeps; absent: none could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<VaultAnchor>,
+    /// Witnesses that have cosigned: none in this version.
+    pub witnesses: u64,
+    /// Timestamps by a third party: none in this version.
+    pub timestamps: u64,
+}
+
+/// The checkpoint that the vault keeps, seen when the report was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultAnchor {
+    /// Its size.
+    pub tree_size: u64,
+    /// When its last event was recorded.
+    pub covers_until: Timestamp,
+    /// Seconds from then until the report was made.
+    pub age_seconds: u64,
+    /// Events that it does not cover yet.
+    pub events_since: u64,
+}
+
+/// Events of the period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    /// The first index in the period.
+    pub first_index: u64,
+    /// The first index after it.
+    pub end_index: u64,
+    /// How many.
+    pub total: u64,
+    /// Of these, Oubliette's own.
+    pub own: u64,
+    /// By type, most frequent first.
+    pub by_type: Vec<TypeCount>,
+    /// Events of types that are not listed.
+    pub unlisted: u64,
+    /// By day (UTC), days without events left out.
+    pub by_day: Vec<DayCount>,
+}
+
+/// Events of a type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TypeCount {
+    /// The type.
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// How many.
+    pub count: u64,
+    /// Whether it is one of Oubliette's own.
+    pub own: bool,
+}
+
+/// Events of a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DayCount {
+    /// Its first moment.
+    pub day: Timestamp,
+    /// Events of callers.
+    pub callers: u64,
+    /// Events of Oubliette's own.
+    pub own: u64,
+}
+
+/// People by state, as the key store says when the report is made; the ledger does not prove it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subjects {
+    /// With keys.
+    pub active: u64,
+    /// Of these, with at least one category erased.
+    pub partly_erased: u64,
+    /// Fenced, keys not yet deleted.
+    pub erasing: u64,
+    /// Keys and identity deleted.
+    pub erased: u64,
+}
+
+/// Signing keys and API keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// The ledger's signing keys, each with the range of indexes in which it signs.
+    pub signing: Vec<SigningKeyLine>,
+    /// Live API keys for this ledger when the report was made, by role (a key may have several).
+    pub live_by_role: Vec<RoleCount>,
+    /// Whether acts on API keys are recorded in this ledger: only in the first one of a store.
+    pub recorded_here: bool,
+    /// API keys created in the period, by role.
+    pub created_by_role: Vec<RoleCount>,
+    /// API keys revoked in the period, by role.
+    pub revoked_by_role: Vec<RoleCount>,
+    /// The acts, in order.
+    pub acts: Vec<KeyAct>,
+    /// Not listed.
+    pub omitted: u64,
+}
+
+/// A signing key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SigningKeyLine {
+    /// What it signs.
+    pub role: super::keys::Role,
+    /// Its id.
+    pub key_id: Hash,
+    /// First index in its range.
+    pub from: u64,
+    /// First index after its range; absent: still in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+}
+
+/// API keys with a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleCount {
+    /// The role.
+    pub role: Box<str>,
+    /// How many.
+    pub count: u64,
+}
+
+/// An API key was made or revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyAct {
+    /// When.
+    pub at: Timestamp,
+    /// The event.
+    pub index: u64,
+    /// `created` or `revoked`.
+    pub act: Box<str>,
+    /// The key's id.
+    pub key: Box<str>,
+    /// What people call it, as far as the ledger says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Box<str>>,
+    /// Its roles, as far as the ledger says.
+    pub roles: Vec<Box<str>>,
+    /// The key that acted, or `init`.
+    pub by: Box<str>,
+}
+
+/// Personal data that was opened by reads. Opened exports stand among the exports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reveals {
+    /// Requests that opened something.
+    pub requests: u64,
+    /// Blocks that they opened.
+    pub blocks: u64,
+    /// In order.
+    pub list: Vec<Reveal>,
+    /// Not listed.
+    pub omitted: u64,
+}
+
+/// A request that opened personal data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reveal {
+    /// When.
+    pub at: Timestamp,
+    /// The event that records it.
+    pub index: u64,
+    /// Who.
+    pub by: By,
+    /// Events with opened blocks.
+    pub events: u64,
+    /// Opened blocks.
+    pub blocks: u64,
+    /// People whom they are about.
+    pub people: u64,
+}
+
+/// Exports and their downloads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exports {
+    /// Asked for.
+    pub created: u64,
+    /// Times that a content left.
+    pub downloaded: u64,
+    /// Of the downloads, those with personal data opened.
+    pub opened: u64,
+    /// In order.
+    pub list: Vec<ExportAct>,
+    /// Not listed.
+    pub omitted: u64,
+}
+
+/// An export was asked for, or its content left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportAct {
+    /// When.
+    pub at: Timestamp,
+    /// The event that records it.
+    pub index: u64,
+    /// `created` or `downloaded`.
+    pub act: Box<str>,
+    /// Which export.
+    pub export: Uuid,
+    /// Who.
+    pub by: By,
+    /// Whether personal data was opened.
+    pub opened: bool,
+    /// What was asked for; absent for a download.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub what: Option<Box<str>>,
+}
+
+/// Verifications on the server, from its own records: the ledger does not prove them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verifications {
+    /// How many began in the period.
+    pub total: u64,
+    /// Of these, with findings.
+    pub with_findings: u64,
+    /// Of these, broken off.
+    pub failed: u64,
+    /// In order.
+    pub list: Vec<VerificationLine>,
+    /// Not listed.
+    pub omitted: u64,
+}
+
+/// One verification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerificationLine {
+    /// Which.
+    pub id: Uuid,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// Events that it read.
+    pub tree_size: u64,
+    /// What it found; absent: it broke off or runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// How many findings.
+    pub findings: u64,
+    /// The first few.
+    pub first: Vec<Place>,
+}
+
+/// Where a verification found something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
+    /// The field.
+    pub field: Box<str>,
+    /// Why.
+    pub code: FindingCode,
+}
+
+/// Requests to append that were refused because a person is erased or being erased. Counted beside the ledger: not proved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// How many, on days that begin in the period or contain its first moment.
+    pub total: u64,
+    /// By day (UTC), days without any left out.
+    pub by_day: Vec<RefusedDay>,
+    /// Always false.
+    pub proved: bool,
+}
+
+/// Refused requests of a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedDay {
+    /// Its first moment.
+    pub day: Timestamp,
+    /// The person was erased.
+    pub erased: u64,
+    /// The person was being erased.
+    pub erasing: u64,
+}
+
+/// The file: a signed report with what proves that the ledger recorded it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedReport {
+    /// [`SIGNED_FORMAT`].
+    pub format: String,
+    /// The report for readers; must be the signed one. Absent in pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Value>,
+    /// The COSE_Sign1.
+    pub document: Base64,
+    /// The event that records the document's hash.
+    pub recorded: Evidence,
+    /// From the report's tree size to the checkpoint's; empty if either is the whole or nothing.
+    pub consistency: Vec<Hash>,
+    /// The key events: `ledger.created` first.
+    pub anchors: Vec<Evidence>,
+    /// The signed note under which the events are proved.
+    pub checkpoint: String,
+}
+
+/// The payload of `report.created`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportCreated {
+    /// Which report.
+    pub report: Uuid,
+    /// Always `compliance`.
+    pub kind: Box<str>,
+    /// The period's first moment.
+    pub from: Timestamp,
+    /// The first moment after it.
+    pub to: Timestamp,
+    /// SHA-256 of the signed document.
+    pub sha256: Hash,
+    /// In which form it was asked for.
+    pub form: Box<str>,
+    /// The API key that asked.
+    pub by: Box<str>,
+    /// Its roles.
+    pub roles: Vec<Box<str>>,
+}
+
+/// Whole seconds between two times, 0 if they are the other way round.
+pub fn seconds(from: Timestamp, to: Timestamp) -> u64 {
+    to.0.saturating_sub(from.0) / 1_000_000
+}
+
+/// The first moment of a time's day (UTC).
+pub fn day_of(time: Timestamp) -> Timestamp {
+    Timestamp(time.0 - time.0 % DAY)
+}

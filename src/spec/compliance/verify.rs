@@ -1,0 +1,346 @@
+//! Checking a report: signed by the certificate key of the ledger that its anchor creates, recorded there, about a tree that
+//! the ledger has grown out of, and, for a page, rendered from it to the byte.
+
+use serde_json::Value;
+
+use super::{
+    ComplianceReport, FORMAT, REPORT_CREATED, REPORT_STREAM, ReportCreated, SIGNED_FORMAT, SignedReport, page,
+};
+use crate::spec::evidence::Review;
+use crate::spec::hash::Hash;
+use crate::spec::json;
+use crate::spec::merkle::verify_consistency;
+use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState, Verdict};
+use crate::spec::signature::{SignatureError, read_unverified};
+use crate::spec::verify::{Examined, Trust, signature_code, verify_note};
+use sha2::{Digest, Sha256};
+
+/// How many differing fields are named.
+const MAX_DIFFERENCES: usize = 20;
+
+/// Whether a file is a signed report, as JSON or as a page, be it a damaged one.
+pub fn is_report(file: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Probe {
+        format: String,
+    }
+    if is_page(file) {
+        return true;
+    }
+    let begins: Vec<u8> = file
+        .iter()
+        .take(256)
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .copied()
+        .collect();
+    begins.starts_with(b"{\"format\":\"oubliette/signed-report/")
+        || serde_json::from_slice::<Probe>(file).is_ok_and(|probe| probe.format == SIGNED_FORMAT)
+}
+
+fn is_page(file: &[u8]) -> bool {
+    let begins = file
+        .get(..15)
+        .is_some_and(|text| text.eq_ignore_ascii_case(b"<!DOCTYPE html>"));
+    begins
+        && file
+            .windows(page::MARK.len())
+            .any(|window| window == page::MARK.as_bytes())
+}
+
+/// Verifies a signed report: a JSON file, or a page.
+pub fn verify_report(file: &[u8], trust: &Trust) -> Report {
+    let is_page = is_page(file);
+    let embedded = if is_page { page::embedded(file) } else { Some(file) };
+    let Some(embedded) = embedded else {
+        return unreadable("page", "the signed report that the page was made from", "none");
+    };
+    let signed: SignedReport = match json::read(embedded) {
+        Ok(signed) => signed,
+        Err(error) => return unreadable("report", "a signed report in JSON", &error),
+    };
+    let report: ComplianceReport = match read_unverified(&signed.document.0) {
+        Ok(report) => report,
+        Err(error) => return unreadable("document", "a signed compliance report", &error_words(&error)),
+    };
+    let mut review = Review::new(trust, &signed.anchors, &signed.checkpoint);
+    if signed.anchors.is_empty() {
+        review.find(None, "anchors", FindingCode::EvidenceAbsent, "ledger.created", "none");
+    }
+    check_signature(&mut review, &signed.document.0);
+    review.compare(None, "format", &SIGNED_FORMAT.to_owned(), &signed.format);
+    review.compare(None, "document, format", &FORMAT.to_owned(), &report.format);
+    if let Some(checkpoint) = review.checkpoint().cloned() {
+        let origin = checkpoint.origin.as_str().to_owned();
+        review.compare(None, "document, origin", &origin, &report.origin.as_str().to_owned());
+    }
+    check_recorded(&mut review, &signed, &report);
+    check_tree(&mut review, &signed, &report);
+    check_sums(&mut review, &report);
+    if let Some(shown) = &signed.report {
+        check_shown(&mut review, &report, shown);
+    }
+    let mut notes = notes(&report);
+    if is_page {
+        check_page(&mut review, file, &signed, &report);
+        notes
+            .push("The signature covers the data in the page; the page was made anew from it and compared.".to_owned());
+    }
+    review.finish(Object::ComplianceReport, notes)
+}
+
+fn error_words(error: &SignatureError) -> String {
+    match error {
+        SignatureError::Document(inner) => format!("{error}: {inner}"),
+        _ => error.to_string(),
+    }
+}
+
+fn unreadable(place: &str, expected: &str, found: &str) -> Report {
+    let mut findings = Findings::default();
+    findings.push(Finding::new(None, place, FindingCode::DocumentInvalid, expected, found));
+    Report::new(Object::ComplianceReport, TrustState::SelfConsistent, findings)
+}
+
+fn check_signature(review: &mut Review<'_>, document: &[u8]) {
+    let Some(keyring) = review.keyring() else {
+        let expected = "anchors that name the certificate key";
+        return review.find(None, "signature", FindingCode::SignatureUnchecked, expected, "none");
+    };
+    let key = keyring.report_key();
+    let expected = format!("a signature by key {}", key.public().id());
+    match key.open_document::<ComplianceReport>(document) {
+        Ok(_) => review.checked.signatures += 1,
+        Err(error) => review.find(None, "signature", signature_code(&error), expected, error),
+    }
+}
+
+/// The ledger says that it made this very document.
+fn check_recorded(review: &mut Review<'_>, signed: &SignedReport, report: &ComplianceReport) {
+    let event = review.evidence("recorded", &signed.recorded);
+    let index = Some(event.index);
+    if !is_record(&event) {
+        let (expected, found) = (format!("{REPORT_CREATED} in {REPORT_STREAM}"), "another event");
+        return review.find(index, "recorded", FindingCode::FactMismatch, expected, found);
+    }
+    let data = signed.recorded.bodies.iter().find(|body| body.ordinal == 1);
+    let created: ReportCreated = match data.map_or(Err("no data".to_owned()), |body| json::read(&body.bytes.0)) {
+        Ok(created) => created,
+        Err(error) => {
+            let expected = format!("the payload of {REPORT_CREATED}");
+            return review.find(index, "recorded, data", FindingCode::BodyInvalid, expected, error);
+        }
+    };
+    let hash = Hash::from(<[u8; 32]>::from(Sha256::digest(&signed.document.0)));
+    review.compare(index, "recorded, sha256", &created.sha256, &hash);
+    review.compare(index, "document, id", &created.report, &report.id);
+    review.compare(index, "document, period, from", &created.from, &report.period.from);
+    review.compare(index, "document, period, to", &created.to, &report.period.to);
+    if report.integrity.tree_size > event.index {
+        let expected = format!("at most {}, where the report is recorded", event.index);
+        let found = report.integrity.tree_size;
+        review.find(
+            index,
+            "document, integrity, tree_size",
+            FindingCode::FactMismatch,
+            expected,
+            found,
+        );
+    }
+}
+
+fn is_record(event: &Examined) -> bool {
+    let of_type = event
+        .header
+        .as_ref()
+        .is_some_and(|header| header.event_type.as_str() == REPORT_CREATED);
+    of_type
+        && event
+            .meta
+            .as_ref()
+            .is_some_and(|meta| meta.stream.as_str() == REPORT_STREAM)
+}
+
+/// The ledger under the checkpoint has grown out of the tree that the report names.
+fn check_tree(review: &mut Review<'_>, signed: &SignedReport, report: &ComplianceReport) {
+    let (size, root) = (report.integrity.tree_size, report.integrity.root);
+    if let Some(keyring) = review.keyring() {
+        match verify_note(&report.integrity.checkpoint, "document, integrity, checkpoint", keyring) {
+            Ok(checkpoint) => {
+                review.checked.checkpoints += 1;
+                if checkpoint.size == size {
+                    review.compare(None, "document, integrity, root", &checkpoint.root, &root);
+                } else if checkpoint.size < size {
+                    let (place, code) = ("document, integrity, checkpoint", FindingCode::TooFewEvents);
+                    review.find(None, place, code, format!("{size} events or more"), checkpoint.size);
+                }
+            }
+            Err(finding) => review.findings.push(finding),
+        }
+    }
+    let Some(outer) = review.checkpoint().cloned() else {
+        return;
+    };
+    if size == 0 {
+        // Every tree extends the empty one: only its root says anything.
+        return review.compare(
+            None,
+            "document, integrity, root",
+            &Hash::from(<[u8; 32]>::from(Sha256::digest(b""))),
+            &root,
+        );
+    }
+    if let Err(error) = verify_consistency(size, outer.size, &root, &outer.root, &signed.consistency) {
+        let expected = format!("a proof from {size} events under {root} to {} events", outer.size);
+        review.find(None, "consistency", FindingCode::ProofInvalid, expected, error);
+    }
+}
+
+/// What the report says twice, it says alike.
+fn check_sums(review: &mut Review<'_>, report: &ComplianceReport) {
+    let events = &report.events;
+    let listed: u64 = events
+        .by_type
+        .iter()
+        .map(|line| line.count)
+        .fold(events.unlisted, u64::saturating_add);
+    let days = events.by_day.iter().map(|day| day.callers.saturating_add(day.own));
+    for (field, stated) in [
+        (
+            "end_index - first_index",
+            events.end_index.saturating_sub(events.first_index),
+        ),
+        ("by_type", listed),
+        ("by_day", days.fold(0, u64::saturating_add)),
+    ] {
+        review.compare(None, format!("document, events, {field}"), &events.total, &stated);
+    }
+    review.compare(
+        None,
+        "document, events, end_index",
+        &report.integrity.tree_size,
+        &events.end_index,
+    );
+    let covering = report
+        .integrity
+        .verification
+        .as_ref()
+        .filter(|covering| covering.tree_size >= report.integrity.tree_size);
+    let verdict = covering.map(|covering| covering.verdict);
+    if verdict != report.integrity.verdict {
+        let words = |verdict: Option<Verdict>| verdict.map_or("none", verdict_word);
+        let place = "document, integrity, verdict";
+        review.find(
+            None,
+            place,
+            FindingCode::FactMismatch,
+            words(verdict),
+            words(report.integrity.verdict),
+        );
+    }
+}
+
+/// The word for a verdict.
+pub(super) const fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Valid => "valid",
+        Verdict::Incomplete => "incomplete",
+        Verdict::Tampered => "tampered",
+    }
+}
+
+/// The readable copy is the signed report.
+fn check_shown(review: &mut Review<'_>, report: &ComplianceReport, shown: &Value) {
+    let signed = serde_json::to_value(report).unwrap_or_default();
+    let mut differences = Vec::new();
+    compare_values(&signed, shown, "report", &mut differences);
+    for (place, signed, shown) in differences {
+        review.find(None, place, FindingCode::FactMismatch, signed, shown);
+    }
+}
+
+fn compare_values(signed: &Value, shown: &Value, place: &str, found: &mut Vec<(String, String, String)>) {
+    if found.len() >= MAX_DIFFERENCES || signed == shown {
+        return;
+    }
+    let nothing = Value::Null;
+    match (signed, shown) {
+        (Value::Object(a), Value::Object(b)) => {
+            let names: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
+            for name in names {
+                let (a, b) = (a.get(name).unwrap_or(&nothing), b.get(name).unwrap_or(&nothing));
+                compare_values(a, b, &format!("{place}/{name}"), found);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            for at in 0..a.len().max(b.len()) {
+                let (a, b) = (a.get(at).unwrap_or(&nothing), b.get(at).unwrap_or(&nothing));
+                compare_values(a, b, &format!("{place}/{at}"), found);
+            }
+        }
+        _ => {
+            let words = |value: &Value| {
+                if value.is_null() {
+                    "nothing".to_owned()
+                } else {
+                    value.to_string()
+                }
+            };
+            found.push((place.to_owned(), words(signed), words(shown)));
+        }
+    }
+}
+
+/// The page is the one that this renderer makes of the signed report.
+fn check_page(review: &mut Review<'_>, file: &[u8], signed: &SignedReport, report: &ComplianceReport) {
+    let made = page::render(report, signed);
+    if made.as_bytes() == file {
+        return;
+    }
+    if !page::is_own(file) {
+        let expected = format!("a page of the renderer {}", page::RENDERER);
+        let found = "a page of another one: only the data in it is checked, not what the page shows";
+        return review.find(None, "page", FindingCode::PageUnchecked, expected, found);
+    }
+    let shown = String::from_utf8_lossy(file);
+    let (mut section, mut lines) = ("head".to_owned(), made.lines().zip(shown.lines()));
+    let differing = (1_u64..).zip(&mut lines).find(|(_, (made, shown))| {
+        if let Some((_, id)) = made.split_once("<section id=\"") {
+            id.split('"').next().unwrap_or_default().clone_into(&mut section);
+        }
+        made != shown
+    });
+    let (number, made, shown) = differing.map_or((0, "no more", "more, or less"), |(number, (made, shown))| {
+        (number, made, shown)
+    });
+    let place = format!("page, {section}, line {number}");
+    let (made, shown) = around_difference(made, shown);
+    review.find(None, place, FindingCode::FactMismatch, made, shown);
+}
+
+/// The two texts from a little before they part.
+fn around_difference(a: &str, b: &str) -> (String, String) {
+    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    let cut = |text: &str| text.chars().skip(same.saturating_sub(40)).take(120).collect();
+    (cut(a), cut(b))
+}
+
+fn notes(report: &ComplianceReport) -> Vec<String> {
+    let mut notes = vec![
+        format!(
+            "It shows that the operator of {} signed this report, that the ledger recorded it, and that the ledger has grown \
+             out of the history that it is about. Whether its counts are right is shown by the ledger or a bundle alone.",
+            report.origin
+        ),
+        "People by state, verifications and refused appends come from beside the ledger, on the operator's word."
+            .to_owned(),
+    ];
+    if report.integrity.verdict.is_none() {
+        notes.push(
+            "The report claims no verdict on the history: no verification covered the end of its period.".to_owned(),
+        );
+    }
+    if !report.period.ended {
+        notes.push("The period was not over when the report was made.".to_owned());
+    }
+    notes
+}
