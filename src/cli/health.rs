@@ -11,7 +11,7 @@ use super::failure::{Exit, Failure};
 use super::tls::TlsFiles;
 use crate::config::Settings;
 
-/// Ask a server whether it is ready (`GET /readyz`): exit 0 if it is, 3 if nobody answers, 4 if it says no.
+/// Ask a server whether it is ready (`GET /readyz`): exit 0 if it is, 3 with the reason if it is not.
 #[derive(Debug, Args)]
 pub(super) struct Health {
     /// The server; default: where a server with these settings listens, over loopback.
