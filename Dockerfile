@@ -6,6 +6,8 @@
 # The first build compiles RocksDB (15 to 20 minutes on two cores); the cache mounts keep it. deploy/README.md: how to run it.
 
 FROM rust:1.95-slim-bookworm AS build
+# No versions: the base image fixes the release, and its security updates are wanted.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ libclang-dev make \
     && rm -rf /var/lib/apt/lists/*
@@ -15,14 +17,13 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --locked --bins \
     && install -D --strip --mode=0755 --target-directory=/out target/debug/oubliette target/debug/oubliette-verify
-# The folders of deploy/oubliette.toml, owned by the user of the image.
-RUN install -d -m 0700 -o 10001 -g 10001 \
-    /state/oubliette /state/oubliette-keystore /state/oubliette-keys \
-    /state/oubliette-vault /state/oubliette-vault/a /state/oubliette-vault/b
 
 FROM debian:bookworm-slim
 COPY --from=build /out/oubliette /out/oubliette-verify /usr/bin/
-COPY --from=build /state/ /var/lib/
+# The folders of deploy/oubliette.toml, owned by the user below; named volumes take their owner from here.
+RUN install -d -m 0700 -o 10001 -g 10001 \
+    /var/lib/oubliette /var/lib/oubliette-keystore /var/lib/oubliette-keys \
+    /var/lib/oubliette-vault /var/lib/oubliette-vault/a /var/lib/oubliette-vault/b
 COPY deploy/oubliette.toml /etc/oubliette/oubliette.toml
 COPY LICENSE LICENSE-APACHE LICENSE-MIT /usr/share/doc/oubliette/
 ENV OUBLIETTE_CONFIG=/etc/oubliette/oubliette.toml \

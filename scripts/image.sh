@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
+if command -v hadolint >/dev/null; then hadolint Dockerfile && say "hadolint finds nothing in the Dockerfile"; fi
+
 engine=
 for candidate in docker podman; do
     if command -v "$candidate" >/dev/null && timeout 20 "$candidate" info >/dev/null 2>&1; then
