@@ -6,6 +6,7 @@
 
 use std::str::FromStr;
 
+use minicbor::encode::{self, Write};
 use minicbor::{Decoder, Encoder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +46,33 @@ impl From<minicbor::decode::Error> for EncodingError {
 
 fn malformed(what: impl ToString) -> EncodingError {
     EncodingError::Malformed(what.to_string())
+}
+
+/// Bytes that must be written again: what is left of them.
+pub(super) struct Expected<'a>(&'a [u8]);
+
+impl Write for Expected<'_> {
+    type Error = EncodingError;
+
+    fn write_all(&mut self, written: &[u8]) -> Result<(), EncodingError> {
+        self.0 = self.0.strip_prefix(written).ok_or(EncodingError::NotCanonical)?;
+        Ok(())
+    }
+}
+
+/// What a structure's `write` gives for any writer.
+pub(super) type Written<W> = Result<(), encode::Error<<W as Write>::Error>>;
+
+/// Whether a structure is written as it was read; without a copy.
+pub(super) fn written_again<'a>(
+    bytes: &'a [u8],
+    write: impl FnOnce(&mut Encoder<Expected<'a>>) -> Written<Expected<'a>>,
+) -> Result<(), EncodingError> {
+    let mut encoder = Encoder::new(Expected(bytes));
+    match write(&mut encoder) {
+        Ok(()) if encoder.writer().0.is_empty() => Ok(()),
+        _ => Err(EncodingError::NotCanonical),
+    }
 }
 
 pub(super) fn canonical(bytes: &[u8], again: &[u8]) -> Result<(), EncodingError> {

@@ -12,10 +12,11 @@
 //! own random salt and can be purged alone; the header stays and proves that it was there. Out of scope: who signs
 //! (`signature`), how personal data is sealed (`seal`).
 
+use minicbor::encode::Write;
 use minicbor::{Decoder, Encoder};
 use uuid::Uuid;
 
-use super::encoding::{self, EncodingError, SUITE};
+use super::encoding::{self, EncodingError, SUITE, Written};
 use super::hash::{self, Hash};
 use super::ids::{EventRef, EventType, Handle, Origin, StreamName, StreamRef, Timestamp};
 
@@ -128,7 +129,7 @@ impl Header {
         out
     }
 
-    fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
+    fn write<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
         e.map(10 + u64::from(self.previous.is_some()))?;
         e.u8(1)?.u64(SUITE)?;
         e.u8(2)?.str(self.origin.as_str())?;
@@ -175,7 +176,7 @@ impl Header {
             recorded_at: keyed(&mut d, 10, |d| Ok(Timestamp(d.u64()?)))?,
             bodies: keyed(&mut d, 11, read_commitments)?,
         };
-        encoding::canonical(bytes, &header.encode())?;
+        encoding::written_again(bytes, |e| header.write(e))?;
         header.check()?;
         Ok(header)
     }
@@ -283,7 +284,7 @@ impl Meta {
         out
     }
 
-    fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
+    fn write<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
         let optional = [
             self.occurred_at.is_some(),
             self.actor.is_some(),
@@ -346,7 +347,7 @@ impl Meta {
                 other => return Err(EncodingError::Malformed(format!("unknown key {other}"))),
             }
         }
-        encoding::canonical(bytes, &meta.encode())?;
+        encoding::written_again(bytes, |e| meta.write(e))?;
         Ok(meta)
     }
 }

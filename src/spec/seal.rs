@@ -17,11 +17,12 @@
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use hkdf::Hkdf;
+use minicbor::encode::Write;
 use minicbor::{Decoder, Encoder};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::encoding::{self, EncodingError, SUITE};
+use super::encoding::{self, EncodingError, SUITE, Written};
 use super::ids::{Category, EventRef, Handle, Origin};
 
 /// The length of an AES-GCM tag.
@@ -116,16 +117,20 @@ impl SealedBlock {
     /// Deterministic CBOR `{1: suite, 2: handle, 3: category, 4: generation, 5: salt, 6: commitment, 7: ciphertext}`.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(160 + self.ciphertext.len());
-        let _ = Encoder::new(&mut out)
-            .map(7)
-            .and_then(|e| e.u8(1)?.u64(SUITE))
-            .and_then(|e| e.u8(2)?.bytes(self.handle.as_bytes()))
-            .and_then(|e| e.u8(3)?.str(self.category.as_str()))
-            .and_then(|e| e.u8(4)?.u32(self.generation))
-            .and_then(|e| e.u8(5)?.bytes(&self.salt))
-            .and_then(|e| e.u8(6)?.bytes(&self.commitment))
-            .and_then(|e| e.u8(7)?.bytes(&self.ciphertext));
+        let _ = self.write(&mut Encoder::new(&mut out));
         out
+    }
+
+    fn write<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
+        e.map(7)?;
+        e.u8(1)?.u64(SUITE)?;
+        e.u8(2)?.bytes(self.handle.as_bytes())?;
+        e.u8(3)?.str(self.category.as_str())?;
+        e.u8(4)?.u32(self.generation)?;
+        e.u8(5)?.bytes(&self.salt)?;
+        e.u8(6)?.bytes(&self.commitment)?;
+        e.u8(7)?.bytes(&self.ciphertext)?;
+        Ok(())
     }
 
     /// Reads the canonical form.
@@ -163,7 +168,7 @@ impl SealedBlock {
             commitment,
             ciphertext,
         };
-        encoding::canonical(bytes, &block.encode())?;
+        encoding::written_again(bytes, |e| block.write(e))?;
         Ok(block)
     }
 }
