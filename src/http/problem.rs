@@ -119,15 +119,19 @@ fn respond(error: &Error, certificate: Option<&str>) -> HttpResponse {
         .body(serde_json::to_vec(&body).unwrap_or_default())
 }
 
-/// Every path that is no route, and every method that a route does not take: with `Allow`.
+/// Every path that is no route, and every method that a route does not take.
 pub(super) async fn no_such_route(request: HttpRequest) -> HttpResponse {
-    let Some(pattern) = request.match_pattern() else {
-        let detail = "there is no such route; see /docs";
-        return Problem(Error::new(Code::NotFound, detail)).error_response();
-    };
+    match request.match_pattern() {
+        Some(pattern) => method_not_allowed(&pattern),
+        None => Problem(Error::new(Code::NotFound, "there is no such route; see /docs")).error_response(),
+    }
+}
+
+/// A method that the route of this pattern does not take: the answer says which it takes.
+pub(super) fn method_not_allowed(pattern: &str) -> HttpResponse {
     let detail = "this route does not take this method; see `Allow` and /docs";
     let mut answer = Problem(Error::new(Code::MethodNotAllowed, detail)).error_response();
-    let methods = super::openapi::methods(&pattern).and_then(|methods| methods.parse().ok());
+    let methods = super::openapi::methods(pattern).and_then(|methods| methods.parse().ok());
     if let Some(methods) = methods {
         answer.headers_mut().insert(ALLOW, methods);
     }

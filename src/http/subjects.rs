@@ -1,12 +1,12 @@
 //! Data subjects. Their ids travel in bodies only.
 
+use actix_web::HttpResponse;
 use actix_web::web::Path;
-use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::auth::{Officer, On, Writer};
 use super::body::Body;
-use super::problem::{Problem, erased, no_such_route};
+use super::problem::{Problem, erased, method_not_allowed};
 use crate::service::request::{self, SubjectRequest};
 use crate::service::{Code, Error};
 use crate::spec::ids::Handle;
@@ -29,14 +29,10 @@ pub(super) async fn look_up(on: On<Officer>, body: Body) -> Result<HttpResponse,
     Ok(HttpResponse::Ok().json(subject.await?))
 }
 
-pub(super) async fn one(
-    on: On<Officer>,
-    path: Path<(String, String)>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn one(on: On<Officer>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     // No handle, but a route that takes POST alone.
     if path.1 == "lookup" {
-        return Ok(no_such_route(request).await);
+        return Ok(method_not_allowed("/v1/ledgers/{ledger}/subjects/lookup"));
     }
     let handle = path
         .1
