@@ -91,7 +91,7 @@ export HANDLE_ACTIVE HANDLE_ERASED ERASURE_ID EXPORT_ID VERIFICATION_ID
 say "schemathesis against $url"
 here=$PWD
 cd "$work"
-if ! PYTHONPATH=$here/tests/schemathesis timeout 300 "$venv/bin/schemathesis" --config-file "$here/tests/schemathesis/schemathesis.toml" \
+if ! PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here/tests/schemathesis timeout 300 "$venv/bin/schemathesis" --config-file "$here/tests/schemathesis/schemathesis.toml" \
     run "$url/openapi.json" "$@"; then
     die "schemathesis found answers that are not as the document says (above)"
 fi
