@@ -86,9 +86,11 @@ impl Service {
     ) -> Result<Vec<u8>, Error> {
         let period = period.resolve(self.clock.now())?;
         let overloaded = |_| Error::new(Code::Overloaded, "two reports are being made; wait for one to end");
-        let _place = self.reporting.try_acquire().map_err(overloaded)?;
+        let place = Arc::clone(&self.reporting).try_acquire_owned().map_err(overloaded)?;
         let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), caller.clone());
-        let (report, document) = blocking(move || service.make_report(&on, &by, period)).await?;
+        // The place goes with the work: it runs on when the caller has gone.
+        let made = blocking(move || Ok((service.make_report(&on, &by, period)?, place)));
+        let ((report, document), place) = made.await?;
         let created = ReportCreated {
             report: report.id,
             kind: "compliance".into(),
@@ -106,7 +108,11 @@ impl Service {
         let index = appended.events.first().map(|event| event.index);
         let index = index.ok_or_else(|| Error::new(Code::Internal, "the report was not recorded"))?;
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        blocking(move || service.write_report(&on, report, document, index, form)).await
+        blocking(move || {
+            let _place = place;
+            service.write_report(&on, report, document, index, form)
+        })
+        .await
     }
 
     fn make_report(

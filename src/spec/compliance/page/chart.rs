@@ -89,8 +89,9 @@ pub(super) fn durations(title: &str, lines: &[ErasureLine]) -> Markup {
 /// Events over time, in stacked columns.
 pub(super) fn days(title: &str, days: &[DayCount]) -> (Markup, &'static str) {
     let (columns, unit) = columns(days);
-    let most = columns.iter().map(|(_, callers, own)| callers + own).max().unwrap_or(0);
-    let (left, high, wide) = (70, 150, (WIDTH - 80) / (columns.len() as u64).max(1));
+    let both = |(_, callers, own): &(String, u64, u64)| callers.saturating_add(*own);
+    let most = columns.iter().map(both).max().unwrap_or(0);
+    let (left, high, wide) = (70, 150, ((WIDTH - 80) / (columns.len() as u64).max(1)).max(1));
     let (bar, step) = ((wide * 4 / 5).clamp(1, 60), columns.len().div_ceil(6).max(1));
     let chart = html! {
         svg class="chart" role="img" aria-label=(title) viewBox={ "0 0 " (WIDTH) " 205" } {
@@ -99,14 +100,14 @@ pub(super) fn days(title: &str, days: &[DayCount]) -> (Markup, &'static str) {
                 @let y = 14 + high - high * quarter / 4;
                 g {
                     line class="axis" x1=(left) x2=(WIDTH) y1=(y) y2=(y) {}
-                    text x=(left - 6) y=(y + 5) text-anchor="end" { (count(most * quarter / 4)) }
+                    text x=(left - 6) y=(y + 5) text-anchor="end" { (count(most / 4 * quarter + most % 4 * quarter / 4)) }
                 }
             }
             @for (at, (label, callers, own)) in (0_u64..).zip(&columns) {
                 @let x = left + at * wide + (wide - bar) / 2;
                 @let (low, top) = (scaled(*callers, most, high), scaled(*own, most, high));
                 g {
-                    rect class="callers" x=(x) y=(14 + high - low) width=(bar) height=(low) {}
+                    rect class="callers" x=(x) y=(14 + high - low.min(high)) width=(bar) height=(low) {}
                     rect class="own" x=(x) y=(14 + high - (low + top).min(high)) width=(bar) height=(top.min(high - low.min(high))) {}
                     @if at.is_multiple_of(step as u64) { text x=(x) y=(14 + high + 22) { (label) } }
                 }
@@ -121,7 +122,7 @@ fn columns(days: &[DayCount]) -> (Vec<(String, u64, u64)>, &'static str) {
     let (Some(first), Some(last)) = (days.first(), days.last()) else {
         return (Vec::new(), "day");
     };
-    for (length, unit) in [(10, "day"), (7, "month"), (4, "year")] {
+    for (length, unit) in [(10, "day"), (7, "month"), (4, "year"), (3, "decade"), (2, "century")] {
         let label = |day: Timestamp| day.to_string().get(..length).unwrap_or_default().to_owned();
         let mut columns = BTreeMap::new();
         let mut day = first.day.0;
@@ -129,7 +130,8 @@ fn columns(days: &[DayCount]) -> (Vec<(String, u64, u64)>, &'static str) {
             columns.entry(label(Timestamp(day))).or_insert((0_u64, 0_u64));
             day = day.saturating_add(DAY);
         }
-        if columns.len() > MOST && length > 4 {
+        let begins = columns.len();
+        if begins > MOST && length > 2 {
             continue;
         }
         for day in days {
