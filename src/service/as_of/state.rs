@@ -270,12 +270,7 @@ impl<'a> Folding<'a> {
         Ok(())
     }
 
-    fn open(
-        &mut self,
-        header: &Header,
-        ordinal: u16,
-        block: &SealedBlock,
-    ) -> Result<Opening, Error> {
+    fn open(&mut self, header: &Header, ordinal: u16, block: &SealedBlock) -> Result<Opening, Error> {
         if self.reveal == Reveal::Sealed {
             return Ok(self.refusal(block)?.map_or(Ok(None), Err));
         }

@@ -117,36 +117,36 @@ pub(super) fn days(title: &str, days: &[DayCount]) -> (Markup, &'static str) {
     (chart, unit)
 }
 
-/// Columns of days, or of months or years where there are too many; none left out.
+/// Columns of days, or of months, years, decades or centuries where there are too many; none left out.
 fn columns(days: &[DayCount]) -> (Vec<(String, u64, u64)>, &'static str) {
     let (Some(first), Some(last)) = (days.first(), days.last()) else {
         return (Vec::new(), "day");
     };
-    for (length, unit) in [(10, "day"), (7, "month"), (4, "year"), (3, "decade"), (2, "century")] {
-        let label = |day: Timestamp| day.to_string().get(..length).unwrap_or_default().to_owned();
-        let mut columns = BTreeMap::new();
-        let mut day = first.day.0;
-        while day <= last.day.0 && columns.len() <= MOST {
+    // A step of each unit never leaps over one.
+    let units = [
+        (10, "", "day", 1),
+        (7, "", "month", 28),
+        (4, "", "year", 365),
+        (3, "0s", "decade", 365),
+        (2, "00s", "century", 365),
+    ];
+    for (length, ending, unit, step) in units {
+        let label = |day: Timestamp| format!("{}{ending}", day.to_string().get(..length).unwrap_or_default());
+        let (mut columns, mut next) = (BTreeMap::new(), Some(first.day.0));
+        while let Some(day) = next.filter(|day| *day <= last.day.0 && columns.len() <= MOST) {
             columns.entry(label(Timestamp(day))).or_insert((0_u64, 0_u64));
-            day = day.saturating_add(DAY);
-        }
-        let begins = columns.len();
-        if begins > MOST && length > 2 {
-            continue;
+            next = day.checked_add(step * DAY);
         }
         for day in days {
             let (callers, own) = columns.entry(label(day.day)).or_default();
             (*callers, *own) = (callers.saturating_add(day.callers), own.saturating_add(day.own));
         }
-        return (
-            columns
-                .into_iter()
-                .map(|(label, (callers, own))| (label, callers, own))
-                .collect(),
-            unit,
-        );
+        if columns.len() <= MOST || length == 2 {
+            let column = |(label, (callers, own))| (label, callers, own);
+            return (columns.into_iter().take(MOST).map(column).collect(), unit);
+        }
     }
-    (Vec::new(), "year")
+    (Vec::new(), "century")
 }
 
 #[cfg(test)]
@@ -172,6 +172,25 @@ mod tests {
         assert_eq!(unit, "year");
         assert_eq!(years.iter().map(|(_, callers, own)| callers + own).sum::<u64>(), 9);
         assert!(columns(&[]).0.is_empty());
+    }
+
+    /// What a hostile page may carry: times beyond the year 9999 and in any order, the largest counts.
+    #[test]
+    fn any_days_and_counts_make_a_chart() {
+        let many: Vec<_> = (0..521)
+            .map(|year| DayCount {
+                day: Timestamp(year * 366 * DAY),
+                callers: u64::MAX,
+                own: u64::MAX,
+            })
+            .collect();
+        let (centuries, unit) = columns(&many);
+        assert!(centuries.len() <= MOST && unit == "decade", "{unit}");
+        let ends = [Timestamp(u64::MAX), Timestamp(0), Timestamp(u64::MAX - 1)];
+        let odd = ends.map(|day| DayCount { day, ..many[0] });
+        for days in [&many[..], &odd, &many[..1]] {
+            assert!(super::days("t", days).0.into_string().ends_with("</svg>"));
+        }
     }
 
     #[test]
