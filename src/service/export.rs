@@ -94,7 +94,7 @@ impl ExportRequest {
                 .is_none_or(|tag| meta.is_some_and(|meta| meta.tags.contains(tag)))
     }
 
-    /// What was asked for, in words.
+    /// What was asked for, in words that name nothing of the ledger.
     pub(super) fn words(&self) -> String {
         let format = match self.format {
             Format::Bundle => "bundle",
@@ -106,10 +106,17 @@ impl ExportRequest {
             (from, None) => format!(", from index {from}"),
             (from, Some(to)) => format!(", indexes {from} to {to}"),
         };
-        let filter = self
-            .filter_words()
-            .map(|words| format!(", {words}"))
-            .unwrap_or_default();
+        let fields = [
+            self.stream.as_ref().map(|_| "stream"),
+            self.event_type.as_ref().map(|_| "type"),
+            self.tag.as_ref().map(|_| "tag"),
+        ];
+        let fields: Vec<_> = fields.into_iter().flatten().collect();
+        let filter = if fields.is_empty() {
+            String::new()
+        } else {
+            format!(", filtered by {}", fields.join(" and "))
+        };
         format!("{format}{range}{filter}")
     }
 

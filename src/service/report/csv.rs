@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::Error;
 use super::super::access::internal;
-use crate::spec::compliance::{By, ComplianceReport};
+use crate::spec::compliance::{By, ComplianceReport, VaultState, verdict_word};
 use crate::spec::ids::Timestamp;
 
 const HEAD: [&str; 7] = ["section", "time", "item", "state", "count", "seconds", "detail"];
@@ -115,7 +115,13 @@ fn about<'a>(report: &'a ComplianceReport, document: &[u8], index: u64) -> Vec<R
     if let Some(vault) = &report.anchors.vault {
         rows.push(Row {
             item: "vault checkpoint".into(),
-            time: Some(vault.covers_until),
+            time: vault.covers_until,
+            state: match vault.state {
+                VaultState::Agrees => "agrees",
+                VaultState::Contradicts => "contradicts",
+                VaultState::Ahead => "ahead",
+                VaultState::Unreadable => "unreadable",
+            },
             count: Some(vault.tree_size),
             seconds: Some(vault.age_seconds),
             ..row("report")
@@ -216,7 +222,7 @@ fn acts(report: &ComplianceReport) -> Vec<Row<'_>> {
         ..row("reveal")
     }));
     rows.push(Row {
-        count: Some(report.exports.downloaded),
+        count: Some(report.exports.left),
         ..row("exports")
     });
     rows.extend(report.exports.list.iter().map(|line| Row {
@@ -240,12 +246,7 @@ fn acts(report: &ComplianceReport) -> Vec<Row<'_>> {
         time: Some(line.at),
         item: line.key.to_string(),
         state: &line.act,
-        detail: format!(
-            "{} ({}) by {}",
-            line.name.as_deref().unwrap_or_default(),
-            line.roles.join(" "),
-            line.by
-        ),
+        detail: format!("({}) by {}", line.roles.join(" "), line.by),
         ..row("api key")
     }));
     rows
@@ -259,7 +260,7 @@ fn beside(report: &ComplianceReport) -> Vec<Row<'_>> {
         .map(|line| Row {
             time: Some(line.started_at),
             item: line.id.to_string(),
-            state: if line.verdict.is_some() { "done" } else { "no verdict" },
+            state: line.verdict.map_or("no verdict", verdict_word),
             count: Some(line.findings),
             detail: format!(
                 "findings in {} events; from the server's records, not proved",
