@@ -6,7 +6,7 @@
 //! may; then each block is opened for this download alone. An erasure that is fenced meanwhile breaks an opened download
 //! off: pieces that wait for the reader are dropped. What the server has already handed to the connection has left.
 
-mod csv;
+pub(super) mod csv;
 mod write;
 
 use serde::{Deserialize, Serialize};
