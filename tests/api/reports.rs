@@ -142,7 +142,10 @@ fn a_report_tells_what_happened_and_verifies_in_every_form() {
         check(&data, &answer.body)
     );
 
+    let head = client.send("HEAD", "reports/compliance", &[], b"");
+    assert_eq!(head.status, 405, "made, it would be recorded");
     let recorded = client.get("events?type=report.created").expect(200);
+    assert_eq!(recorded["events"].as_array().unwrap().len(), 1);
     assert_eq!(recorded["events"][0]["stream"], "$reports");
     assert_eq!(recorded["events"][0]["data"]["report"], report["id"]);
 
