@@ -1,5 +1,6 @@
 //! `oubliette as-of`: the ledger as it stood, the state of a stream then, or what changed in it between two moments.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use clap::Args;
@@ -8,6 +9,7 @@ use serde_json::Value;
 use super::Context;
 use super::failure::{Exit, Failure};
 use super::target::OnLedger;
+use crate::spec::report::visible;
 
 /// Show the ledger, or the state of a stream, as of a moment.
 #[derive(Debug, Args)]
@@ -115,8 +117,9 @@ fn segment(text: &str) -> String {
     out
 }
 
-fn text<'a>(document: &'a Value, name: &str) -> &'a str {
-    document.get(name).and_then(Value::as_str).unwrap_or_default()
+/// A member's text, shown as it is: it neither steers the terminal nor begins a line.
+fn text<'a>(document: &'a Value, name: &str) -> Cow<'a, str> {
+    visible(document.get(name).and_then(Value::as_str).unwrap_or_default())
 }
 
 fn number(document: &Value, name: &str) -> u64 {
@@ -151,7 +154,7 @@ fn ledger(document: &Value) -> String {
     if let Some(types) = document.get("types").and_then(Value::as_object) {
         let _ = write!(out, "\n{} streams. Events by type:", number(document, "streams"));
         for (name, count) in types {
-            let _ = write!(out, "\n  {count:>10}  {name}");
+            let _ = write!(out, "\n  {count:>10}  {}", visible(name));
         }
     }
     out
@@ -184,7 +187,7 @@ fn difference(document: &Value) -> String {
     );
     changes(&mut out, document.get("patch"), "  ");
     personal(&mut out, document, |field| {
-        let mut words = text(field, "state").to_owned();
+        let mut words = text(field, "state").into_owned();
         if let Some(patch) = field.get("patch") {
             changes(&mut words, Some(patch), "    ");
         }
@@ -203,10 +206,10 @@ fn changes(out: &mut String, patch: Option<&Value>, indent: &str) {
     for operation in operations {
         let value = operation
             .get("value")
-            .map(|value| format!(" = {value}"))
+            .map(|value| format!(" = {}", visible(&value.to_string())))
             .unwrap_or_default();
         let path = text(operation, "path");
-        let path = if path.is_empty() { "(all of it)" } else { path };
+        let path = if path.is_empty() { "(all of it)".into() } else { path };
         let _ = write!(out, "\n{indent}{:<8}{path}{value}", text(operation, "op"));
     }
 }
@@ -215,6 +218,7 @@ fn personal(out: &mut String, document: &Value, words: impl Fn(&Value) -> String
     let people = document.get("personal").and_then(Value::as_object);
     for (handle, fields) in people.into_iter().flatten() {
         for (category, field) in fields.as_object().into_iter().flatten() {
+            let (handle, category) = (visible(handle), visible(category));
             let _ = write!(out, "\nPersonal, {handle}, {category}: {}", words(field));
         }
     }
@@ -234,14 +238,35 @@ fn not_folded(out: &mut String, document: &Value) {
 }
 
 fn pretty(value: Option<&Value>) -> String {
-    value
-        .and_then(|value| serde_json::to_string_pretty(value).ok())
-        .unwrap_or_default()
+    let text = value.and_then(|value| serde_json::to_string_pretty(value).ok());
+    let text = text.unwrap_or_default();
+    // Within JSON text a line ends only between values.
+    let lines: Vec<_> = text.split('\n').map(visible).collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_text_of_the_ledger_steers_the_terminal_or_begins_a_line() {
+        let hostile = "x\u{1b}[2J\nVALID\u{202e}";
+        let shown = difference(&serde_json::json!({
+            "stream": hostile,
+            "patch": [{"op": "add", "path": hostile, "value": {hostile: hostile}}],
+            "personal": {"h": {"c": {"state": hostile}}},
+            "not_folded": [{"body": hostile, "state": hostile}],
+        }));
+        let state = state(&serde_json::json!({"stream": "s", "state": {hostile: hostile}}));
+        let ledger = ledger(&serde_json::json!({"ledger": hostile, "types": {hostile: 1}}));
+        for shown in [shown, state, ledger] {
+            assert!(
+                !shown.contains(['\u{1b}', '\u{202e}']) && !shown.contains("\nVALID"),
+                "{shown}"
+            );
+        }
+    }
 
     #[test]
     fn a_stream_name_of_any_characters_is_one_path_segment() {

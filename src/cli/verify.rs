@@ -226,7 +226,16 @@ fn report_file(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     if is_bundle(&document) {
         return Ok(None);
     }
-    file.take(MAX_DOCUMENT).read_to_end(&mut document).map_err(unusable)?;
+    // One byte more than may be: what is longer is refused, never read in part.
+    let read = file
+        .take(MAX_DOCUMENT + 1)
+        .read_to_end(&mut document)
+        .map_err(unusable)?;
+    if read as u64 > MAX_DOCUMENT && is_report(&document) {
+        return Err(unusable(std::io::Error::other(format!(
+            "a report of more than {MAX_DOCUMENT} bytes"
+        ))));
+    }
     Ok(Some(document).filter(|document| is_report(document)))
 }
 

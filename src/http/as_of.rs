@@ -3,14 +3,15 @@
 use std::str::FromStr;
 
 use actix_web::HttpResponse;
+use actix_web::http::header::{self, ContentType};
 use actix_web::web::{Path, Query};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::auth::{On, Reader};
 use super::events::{reveal, stream_name};
 use super::problem::Problem;
 use crate::service::as_of::Moment;
-use crate::service::{Code, Error, FieldError};
+use crate::service::{Code, Error, FieldError, Ledger};
 use crate::spec::ids::{InvalidId, Timestamp};
 
 /// A parameter that a moment can stand in: its name and its text.
@@ -130,8 +131,34 @@ pub(super) async fn state(
         .blocking(move |service, ledger| service.stream_state(ledger, &stream, at, reveal))
         .await?;
     on.service.record_opened(&on.ledger, &on.caller, &state.opened).await?;
-    on.service.withdraw_fenced_state(&on.ledger, &mut state.personal)?;
-    Ok(HttpResponse::Ok().json(state))
+    let answer = on.blocking(move |service, ledger| {
+        unfenced(ledger, || {
+            service.withdraw_fenced_state(ledger, &mut state.personal)?;
+            written(&state)
+        })
+    });
+    Ok(json(answer.await?))
+}
+
+/// Makes an answer until no key was taken away meanwhile.
+fn unfenced(ledger: &Ledger, mut make: impl FnMut() -> Result<Vec<u8>, Error>) -> Result<Vec<u8>, Error> {
+    loop {
+        let stamp = ledger.stamp();
+        let answer = make()?;
+        if ledger.stamp() == stamp {
+            return Ok(answer);
+        }
+    }
+}
+
+fn written(answer: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(answer).map_err(|error| Error::new(Code::Internal, error.to_string()))
+}
+
+fn json(body: Vec<u8>) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    answer.content_type(ContentType::json()).body(body)
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -182,6 +209,11 @@ pub(super) async fn diff(
         .blocking(move |service, ledger| service.stream_states(ledger, &stream, moments, reveal))
         .await?;
     on.service.record_opened(&on.ledger, &on.caller, &states.opened).await?;
-    on.service.withdraw_fenced_state(&on.ledger, states.personal_mut())?;
-    Ok(HttpResponse::Ok().json(states.difference()))
+    let answer = on.blocking(move |service, ledger| {
+        unfenced(ledger, || {
+            service.withdraw_fenced_state(ledger, states.personal_mut())?;
+            written(&states.difference()?)
+        })
+    });
+    Ok(json(answer.await?))
 }

@@ -15,7 +15,8 @@ use super::page::{ExportPage, PageQuery};
 use super::problem::Problem;
 use super::range::{self, Window};
 use crate::service::export::{ExportView, Format};
-use crate::service::{Code, Error, Role, request};
+use crate::service::fencing::Stamp;
+use crate::service::{Code, Error, Ledger, Role, Service, request};
 
 /// Bytes that are gathered before they go out.
 const PIECE: usize = 256 * 1024;
@@ -38,7 +39,7 @@ pub(super) async fn list(on: On<Auditor>, query: Query<PageQuery>) -> Result<Htt
 }
 
 pub(super) async fn one(on: On<Auditor>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(find(&on, &path.1)?))
+    Ok(HttpResponse::Ok().json(find(&on, &path.1).await?.0))
 }
 
 pub(super) async fn content(
@@ -46,28 +47,32 @@ pub(super) async fn content(
     path: Path<(String, String)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let export = find(&on, &path.1)?;
+    // Before the tag: what moves in between shows in one of the two.
+    let stamp = on.ledger.stamp();
+    let (export, tag) = find(&on, &path.1).await?;
     if export.request.reveal {
         on.also(Role::Revealer)?;
     }
-    let tag = format!("\"{}\"", on.service.export_tag(&on.ledger, &export)?);
     if request.method() == Method::HEAD {
         // A stream without length, as the content is; `finish` would say that it has none.
         let nothing = futures_util::stream::empty::<io::Result<Bytes>>();
         return Ok(head(&on, &export, &tag, HttpResponse::Ok()).streaming(nothing));
     }
     let place = Place::take()?;
-    let range = range::asked(&request, &tag);
-    let Some(range) = range else {
-        on.service
-            .record_download(&on.ledger, &on.caller, &export, None)
-            .await?;
-        let answer = head(&on, &export, &tag, HttpResponse::Ok());
-        return stream(&on, export, Download::new(place, Window::WHOLE, tag), answer);
+    let until = Until::new(&on.ledger, stamp, &export);
+    let Some(range) = range::asked(&request, &tag) else {
+        return whole(&on, export, Download::new(place, Window::WHOLE, until, tag)).await;
     };
-    let length = match range::known_length(&tag) {
-        Some(length) => length,
-        None => measure(&on, &export, &tag).await?,
+    let (place, length) = match range::known_length(&tag) {
+        Some(length) => (place, Some(length)),
+        None => measure(&on, &export, &tag, place).await?,
+    };
+    let Some(length) = length else {
+        // The content moved while it was measured: there is nothing to have a part of.
+        let stamp = on.ledger.stamp();
+        let (export, tag) = find(&on, &path.1).await?;
+        let until = Until::new(&on.ledger, stamp, &export);
+        return whole(&on, export, Download::new(place, Window::WHOLE, until, tag)).await;
     };
     let Some((first, last)) = range.to_satisfiable_range(length) else {
         return Ok(unsatisfiable(length));
@@ -78,12 +83,21 @@ pub(super) async fn content(
     let mut answer = head(&on, &export, &tag, HttpResponse::PartialContent());
     answer.insert_header((header::CONTENT_RANGE, format!("bytes {first}-{last}/{length}")));
     answer.no_chunking(last - first + 1);
+    let until = Until { part: true, ..until };
     stream(
         &on,
         export,
-        Download::new(place, Window::of((first, last)), tag),
+        Download::new(place, Window::of((first, last)), until, tag),
         answer,
     )
+}
+
+async fn whole(on: &On<Auditor>, export: ExportView, download: Download) -> Result<HttpResponse, Problem> {
+    on.service
+        .record_download(&on.ledger, &on.caller, &export, None)
+        .await?;
+    let answer = head(on, &export, &download.tag, HttpResponse::Ok());
+    stream(on, export, download, answer)
 }
 
 /// The headers of every answer with content.
@@ -113,16 +127,25 @@ fn unsatisfiable(length: u64) -> HttpResponse {
     answer
 }
 
-/// Writes the content once to learn how long it is. Nothing leaves.
-async fn measure(on: &On<Auditor>, export: &ExportView, tag: &str) -> Result<u64, Problem> {
-    let export = export.clone();
+/// Writes the content once to learn how long it is; `None` if it has another tag by then. Nothing leaves. The place goes with
+/// the work: it runs on when the caller has gone.
+async fn measure(
+    on: &On<Auditor>,
+    export: &ExportView,
+    tag: &str,
+    place: Place,
+) -> Result<(Place, Option<u64>), Problem> {
+    let (export, tag) = (export.clone(), tag.to_owned());
     let measured = on.blocking(move |service, ledger| {
         let mut count = Count(0);
-        service.write_export(ledger, &export, &mut count).map(|()| count.0)
+        service.write_export(ledger, &export, &mut count)?;
+        let same = tag_of(service, ledger, &export)? == tag;
+        if same {
+            range::remember_length(&tag, count.0);
+        }
+        Ok((place, same.then_some(count.0)))
     });
-    let length = measured.await?;
-    range::remember_length(tag, length);
-    Ok(length)
+    measured.await
 }
 
 /// Counts what is written.
@@ -139,18 +162,50 @@ impl Write for Count {
     }
 }
 
+/// Until when what was made may leave.
+#[derive(Clone)]
+struct Until {
+    ledger: Arc<Ledger>,
+    stamp: Stamp,
+    opened: bool,
+    part: bool,
+}
+
+impl Until {
+    fn new(ledger: &Arc<Ledger>, stamp: Stamp, export: &ExportView) -> Self {
+        Self {
+            ledger: Arc::clone(ledger),
+            stamp,
+            opened: export.request.reveal,
+            part: false,
+        }
+    }
+
+    /// Opened data leaves until a key is taken away; a part, while the content is the one that it is a part of.
+    fn check(&self) -> io::Result<()> {
+        let now = self.ledger.stamp();
+        let fenced = self.opened && now.steps != self.stamp.steps;
+        if fenced || self.part && now != self.stamp {
+            return Err(io::Error::other("keys were taken away meanwhile; ask again"));
+        }
+        Ok(())
+    }
+}
+
 /// A download about to start.
 struct Download {
     _place: Place,
     window: Window,
+    until: Until,
     tag: String,
 }
 
 impl Download {
-    fn new(place: Place, window: Window, tag: String) -> Self {
+    fn new(place: Place, window: Window, until: Until, tag: String) -> Self {
         Self {
             _place: place,
             window,
+            until,
             tag,
         }
     }
@@ -164,27 +219,43 @@ fn stream(
 ) -> Result<HttpResponse, Problem> {
     let (sender, receiver) = mpsc::channel(WAITING);
     let (service, ledger) = (Arc::clone(&on.service), Arc::clone(&on.ledger));
+    let until = download.until.clone();
     // The writer thread is on its own: the answer begins before the content is complete.
     let started = std::thread::Builder::new().name("export".into()).spawn(move || {
+        let pieces_tag = download.tag.clone();
         let mut pieces = Pieces::new(sender, download);
         let written = service.write_export(&ledger, &export, &mut pieces);
-        match written.map_err(io::Error::other).and_then(|()| pieces.end()) {
+        let same = || tag_of(&service, &ledger, &export).is_ok_and(|tag| tag == pieces_tag);
+        match written.map_err(io::Error::other).and_then(|()| pieces.end(same)) {
             Ok(()) => {}
             Err(_) if pieces.whole => {}
             Err(error) => tracing::error!(error = %error, "an export could not be written to its end"),
         }
     });
     started.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-    let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
-        let piece: Option<io::Result<Bytes>> = receiver.recv().await;
-        piece.map(|piece| (piece, receiver))
+    let stream = futures_util::stream::unfold((receiver, until), |(mut receiver, until)| async {
+        let piece: io::Result<Bytes> = receiver.recv().await?;
+        // It may have waited long for its reader.
+        let piece = piece.and_then(|piece| until.check().map(|()| piece));
+        Some((piece, (receiver, until)))
     });
     Ok(answer.streaming(stream))
 }
 
-fn find(on: &On<Auditor>, id: &str) -> Result<ExportView, Problem> {
+/// An export and the tag that its content has now.
+async fn find(on: &On<Auditor>, id: &str) -> Result<(ExportView, String), Problem> {
     let unknown = |_| Error::new(Code::NotFound, "there is no export of this id");
-    Ok(on.service.export(&on.ledger, id.parse().map_err(unknown)?)?)
+    let id = id.parse().map_err(unknown)?;
+    on.blocking(move |service, ledger| {
+        let export = service.export(ledger, id)?;
+        let tag = tag_of(service, ledger, &export)?;
+        Ok((export, tag))
+    })
+    .await
+}
+
+fn tag_of(service: &Service, ledger: &Ledger, export: &ExportView) -> Result<String, Error> {
+    Ok(format!("\"{}\"", service.export_tag(ledger, export)?))
 }
 
 /// One of the few downloads that may run at once.
@@ -231,9 +302,11 @@ impl Pieces {
     }
 
     /// The content was written to its end. A range that is not full by then is broken off.
-    fn end(&mut self) -> io::Result<()> {
+    fn end(&mut self, same: impl FnOnce() -> bool) -> io::Result<()> {
         self.flush()?;
-        range::remember_length(&self.download.tag, self.written);
+        if same() {
+            range::remember_length(&self.download.tag, self.written);
+        }
         self.whole |= self.download.window.is_whole();
         if self.whole {
             Ok(())
@@ -271,6 +344,7 @@ impl Write for Pieces {
         if self.piece.is_empty() {
             return Ok(());
         }
+        self.download.until.check()?;
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
         let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the reader is gone");
         self.sender.blocking_send(Ok(piece.into())).map_err(gone)

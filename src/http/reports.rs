@@ -1,13 +1,15 @@
 //! Compliance reports.
 
-use actix_web::HttpResponse;
+use actix_web::http::Method;
 use actix_web::web::Query;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use super::auth::{ErasureReader, On};
 use super::openapi::TimeOrDate;
 use super::problem::Problem;
 use crate::service::report::{Form, PeriodRequest};
+use crate::service::{Code, Error};
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -24,7 +26,16 @@ pub(super) struct ReportQuery {
     format: Form,
 }
 
-pub(super) async fn compliance(on: On<ErasureReader>, query: Query<ReportQuery>) -> Result<HttpResponse, Problem> {
+pub(super) async fn compliance(
+    on: On<ErasureReader>,
+    query: Query<ReportQuery>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    if request.method() == Method::HEAD {
+        // Each report is recorded, so none is made for its headers.
+        let detail = "a report is made by GET alone";
+        return Err(Problem(Error::new(Code::MethodNotAllowed, detail)));
+    }
     let ReportQuery { from, to, format } = query.into_inner();
     let period = PeriodRequest { from, to };
     let body = on

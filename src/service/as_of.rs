@@ -5,6 +5,7 @@
 //! keys, so what was erased since is erased in every past, too. With the answer comes what proves it: the root of the tree
 //! as it was, and the first checkpoint that covers it.
 
+mod budget;
 mod diff;
 mod fold;
 mod ledger;
@@ -20,6 +21,13 @@ pub use diff::{StateDiff, TwoStates};
 pub use fold::{Field, Personal};
 pub use ledger::LedgerAsOf;
 pub use state::StreamState;
+
+/// Questions that read many events and may run at once.
+pub(super) const MAX_RUNNING: usize = 4;
+
+/// One of the few places for such a question. Held as long as what was read.
+#[derive(Debug)]
+pub struct Turn(#[allow(dead_code)] tokio::sync::OwnedSemaphorePermit);
 
 /// A moment in the life of a ledger; the event that it names is included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +72,15 @@ pub struct Consistency {
 }
 
 impl Service {
+    fn turn(&self) -> Result<Turn, Error> {
+        let overloaded = |_| {
+            let detail = format!("{MAX_RUNNING} questions about past states are being answered; wait for one to end");
+            Error::new(Code::Overloaded, detail)
+        };
+        let permit = std::sync::Arc::clone(&self.folding).try_acquire_owned();
+        permit.map(Turn).map_err(overloaded)
+    }
+
     /// How many events the ledger had at a moment: O(log n) reads. A stream's version is none of the ledger's moments and
     /// counts as now.
     fn size_at(&self, ledger: &Ledger, moment: Moment) -> Result<u64, Error> {

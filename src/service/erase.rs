@@ -231,10 +231,10 @@ impl Service {
                 tracing::warn!(request = %entry.order.request, "an erasure is missing in the key store; applying it");
                 let order = std::slice::from_ref(&entry.order);
                 // Without the fence nothing may be served. What comes after it can wait: nobody opens the data any more.
-                service.keystore.fence(id, order)?;
+                on.fencing.step(|| service.keystore.fence(id, order))?;
                 let journal = std::slice::from_ref(&entry);
                 let applied = service.keystore.vault().journal(id, journal);
-                let applied = applied.and_then(|()| service.keystore.destroy(id, order, entry.index));
+                let applied = applied.and_then(|()| on.fencing.step(|| service.keystore.destroy(id, order, entry.index)));
                 if let Err(error) = applied {
                     tracing::error!(request = %entry.order.request, error = %error, "an erasure is fenced, but its keys could not be destroyed");
                     on.unfinished.store(true, Ordering::Release);
@@ -280,8 +280,8 @@ impl Service {
         }
         self.sequencer
             .fence(ledger.record.number, open.iter().flat_map(Erasure::fences).collect());
-        let (service, id) = (Arc::clone(self), ledger.record.id);
-        blocking(move || Ok(service.keystore.fence(id, &orders)?)).await?;
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        blocking(move || Ok(on.fencing.step(|| service.keystore.fence(on.record.id, &orders))?)).await?;
         for erasure in open {
             tracing::info!(request = %erasure.requested.payload.request, "finishing an erasure that was interrupted");
             let request = erasure.requested.payload.request;

@@ -2,16 +2,17 @@
 //!
 //! An export is fixed when it is asked for: the events up to the checkpoint of that moment. Its content is made anew at
 //! each download and is the same bytes every time, until something is erased: [`Service::export_tag`] says until when, so
-//! that a download which broke off can go on. Personal data stays sealed
-//! unless opening it was asked for, by a caller who may; then each block is opened as it leaves, and what has been erased
-//! since does not leave.
+//! that a download which broke off can go on. Personal data stays sealed unless opening it was asked for, by a caller who
+//! may; then each block is opened for this download alone. An erasure that is fenced meanwhile breaks an opened download
+//! off: pieces that wait for the reader are dropped. What the server has already handed to the connection has left.
 
-mod csv;
+pub(super) mod csv;
 mod write;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::fencing::Stamp;
 use super::ledger::system_name;
 use super::{Caller, Error, Ledger, Role, Service};
 use crate::spec::bundle::Selection;
@@ -97,7 +98,7 @@ impl ExportRequest {
                 .is_none_or(|tag| meta.is_some_and(|meta| meta.tags.contains(tag)))
     }
 
-    /// What was asked for, in words.
+    /// What was asked for, in words that name nothing of the ledger.
     pub(super) fn words(&self) -> String {
         let format = match self.format {
             Format::Bundle => "bundle",
@@ -109,10 +110,17 @@ impl ExportRequest {
             (from, None) => format!(", from index {from}"),
             (from, Some(to)) => format!(", indexes {from} to {to}"),
         };
-        let filter = self
-            .filter_words()
-            .map(|words| format!(", {words}"))
-            .unwrap_or_default();
+        let fields = [
+            self.stream.as_ref().map(|_| "stream"),
+            self.event_type.as_ref().map(|_| "type"),
+            self.tag.as_ref().map(|_| "tag"),
+        ];
+        let fields: Vec<_> = fields.into_iter().flatten().collect();
+        let filter = if fields.is_empty() {
+            String::new()
+        } else {
+            format!(", filtered by {}", fields.join(" and "))
+        };
         format!("{format}{range}{filter}")
     }
 
@@ -256,8 +264,9 @@ impl Service {
             .map(drop)
     }
 
-    /// Names the content as it would be written now: the same tag, the same bytes. It changes with every step of every
-    /// erasure, which may change what can be opened, and with the program's version.
+    /// Names the content as it would be written now: the same tag, the same bytes. It changes with every recorded step of
+    /// every erasure and with the program's version; for tables and events, which say what can be opened, with each fence and
+    /// each destruction of keys, too, when a key could not be had while the content was written, and with a restart.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -268,7 +277,14 @@ impl Service {
             .stream_rows(ledger.record.number, std::slice::from_ref(&erasures))?
             .pop();
         let version = row.flatten().map_or(0, |row| row.version);
-        Ok(format!("{}-{version}-{}", export.id, env!("CARGO_PKG_VERSION")))
+        let stamp = match export.request.format {
+            Format::Bundle => String::new(),
+            Format::Ndjson | Format::Csv => {
+                let Stamp { steps, unavailable } = ledger.stamp();
+                format!("-{steps:x}.{unavailable}")
+            }
+        };
+        Ok(format!("{}-{version}{stamp}-{}", export.id, env!("CARGO_PKG_VERSION")))
     }
 
     /// One export.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::fencing::{Fencing, Stamp};
 use super::{Code, Error, Service};
 use crate::sequencer::{ExpectedVersion, Fence, LedgerKeys, NewEvent};
 use crate::spec::event::{BodyKind, Meta};
@@ -45,6 +46,8 @@ pub struct Ledger {
     pub(crate) reports: Signer,
     /// Whether an erasure broke off and must be taken up again.
     pub(crate) unfinished: AtomicBool,
+    /// Moves with every step that takes keys away.
+    pub(crate) fencing: Fencing,
 }
 
 /// A public key as `GET /keys` shows it.
@@ -63,6 +66,11 @@ pub struct PublishedKey {
 }
 
 impl Ledger {
+    /// What was made under one stamp, and leaves under it, was made with the same keys.
+    pub fn stamp(&self) -> Stamp {
+        self.fencing.stamp()
+    }
+
     /// The checkpoint key as a note key.
     pub fn vkey(&self) -> String {
         vkey(&self.record.origin, &self.checkpoint_key)
@@ -301,6 +309,7 @@ impl Service {
             reports: Signer::new(Kind::Report, keys.certificate).map_err(bad)?,
             record: record.clone(),
             unfinished: AtomicBool::new(false),
+            fencing: Fencing::new(self.clock.now()),
         };
         self.sequencer
             .open_ledger(record, LedgerKeys { event, checkpoint }, fences)

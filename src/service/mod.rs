@@ -9,6 +9,7 @@ pub mod cloudevents;
 pub mod erase;
 pub mod error;
 pub mod export;
+pub mod fencing;
 pub mod guard;
 pub mod ledger;
 mod measure;
@@ -77,7 +78,8 @@ pub struct Service {
     erasing: tokio::sync::Mutex<()>,
     verifying: verify::Running,
     meters: measure::Meters,
-    reporting: tokio::sync::Semaphore,
+    reporting: Arc<tokio::sync::Semaphore>,
+    folding: Arc<tokio::sync::Semaphore>,
     refused: refused::Counters,
 }
 
@@ -133,7 +135,8 @@ impl Service {
             erasing: tokio::sync::Mutex::new(()),
             verifying: verify::Running::default(),
             meters: measure::Meters::default(),
-            reporting: tokio::sync::Semaphore::new(report::MAX_RUNNING),
+            reporting: Arc::new(tokio::sync::Semaphore::new(report::MAX_RUNNING)),
+            folding: Arc::new(tokio::sync::Semaphore::new(as_of::MAX_RUNNING)),
             refused: refused::Counters::default(),
         })
     }

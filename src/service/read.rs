@@ -180,6 +180,8 @@ pub enum PersonalState {
     Erasing,
     /// Its key is destroyed.
     Erased,
+    /// Opened, and beyond what a fold can hold. Only in folded states.
+    NotFoldable,
     /// Its key cannot be had: never to be read as erased.
     KeyUnavailable,
     /// The block itself is not there, and nothing says why.
@@ -489,6 +491,7 @@ impl Service {
             };
             if let Err(refusal) = self.keystore.key(ledger.record.id, &key)?.map(drop) {
                 (block.state, block.data) = (PersonalState::of(refusal), None);
+                block.certificate = certificate_of(ledger, &refusal);
             }
         }
         Ok(())

@@ -105,7 +105,7 @@ impl Service {
         for (id, bytes) in self.store.records(Some(ledger.record.number), RECORD)? {
             let damaged = |error| Error::new(Code::Damaged, "a counter of refused appends").caused_by(error);
             let day: Timestamp = id.parse().map_err(damaged)?;
-            if day >= day_of(from) && day < to {
+            if from < to && day >= day_of(from) && day < to {
                 let Count { erased, erasing } = read(&bytes)?;
                 days.push(RefusedDay { day, erased, erasing });
             }

@@ -40,7 +40,7 @@ pub(crate) struct TestLedger {
     pub(crate) certificate: SigningKey,
     pub(crate) records: Vec<Record>,
     streams: HashMap<String, (StreamRef, u64)>,
-    time: u64,
+    pub(crate) time: u64,
 }
 
 impl TestLedger {

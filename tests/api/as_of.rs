@@ -258,6 +258,68 @@ fn personal_data_is_opened_for_a_revealer_only_is_recorded_and_dies_in_every_pas
     });
 }
 
+/// JSON that is accepted and that no fold can hold: it is listed, and the rest stays readable.
+#[test]
+fn a_body_beyond_what_a_fold_can_hold_is_listed_and_the_rest_is_folded() {
+    with_server(|_, _, client| {
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        let unfoldable = ["1e999".to_owned(), "\"\\ud800\"".to_owned(), deep];
+        client.append(
+            "odd",
+            json!({"type": "t", "data": {"a": 1}, "personal": [{"subject": "p", "data": {"x": 1}}]}),
+        );
+        for value in &unfoldable {
+            let body = format!(
+                "{{\"events\":[{{\"type\":\"t\",\"data\":{{\"v\":{value}}},\"personal\":[{{\"subject\":\"p\",\"data\":{{\"v\":{value}}}}}]}}]}}"
+            );
+            let json_type = [("content-type", "application/json")];
+            let answer = client.send("POST", "streams/odd/events", &json_type, body.as_bytes());
+            assert_eq!(answer.status, 201, "{value}: {}", answer.text());
+        }
+        client.append("odd", json!({"type": "t", "data": {"b": 2}}));
+        let answer = client.get("streams/odd/state?reveal=true");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        let state = answer.expect(200);
+        assert_eq!(state["state"], json!({"a": 1, "b": 2}), "{state}");
+        let listed: Vec<_> = state["not_folded"].as_array().unwrap().iter().collect();
+        assert_eq!(listed.len(), 3);
+        assert!(
+            listed
+                .iter()
+                .all(|body| body["state"] == "not_foldable" && body["body"] == "data")
+        );
+        let person = field(&state, "default");
+        assert_eq!((&person["state"], person.get("data")), (&json!("not_foldable"), None));
+        assert_eq!(person["not_folded"], json!([{"stream_version": 1, "state": "clear"}]));
+        let diff = client.get("streams/odd/state/diff?from_version=1");
+        assert_eq!(diff.header("cache-control"), "no-store");
+        assert_eq!(
+            diff.expect(200)["patch"],
+            json!([{"op": "add", "path": "/b", "value": 2}])
+        );
+    });
+}
+
+#[test]
+fn moments_within_one_version_have_no_difference_whichever_is_the_later() {
+    with_server(|_, _, client| {
+        fill(client);
+        client.append("late", json!({"type": "t", "data": {"a": 1}}));
+        for query in [
+            "to_index=3",
+            "from_version=999&to_version=1",
+            "from_index=900&to_version=1",
+        ] {
+            let diff = client.get(&format!("streams/late/state/diff?{query}")).expect(200);
+            assert_eq!(diff["patch"], json!([]), "{query}: {diff}");
+            assert_eq!(diff["from"]["tree_size"], diff["to"]["tree_size"], "{query}");
+        }
+        client
+            .get("streams/late/state/diff?from_version=1&to_index=3")
+            .problem(422, "invalid_field");
+    });
+}
+
 #[test]
 fn the_difference_of_two_moments_is_a_patch_that_leads_from_one_to_the_other() {
     with_server(|_, _, client| {

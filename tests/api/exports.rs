@@ -208,3 +208,40 @@ fn a_download_goes_on_where_it_broke_off() {
     let parts = client.read_all("events?type=export.downloaded", 100);
     assert!(parts.iter().any(|event| event["data"]["bytes"] == json!([700, 700])));
 }
+
+/// What waits in the server for a slow reader does not leave once a person is being erased.
+#[test]
+fn an_opened_download_breaks_off_when_an_erasure_is_fenced() {
+    use std::io::{Read, Write};
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    for at in 0..30 {
+        let text = format!("{}secret {at}", "x".repeat(900_000));
+        client.append(
+            "s",
+            json!({"type": "t", "personal": [{"subject": "p", "data": {"text": text}}]}),
+        );
+    }
+    let content = made(&client, &json!({"format": "ndjson", "reveal": true}));
+    let mut socket = std::net::TcpStream::connect(server.address()).unwrap();
+    let head = format!(
+        "GET {content} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
+        data.key()
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut begin = vec![0; 4_096];
+    socket.read_exact(&mut begin).unwrap();
+    assert!(String::from_utf8_lossy(&begin).starts_with("HTTP/1.1 200"));
+    // The pieces that wait are made before the erasure.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let order = json!({"subjects": ["p"], "basis": "other", "reason": "request"});
+    client.post("erasures", &order).expect(202);
+    let mut rest = Vec::new();
+    let _ = socket.read_to_end(&mut rest);
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(!rest.ends_with("0\r\n\r\n"), "it looks whole");
+    assert!(!rest.contains("secret 29"));
+    // What was made before may be in the connection; what was not is not opened, nor is it sent.
+    assert!(rest.len() < 26_000_000, "{}", rest.len());
+}

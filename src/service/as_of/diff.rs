@@ -10,7 +10,7 @@ use super::super::read::{Opened, PersonalState, Reveal};
 use super::super::{Error, Ledger, Service};
 use super::fold::{Field, Folded, NotFolded, Personal};
 use super::state::Folding;
-use super::{Moment, Standing};
+use super::{Moment, Standing, Turn, budget};
 use crate::spec::ids::{Category, Handle, StreamName, StreamRef};
 
 /// What changed between two moments.
@@ -34,7 +34,7 @@ pub struct StateDiff {
 }
 
 /// A moment of a stream.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Position {
     /// The stream's version then.
     pub stream_version: u64,
@@ -68,6 +68,7 @@ pub struct TwoStates {
     to: (Position, Folded),
     /// What was opened.
     pub opened: Opened,
+    _turn: Turn,
 }
 
 impl TwoStates {
@@ -77,43 +78,51 @@ impl TwoStates {
     }
 
     /// The difference.
-    pub fn difference(self) -> StateDiff {
-        let ((from, before), (to, after)) = (self.from, self.to);
+    ///
+    /// # Errors
+    /// `too_large` if the patch could not be held.
+    pub fn difference(&self) -> Result<StateDiff, Error> {
+        let ((from, before), (to, after)) = (&self.from, &self.to);
         let mut personal = BTreeMap::<_, BTreeMap<_, _>>::new();
-        for (handle, fields) in after.personal {
+        for (handle, fields) in &after.personal {
             for (category, field) in fields {
-                let earlier = before.personal.get(&handle).and_then(|fields| fields.get(&category));
-                if let Some(changed) = field_diff(earlier, field, before.version) {
-                    personal.entry(handle).or_default().insert(category, changed);
+                let earlier = before.personal.get(handle).and_then(|fields| fields.get(category));
+                if let Some(changed) = field_diff(earlier, field, before.version)? {
+                    personal.entry(*handle).or_default().insert(category.clone(), changed);
                 }
             }
         }
-        StateDiff {
-            stream: self.stream,
+        Ok(StateDiff {
+            stream: self.stream.clone(),
             stream_ref: self.stream_ref,
-            from,
-            to,
-            patch: json_patch::diff(&before.public, &after.public),
+            from: from.clone(),
+            to: to.clone(),
+            patch: patch(&before.public, &after.public)?,
             personal,
-            not_folded: after.not_folded,
-        }
+            not_folded: after.not_folded.clone(),
+        })
     }
 }
 
-fn field_diff(earlier: Option<&Field>, field: Field, from_version: u64) -> Option<FieldDiff> {
+fn patch(before: &Value, after: &Value) -> Result<Patch, Error> {
+    budget::check_paths(before, after)?;
+    Ok(json_patch::diff(before, after))
+}
+
+fn field_diff(earlier: Option<&Field>, field: &Field, from_version: u64) -> Result<Option<FieldDiff>, Error> {
     let versions = field.seen.iter().map(|(version, _, _)| *version);
     let mut stream_versions: Vec<_> = versions.filter(|version| *version > from_version).collect();
     stream_versions.dedup();
     if stream_versions.is_empty() {
-        return None;
+        return Ok(None);
     }
     let before = earlier.and_then(|field| field.data.as_ref()).unwrap_or(&Value::Null);
-    Some(FieldDiff {
+    Ok(Some(FieldDiff {
         state: field.state,
         stream_versions,
-        patch: field.data.map(|data| json_patch::diff(before, &data)),
-        certificate: field.certificate,
-    })
+        patch: field.data.as_ref().map(|data| patch(before, data)).transpose()?,
+        certificate: field.certificate.clone(),
+    }))
 }
 
 impl Service {
@@ -128,14 +137,17 @@ impl Service {
         (from, to): (Moment, Moment),
         reveal: Reveal,
     ) -> Result<TwoStates, Error> {
+        let turn = self.turn()?;
         let stream_ref = self.reference_of(ledger, stream)?;
-        let (from, to) = (
+        let (mut from, to) = (
             self.place(ledger, stream_ref, from)?,
             self.place(ledger, stream_ref, to)?,
         );
-        if from.tree_size > to.tree_size {
+        if from.version > to.version {
             return Err(Error::field("from", "lies after `to`; exchange the two"));
         }
+        // Within one version, `from` may name a later moment of the ledger.
+        from.tree_size = from.tree_size.min(to.tree_size);
         let mut folding = Folding::new(self, ledger, stream_ref, reveal);
         folding.advance(from.version)?;
         let mut before = folding.folded.clone();
@@ -159,6 +171,7 @@ impl Service {
             from: (position(from.version, from.tree_size)?, before),
             to: (position(to.version, to.tree_size)?, after),
             opened,
+            _turn: turn,
         })
     }
 }

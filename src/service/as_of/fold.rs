@@ -10,7 +10,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::read::PersonalState;
+use super::budget::{MAX_STATE, weight};
 use crate::spec::ids::{Category, Handle};
+
+/// Bytes of a field, of a block that it remembers, of a body that is listed.
+const FIELD: u64 = 512;
+const SEEN: u64 = 48;
+const LISTED: u64 = 128;
 
 /// The personal part of a state.
 pub type Personal = BTreeMap<Handle, BTreeMap<Category, Field>>;
@@ -26,6 +32,8 @@ pub(super) struct Folded {
     pub(super) personal: Personal,
     /// Bodies that could not be folded.
     pub(super) not_folded: Vec<NotFolded>,
+    /// Bytes held, at the most.
+    held: u64,
 }
 
 /// What is known of one person in one category.
@@ -59,7 +67,7 @@ pub struct OtherBlock {
     pub state: PersonalState,
 }
 
-/// A body that is not there.
+/// A body that is not there, or that no fold can take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct NotFolded {
     /// Version of its event in the stream.
@@ -89,11 +97,14 @@ pub(super) struct Block {
 impl Folded {
     /// Folds an event's public data.
     pub(super) fn merge(&mut self, data: &Value) {
+        self.held = self.held.saturating_add(weight(data));
         json_patch::merge(&mut self.public, data);
     }
 
     /// Folds a block of the event with this stream version.
     pub(super) fn block(&mut self, stream_version: u64, block: Block) {
+        let data = block.data.as_ref().map_or(0, weight);
+        self.held = self.held.saturating_add(FIELD + SEEN + data);
         let fields = self.personal.entry(block.handle).or_default();
         let field = fields.entry(block.category).or_insert_with(|| Field {
             state: block.state,
@@ -110,6 +121,26 @@ impl Folded {
         if let Some(data) = block.data {
             json_patch::merge(field.data.get_or_insert(Value::Null), &data);
         }
+    }
+
+    /// Lists a body.
+    pub(super) fn leave_out(&mut self, body: NotFolded) {
+        self.held = self.held.saturating_add(LISTED);
+        self.not_folded.push(body);
+    }
+
+    /// Whether the state fits its budget. It is measured anew only after as much again was added.
+    pub(super) fn fits(&mut self) -> bool {
+        if self.held <= 2 * MAX_STATE {
+            return true;
+        }
+        let field = |field: &Field| {
+            let data = field.data.as_ref().map_or(0, weight);
+            FIELD + SEEN * field.seen.len() as u64 + data
+        };
+        let fields = self.personal.values().flat_map(BTreeMap::values).map(field);
+        self.held = weight(&self.public) + LISTED * self.not_folded.len() as u64 + fields.sum::<u64>();
+        self.held <= MAX_STATE
     }
 
     /// Makes the fields ready to be shown: data only where it is clear, and every block that is in another state.
@@ -134,10 +165,17 @@ impl Field {
         self.not_folded = others.map(other).collect();
     }
 
-    /// Takes the data back: its key refuses now.
-    pub(super) fn withdraw(&mut self, state: PersonalState, certificate: Option<String>) {
+    /// Takes the data back: the key of a generation that opened some of it refuses now.
+    pub(super) fn withdraw(&mut self, refused: u32, state: PersonalState, certificate: Option<String>) {
+        let opened = |(_, generation, seen): &&mut (u64, u32, PersonalState)| {
+            *generation == refused && *seen == PersonalState::Clear
+        };
+        self.seen
+            .iter_mut()
+            .filter(opened)
+            .for_each(|(_, _, seen)| *seen = state);
         (self.state, self.certificate, self.data) = (state, certificate, None);
-        self.not_folded.clear();
+        self.settle();
     }
 
     /// The generations of the keys that opened its data.
@@ -196,6 +234,40 @@ mod tests {
             folded.merge(&second);
             assert_eq!(folded.public, merged, "{first} then {second}");
         }
+    }
+
+    #[test]
+    fn what_is_replaced_counts_once_and_what_grows_is_stopped() {
+        let mut folded = Folded::default();
+        let large = json!("x".repeat(1 << 20));
+        for _ in 0..200 {
+            folded.merge(&json!({"same": large}));
+            assert!(folded.fits());
+        }
+        let grows = (0..200).any(|at: u32| {
+            folded.merge(&json!({at.to_string(): large}));
+            !folded.fits()
+        });
+        assert!(grows);
+    }
+
+    #[test]
+    fn a_withdrawn_field_names_the_blocks_that_are_in_another_state() {
+        let mut folded = Folded::default();
+        folded.block(1, block(PersonalState::Erased, 1, None));
+        folded.block(2, block(PersonalState::Clear, 2, Some(json!({"a": 1}))));
+        folded.block(3, block(PersonalState::Clear, 3, Some(json!({"b": 1}))));
+        folded.settle();
+        let fields = folded.personal.values_mut().next().unwrap();
+        let field = fields.values_mut().next().unwrap();
+        field.withdraw(2, PersonalState::Erasing, None);
+        assert_eq!((field.state, &field.data), (PersonalState::Erasing, &None));
+        let others: Vec<_> = field
+            .not_folded
+            .iter()
+            .map(|other| (other.stream_version, other.state))
+            .collect();
+        assert_eq!(others, [(1, PersonalState::Erased), (3, PersonalState::Clear)]);
     }
 
     #[test]

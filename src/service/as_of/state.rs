@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use serde::Serialize;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::super::pace::Pace;
 use super::super::read::{Opened, PersonalState, Reveal, certificate_of};
 use super::super::{Code, Error, Ledger, Service};
 use super::fold::{Block, Folded, NotFolded, Personal};
-use super::{Moment, Standing, damaged, decode};
+use super::{Moment, Standing, Turn, budget, damaged, decode};
 use crate::keystore::{KeyRef, Refusal};
 use crate::spec::event::{BodyKind, Header};
 use crate::spec::ids::{StreamName, StreamRef};
@@ -44,6 +45,8 @@ pub struct StreamState {
     /// What was opened.
     #[serde(skip)]
     pub opened: Opened,
+    #[serde(skip)]
+    _turn: Turn,
 }
 
 /// A version of a stream, and how large the ledger was.
@@ -69,7 +72,8 @@ impl Service {
     /// The state of a stream. O(events of the stream up to the moment).
     ///
     /// # Errors
-    /// `stream_not_found` for a stream that never was; `too_large` if more than 10,000 blocks would be opened.
+    /// `stream_not_found` for a stream that never was; `too_large` if more than 10,000 blocks would be opened or the state
+    /// does not fit its budget; `overloaded`.
     pub fn stream_state(
         &self,
         ledger: &Ledger,
@@ -77,6 +81,7 @@ impl Service {
         moment: Moment,
         reveal: Reveal,
     ) -> Result<StreamState, Error> {
+        let turn = self.turn()?;
         let stream_ref = self.reference_of(ledger, stream)?;
         let place = self.place(ledger, stream_ref, moment)?;
         let mut folding = Folding::new(self, ledger, stream_ref, reveal);
@@ -92,6 +97,7 @@ impl Service {
             personal: folded.personal,
             not_folded: folded.not_folded,
             opened,
+            _turn: turn,
         })
     }
 
@@ -145,7 +151,7 @@ impl Service {
                         generation,
                     };
                     if let Err(refusal) = self.keystore.key(ledger.record.id, &key)?.map(drop) {
-                        field.withdraw(PersonalState::of(refusal), certificate_of(ledger, &refusal));
+                        field.withdraw(generation, PersonalState::of(refusal), certificate_of(ledger, &refusal));
                     }
                 }
             }
@@ -216,22 +222,28 @@ impl<'a> Folding<'a> {
 
     fn event(&mut self, header: &Header, bodies: Vec<Body>) -> Result<(), Error> {
         for (ordinal, kind, row) in bodies {
-            let Some(row) = row else {
-                self.folded.not_folded.push(NotFolded {
-                    stream_version: header.stream_version,
-                    index: header.index,
-                    ordinal,
-                    body: if kind == BodyKind::Sealed { "personal" } else { "data" },
-                    state: "missing",
-                });
-                continue;
+            let not_folded = |state| NotFolded {
+                stream_version: header.stream_version,
+                index: header.index,
+                ordinal,
+                body: if kind == BodyKind::Sealed { "personal" } else { "data" },
+                state,
             };
-            if kind == BodyKind::Sealed {
-                self.block(header, ordinal, &row.bytes)?;
-            } else {
-                let data = serde_json::from_slice(&row.bytes);
-                self.folded
-                    .merge(&data.map_err(|error| damaged(header.index).caused_by(error))?);
+            match row {
+                None => self.folded.leave_out(not_folded("missing")),
+                Some(row) if kind == BodyKind::Sealed => self.block(header, ordinal, &row.bytes)?,
+                // What is accepted as JSON may be beyond what a fold can hold: 1e999, half a surrogate pair, great depth.
+                Some(row) => match serde_json::from_slice(&row.bytes) {
+                    Ok(data) => self.folded.merge(&data),
+                    Err(_) => self.folded.leave_out(not_folded("not_foldable")),
+                },
+            }
+            if !self.folded.fits() {
+                let detail = format!(
+                    "the state of this stream takes more than {} bytes; read its events in pages",
+                    budget::MAX_STATE
+                );
+                return Err(Error::new(Code::TooLarge, detail));
             }
         }
         Ok(())
@@ -239,11 +251,13 @@ impl<'a> Folding<'a> {
 
     fn block(&mut self, header: &Header, ordinal: u16, bytes: &[u8]) -> Result<(), Error> {
         let block = SealedBlock::decode(bytes).map_err(|error| damaged(header.index).caused_by(error))?;
-        let (data, refusal) = self.open(header, ordinal, &block)?;
-        let state = match (refusal, &data) {
-            (Some(refusal), _) => PersonalState::of(refusal),
-            (None, Some(_)) => PersonalState::Clear,
-            (None, None) => PersonalState::Sealed,
+        let (state, data, certificate) = match self.open(header, ordinal, &block)? {
+            Err(refusal) => (PersonalState::of(refusal), None, certificate_of(self.ledger, &refusal)),
+            Ok(None) => (PersonalState::Sealed, None, None),
+            Ok(Some(plaintext)) => match serde_json::from_slice(&plaintext) {
+                Ok(data) => (PersonalState::Clear, Some(data), None),
+                Err(_) => (PersonalState::NotFoldable, None, None),
+            },
         };
         let block = Block {
             handle: block.handle,
@@ -251,24 +265,19 @@ impl<'a> Folding<'a> {
             generation: block.generation,
             state,
             data,
-            certificate: refusal.and_then(|refusal| certificate_of(self.ledger, &refusal)),
+            certificate,
         };
         self.folded.block(header.stream_version, block);
         Ok(())
     }
 
-    fn open(
-        &mut self,
-        header: &Header,
-        ordinal: u16,
-        block: &SealedBlock,
-    ) -> Result<(Option<Value>, Option<Refusal>), Error> {
+    fn open(&mut self, header: &Header, ordinal: u16, block: &SealedBlock) -> Result<Opening, Error> {
         if self.reveal == Reveal::Sealed {
-            return Ok((None, self.refusal(block)?));
+            return Ok(self.refusal(block)?.map_or(Ok(None), Err));
         }
         let plaintext = match self.service.open_block(self.ledger, header, ordinal, block)? {
             Ok(plaintext) => plaintext,
-            Err(refusal) => return Ok((None, Some(refusal))),
+            Err(refusal) => return Ok(Err(refusal)),
         };
         self.opened.add(header.index, Some(block.handle));
         if self.opened.blocks() > MAX_OPENED {
@@ -277,9 +286,7 @@ impl<'a> Folding<'a> {
             );
             return Err(Error::new(Code::TooLarge, detail));
         }
-        let data = serde_json::from_slice(&plaintext);
-        // The cause could quote what was sealed.
-        Ok((Some(data.map_err(|_| damaged(header.index))?), None))
+        Ok(Ok(Some(plaintext)))
     }
 
     fn refusal(&mut self, block: &SealedBlock) -> Result<Option<Refusal>, Error> {
@@ -296,6 +303,9 @@ impl<'a> Folding<'a> {
         Ok(refusal)
     }
 }
+
+/// What a block holds, if it was to be opened, or why it cannot be.
+type Opening = Result<Option<Zeroizing<Vec<u8>>>, Refusal>;
 
 type Body = (u16, BodyKind, Option<BodyRow>);
 

@@ -283,7 +283,7 @@ impl Service {
     /// Steps 2 to 5. Every one may be repeated.
     fn destroy(&self, ledger: &Ledger, erasure: &Erasure) -> Result<Completed, Error> {
         let orders = erasure.orders();
-        self.keystore.fence(ledger.record.id, &orders)?;
+        ledger.fencing.step(|| self.keystore.fence(ledger.record.id, &orders))?;
         let fenced_at = self.clock.now();
         let entry = |order: &ErasureOrder| JournalEntry {
             order: order.clone(),
@@ -293,9 +293,10 @@ impl Service {
         self.keystore.vault().journal(ledger.record.id, &entries)?;
         let mut subjects = Vec::with_capacity(orders.len());
         for order in &orders {
-            let destroyed =
-                self.keystore
-                    .destroy(ledger.record.id, std::slice::from_ref(order), erasure.requested.index)?;
+            let (id, index) = (ledger.record.id, erasure.requested.index);
+            let destroyed = ledger
+                .fencing
+                .step(|| self.keystore.destroy(id, std::slice::from_ref(order), index))?;
             subjects.push(Outcome {
                 handle: order.handle,
                 keys_destroyed: destroyed.keys,

@@ -90,7 +90,7 @@ fn text(value: Option<&impl ToString>) -> String {
 }
 
 /// A cell that no spreadsheet takes for a formula.
-fn safe(cell: &str) -> Cow<'_, str> {
+pub(in crate::service) fn safe(cell: &str) -> Cow<'_, str> {
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\'']) {
         Cow::Owned(format!("'{cell}"))
     } else {

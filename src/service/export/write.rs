@@ -6,6 +6,7 @@ use std::io::Write;
 use super::super::access::internal;
 use super::super::erase::SignedCertificate;
 use super::super::pace::Pace;
+use super::super::read::PersonalState::KeyUnavailable;
 use super::super::read::{EventView, Reveal, StoredEvent};
 use super::super::verify::{read_records, weight};
 use super::super::{Code, Error, Ledger, Service};
@@ -120,12 +121,19 @@ impl Service {
             .to_index
             .map_or(export.tree_size, |end| end.min(export.tree_size));
         let mut pace = Pace::new(request.from_index..end, CHUNK);
+        let mut met_unavailable = false;
         while let Some(piece) = pace.next() {
             let events = self.stored_events(ledger, piece)?;
             pace.saw(events.iter().map(StoredEvent::weight).sum());
             for event in events {
                 if request.wants(event.index, &event.header.event_type, event.meta.as_ref()) {
-                    each(self.event_view(ledger, event, reveal)?)?;
+                    let view = self.event_view(ledger, event, reveal)?;
+                    if !met_unavailable && view.personal.iter().any(|block| block.state == KeyUnavailable) {
+                        // The content may be another as soon as the key is back.
+                        met_unavailable = true;
+                        ledger.fencing.met_unavailable();
+                    }
+                    each(view)?;
                 }
             }
         }

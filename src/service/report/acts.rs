@@ -1,6 +1,8 @@
 //! Acts that the ledger records of itself: reveals, exports, API keys. Totals count all of them, lists stop at
 //! [`MAX_ROWS`].
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use uuid::Uuid;
@@ -24,6 +26,7 @@ pub(super) struct Acts {
     pub(super) reveals: Reveals,
     pub(super) exports: Exports,
     pub(super) keys: KeyActs,
+    left: HashSet<Uuid>,
 }
 
 /// Acts on API keys: few, for a key lives long.
@@ -42,11 +45,14 @@ impl Default for Acts {
             exports: Exports {
                 created: 0,
                 downloaded: 0,
+                parts: 0,
+                left: 0,
                 opened: 0,
                 list: Vec::new(),
                 omitted: 0,
             },
             keys: KeyActs::default(),
+            left: HashSet::new(),
         }
     }
 }
@@ -68,6 +74,7 @@ struct Exported {
     request: Option<super::super::export::ExportRequest>,
     #[serde(default)]
     reveal: bool,
+    bytes: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +86,6 @@ struct KeyChanged {
 #[derive(Deserialize)]
 struct NamedKey {
     id: Box<str>,
-    name: Option<Box<str>>,
     #[serde(default)]
     roles: Vec<Box<str>>,
 }
@@ -154,11 +160,19 @@ impl Acts {
     fn export(&mut self, event: &StoredEvent, act: &str, exported: Exported) {
         let opened = exported.reveal || exported.request.as_ref().is_some_and(|request| request.reveal);
         let exports = &mut self.exports;
-        if act == "created" {
-            exports.created += 1;
+        let act = if act == "downloaded" && exported.bytes.is_some() {
+            "part"
         } else {
-            exports.downloaded += 1;
+            act
+        };
+        match act {
+            "created" => exports.created += 1,
+            "part" => exports.parts += 1,
+            _ => exports.downloaded += 1,
+        }
+        if act != "created" {
             exports.opened += u64::from(opened);
+            exports.left += u64::from(self.left.insert(exported.export));
         }
         let row = ExportAct {
             at: event.header.recorded_at,
@@ -183,7 +197,6 @@ fn key_act(event: &StoredEvent, act: &str) -> Result<KeyAct, Error> {
         index: event.index,
         act: act.into(),
         key: key.id,
-        name: key.name,
         roles: key.roles,
         by,
     })
@@ -192,7 +205,7 @@ fn key_act(event: &StoredEvent, act: &str) -> Result<KeyAct, Error> {
 impl Service {
     /// The keys: what signs, what is live, what was made and revoked.
     pub(super) fn report_keys(&self, ledger: &Ledger, KeyActs(mut acts): KeyActs, end: u64) -> Result<Keys, Error> {
-        self.name_revoked(ledger, &mut acts, end)?;
+        self.roles_of_revoked(ledger, &mut acts, end)?;
         let of = |wanted: &str| {
             count_roles(
                 acts.iter()
@@ -228,8 +241,8 @@ impl Service {
         })
     }
 
-    /// A revocation names the key's id alone; name and roles stand in the event that made it.
-    fn name_revoked(&self, ledger: &Ledger, acts: &mut [KeyAct], end: u64) -> Result<(), Error> {
+    /// A revocation names the key's id alone; its roles stand in the event that made it.
+    fn roles_of_revoked(&self, ledger: &Ledger, acts: &mut [KeyAct], end: u64) -> Result<(), Error> {
         if !acts.iter().any(|act| &*act.act == "revoked") {
             return Ok(());
         }
@@ -244,7 +257,7 @@ impl Service {
                 .iter_mut()
                 .filter(|act| &*act.act == "revoked" && act.key == made.key)
             {
-                (act.name, act.roles) = (made.name.clone(), made.roles.clone());
+                act.roles.clone_from(&made.roles);
             }
         }
         Ok(())

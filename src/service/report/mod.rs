@@ -22,32 +22,14 @@ use super::access::internal;
 use super::append::blocking;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::spec::compliance::{
-    ComplianceReport, FORMAT, Period, REPORT_CREATED, REPORT_STREAM, ReportCreated, SIGNED_FORMAT, SignedReport,
-    render_page,
+    ComplianceReport, FORMAT, KIND, Period, REPORT_CREATED, REPORT_STREAM, ReportCreated, SIGNED_FORMAT, SignedReport,
+    limits, render_page,
 };
 use crate::spec::evidence::Base64;
 use crate::spec::hash::Hash;
 
 /// Reports that may be made at once.
 pub(super) const MAX_RUNNING: usize = 2;
-
-const LIMITS: [&str; 9] = [
-    "It covers one ledger of one server. The same person may be known under other handles in other ledgers.",
-    "It covers what was recorded. What never reached the ledger, or was read from its files, leaves no trace here.",
-    "A verdict is that of the verification that it names, made by the server that the report is about. Whoever does not trust \
-     that server takes a bundle and verifies it offline.",
-    "A checkpoint kept by the same operator shows a rollback only while the operator does not replace both. No witness and no \
-     timestamp by a third party stands behind this version.",
-    "A completed erasure means that access was fenced and that live keys and the identity were deleted from the key store. \
-     Residue in files, the epoch key, ciphertext and backups are named in its certificate as still pending.",
-    "Personal data that callers wrote into fields that stay in clear, and copies that were revealed or exported, are outside \
-     of every erasure.",
-    "Reads of what is in clear are not recorded, so they are not counted.",
-    "People by state, live API keys, verifications and refused appends come from the server's own records; the ledger does \
-     not prove them.",
-    "Requests that people made outside of this system, and the time before an erasure was recorded here, are not seen: the \
-     month may have begun earlier.",
-];
 
 /// In which form a report is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
@@ -88,12 +70,14 @@ impl Service {
     ) -> Result<Vec<u8>, Error> {
         let period = period.resolve(self.clock.now())?;
         let overloaded = |_| Error::new(Code::Overloaded, "two reports are being made; wait for one to end");
-        let _place = self.reporting.try_acquire().map_err(overloaded)?;
+        let place = Arc::clone(&self.reporting).try_acquire_owned().map_err(overloaded)?;
         let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), caller.clone());
-        let (report, document) = blocking(move || service.make_report(&on, &by, period)).await?;
+        // The place goes with the work: it runs on when the caller has gone.
+        let made = blocking(move || Ok((service.make_report(&on, &by, period)?, place)));
+        let ((report, document), place) = made.await?;
         let created = ReportCreated {
             report: report.id,
-            kind: "compliance".into(),
+            kind: KIND.into(),
             from: period.from,
             to: period.to,
             sha256: Hash::from(<[u8; 32]>::from(Sha256::digest(&document))),
@@ -108,7 +92,11 @@ impl Service {
         let index = appended.events.first().map(|event| event.index);
         let index = index.ok_or_else(|| Error::new(Code::Internal, "the report was not recorded"))?;
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        blocking(move || service.write_report(&on, report, document, index, form)).await
+        blocking(move || {
+            let _place = place;
+            service.write_report(&on, report, document, index, form)
+        })
+        .await
     }
 
     fn make_report(
@@ -139,7 +127,7 @@ impl Service {
             exports: acts.exports,
             verifications: self.report_verifications(ledger, period)?,
             refused: self.report_refused(ledger, period)?,
-            limits: LIMITS.map(Into::into).to_vec(),
+            limits: limits(),
         };
         let document = ledger.reports.sign_document(&report).map_err(internal)?;
         Ok((report, document))

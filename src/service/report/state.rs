@@ -3,11 +3,13 @@
 use super::super::erase::Erasure;
 use super::super::verify::VerificationView;
 use super::super::{Error, Ledger, Service};
+use crate::spec::checkpoint::Checkpoint;
 use crate::spec::compliance::{
     Anchors, Covering, ErasureLine, ErasureState, Erasures, Integrity, MAX_ROWS, Period, Place, Refused, Subjects,
-    VaultAnchor, VerificationLine, Verifications, seconds,
+    VaultAnchor, VaultState, VerificationLine, Verifications, governing, seconds, statement,
 };
 use crate::spec::ids::Timestamp;
+use crate::spec::note::Note;
 use crate::spec::report::Verdict;
 
 /// Erasures that are listed: more than of other acts, for each is a person's right.
@@ -19,27 +21,22 @@ impl Service {
     /// The tree at the end of the period, and the last verification that covers it.
     pub(super) fn integrity(&self, ledger: &Ledger, end: u64) -> Result<Integrity, Error> {
         let (_, checkpoint) = self.checkpoint_covering(ledger, end.saturating_sub(1))?;
-        let (mut last, mut covering): (Option<Covering>, Option<Covering>) = (None, None);
-        for view in self.finished_verifications(ledger)? {
-            let Some(found) = self.covering(ledger, &view)? else {
-                continue;
-            };
-            let newer = |old: &Option<Covering>| old.as_ref().is_none_or(|old| found.finished_at >= old.finished_at);
-            if found.tree_size >= end && newer(&covering) {
-                covering = Some(found.clone());
-            }
-            if newer(&last) {
-                last = Some(found);
-            }
-        }
-        Ok(Integrity {
-            verdict: covering.as_ref().map(|covering| covering.verdict),
+        let views = self.finished_verifications(ledger)?;
+        let found = views.iter().filter_map(|view| self.covering(ledger, view).transpose());
+        let mut by_time = found.collect::<Result<Vec<_>, _>>()?;
+        by_time.sort_by_key(|found| found.finished_at);
+        let verification = governing(end, &by_time).cloned();
+        let mut integrity = Integrity {
+            verdict: verification.as_ref().map(|governing| governing.verdict),
             tree_size: end,
             root: self.root_of_size(ledger, end)?,
             checkpoint,
-            statement: statement(end, covering.as_ref(), last.as_ref()).into(),
-            verification: covering,
-        })
+            verification,
+            last: by_time.pop(),
+            statement: "".into(),
+        };
+        integrity.statement = statement(&integrity).into();
+        Ok(integrity)
     }
 
     /// What a verification says of the ledger as it is; `None` if it was valid for another history.
@@ -61,24 +58,50 @@ impl Service {
 
     /// What the vault keeps.
     pub(super) fn anchors(&self, ledger: &Ledger, now: Timestamp) -> Result<Anchors, Error> {
-        let kept = self.kept_checkpoint(ledger).ok().flatten();
-        let size = self.view(ledger)?.size();
-        let vault = kept
-            .filter(|(kept, _)| (1..=size).contains(kept))
-            .map(|(kept, _)| -> Result<_, Error> {
-                let covers_until = self.recorded_at(ledger, kept.saturating_sub(1))?;
-                Ok(VaultAnchor {
-                    tree_size: kept,
-                    covers_until,
-                    age_seconds: seconds(covers_until, now),
-                    events_since: size.saturating_sub(kept),
-                })
-            });
         Ok(Anchors {
-            vault: vault.transpose()?,
+            vault: self.vault_anchor(ledger, now)?,
             witnesses: 0,
             timestamps: 0,
         })
+    }
+
+    /// Compared as at start.
+    fn vault_anchor(&self, ledger: &Ledger, now: Timestamp) -> Result<Option<VaultAnchor>, Error> {
+        let mut anchor = VaultAnchor {
+            state: VaultState::Unreadable,
+            tree_size: 0,
+            covers_until: None,
+            age_seconds: 0,
+            events_since: 0,
+        };
+        let (kept, note) = match self.kept_checkpoint(ledger) {
+            Ok(Some(kept)) => kept,
+            Ok(None) => return Ok(None),
+            Err(_) => return Ok(Some(anchor)),
+        };
+        let read: Option<Checkpoint> = note.parse::<Note>().ok().and_then(|note| note.text().parse().ok());
+        let Some(read) = read else {
+            return Ok(Some(anchor));
+        };
+        let size = self.view(ledger)?.size();
+        anchor.tree_size = kept;
+        anchor.state = if kept > size {
+            VaultState::Ahead
+        } else if read.size == kept
+            && read.root == self.root_of_size(ledger, kept)?
+            && read.origin.as_str() == ledger.record.origin.as_str()
+        {
+            VaultState::Agrees
+        } else {
+            VaultState::Contradicts
+        };
+        if let Some(last) = kept.checked_sub(1).filter(|_| kept <= size) {
+            let covers_until = self.recorded_at(ledger, last)?;
+            anchor.covers_until = Some(covers_until);
+            anchor.age_seconds = seconds(covers_until, now);
+            anchor.events_since = size - kept;
+        }
+        Ok(Some(anchor))
     }
 
     /// People by state, now.
@@ -142,43 +165,6 @@ impl Service {
 
 fn findings(report: &crate::spec::report::Report) -> u64 {
     (report.findings.len() as u64).saturating_add(report.findings_omitted)
-}
-
-/// To the second.
-fn clock(time: Timestamp) -> String {
-    let text = time.to_string();
-    text.get(..19)
-        .map_or(text.clone(), |text| format!("{} UTC", text.replace('T', " ")))
-}
-
-fn statement(end: u64, covering: Option<&Covering>, last: Option<&Covering>) -> String {
-    match (covering, last) {
-        (Some(covering), _) => {
-            let found = match covering.verdict {
-                Verdict::Valid => "found nothing wrong",
-                Verdict::Incomplete => "could not check everything",
-                Verdict::Tampered => "found that the evidence contradicts itself",
-            };
-            let batches = if covering.fast {
-                " Signatures were verified in batches, which is not the strict check."
-            } else {
-                ""
-            };
-            format!(
-                "The verification of {} read {} events from the first on, among them all {end} up to the end of the period, and \
-                 {found}.{batches}",
-                clock(covering.finished_at),
-                covering.tree_size
-            )
-        }
-        (None, Some(last)) => format!(
-            "Not verified: no verification covers the end of the period. The last one ended at {}, read {} of the {end} events, \
-             and says nothing about the rest.",
-            clock(last.finished_at),
-            last.tree_size
-        ),
-        (None, None) => "Not verified: no verification of this ledger as it is was made on this server.".to_owned(),
-    }
 }
 
 /// An erasure as it stood; `None` if it was neither open in the period nor ended in it.

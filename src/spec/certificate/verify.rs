@@ -7,7 +7,7 @@ use super::compare::{check_completed, check_requested};
 use super::{Certificate, FORMAT, Status, Times};
 use crate::spec::evidence::{Evidence, Review};
 use crate::spec::hash::Hash;
-use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState};
+use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState, Verdict};
 use crate::spec::signature::{Kind, SignatureError, read_unverified};
 use crate::spec::verify::{Keyring, Record, Trust, signature_code};
 
@@ -32,7 +32,10 @@ pub fn verify_certificate(document: &[u8], trust: &Trust) -> Report {
         review.find(None, "anchors", FindingCode::EvidenceAbsent, "ledger.created", "none");
     }
     let unshown = check(&mut review, document, &certificate);
-    let notes = notes(&certificate, &unshown);
+    let mut notes = notes(&certificate, &unshown);
+    if review.findings.verdict() == Verdict::Tampered {
+        notes.retain(|note| note != SHOWN);
+    }
     review.finish(Object::Certificate, notes)
 }
 
@@ -191,11 +194,13 @@ fn check_statements(review: &mut Review<'_>, certificate: &Certificate) {
     );
 }
 
+/// What a certificate that holds shows.
+const SHOWN: &str = "It shows that the ledger recorded this erasure and that its operator signed what was done; that every \
+                     copy of a key is gone cannot be seen from here.";
+
 fn notes(certificate: &Certificate, unshown: &[&str]) -> Vec<String> {
     let mut notes = vec![
-        "It shows that the ledger recorded this erasure and that its operator signed what was done; that every copy of a \
-         key is gone cannot be seen from here."
-            .to_owned(),
+        SHOWN.to_owned(),
         format!("It covers the ledger {} and no other.", certificate.origin),
     ];
     if certificate.status == Status::Provisional {

@@ -7,11 +7,12 @@
 //! ```
 //!
 //! Counts come from the ledger as it stood at the end of the period. What comes from elsewhere (the key store, records of
-//! the store) says so and is not proved by the ledger. A verdict is only one that a verification computed. It names nobody:
-//! people are counted, keys are named by their ids. Out of scope: gathering the numbers (`service`).
+//! the store) says so and is not proved by the ledger. A verdict is only one that a verification computed. People are counted,
+//! API keys are named by their ids, and filters of exports by the fields that they looked at. Out of scope: gathering the numbers (`service`).
 
 mod erasures;
 mod page;
+mod said;
 mod verify;
 
 #[cfg(test)]
@@ -19,7 +20,8 @@ mod tests;
 
 pub use erasures::{ErasureLine, ErasureState, Erasures};
 pub use page::render as render_page;
-pub use verify::{is_report, verify_report};
+pub use said::{governing, limits, statement};
+pub use verify::{is_report, verdict_word, verify_report};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -38,6 +40,9 @@ pub const SIGNED_FORMAT: &str = "oubliette/signed-report/v1";
 
 /// The type of the event that records a report's hash.
 pub const REPORT_CREATED: &str = "report.created";
+
+/// The kind of report that such an event names.
+pub const KIND: &str = "compliance";
 
 /// The stream of those events.
 pub const REPORT_STREAM: &str = "$reports";
@@ -132,11 +137,14 @@ pub struct Integrity {
     /// The verification, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Covering>,
+    /// The last verification of the ledger as it is, be it the same one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Covering>,
     /// The same in words.
     pub statement: Box<str>,
 }
 
-/// A verification that covers the end of the period.
+/// A verification that covers the end of the period, or that found a contradiction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
@@ -160,7 +168,7 @@ pub struct Covering {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportAnchors))]
 pub struct Anchors {
-    /// The last checkpoint that the vault keeps; absent: none could be read.
+    /// The last checkpoint that the vault keeps; absent: it keeps none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<VaultAnchor>,
     /// Witnesses that have cosigned: none in this version.
@@ -174,14 +182,31 @@ pub struct Anchors {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct VaultAnchor {
-    /// Its size.
+    /// How it compares with the ledger.
+    pub state: VaultState,
+    /// Its size; 0 if it could not be read.
     pub tree_size: u64,
-    /// When its last event was recorded.
-    pub covers_until: Timestamp,
+    /// When its last event was recorded; absent where the ledger has no such event, or it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covers_until: Option<Timestamp>,
     /// Seconds from then until the report was made.
     pub age_seconds: u64,
     /// Events that it does not cover yet.
     pub events_since: u64,
+}
+
+/// How the vault's checkpoint compares with the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VaultState {
+    /// The ledger has its root at its size.
+    Agrees,
+    /// The ledger has another root at its size.
+    Contradicts,
+    /// It is of a larger size than the ledger: the ledger was rolled back.
+    Ahead,
+    /// It could not be read.
+    Unreadable,
 }
 
 /// Events of the period.
@@ -308,9 +333,6 @@ pub struct KeyAct {
     pub act: Box<str>,
     /// The key's id.
     pub key: Box<str>,
-    /// What people call it, as far as the ledger says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<Box<str>>,
     /// Its roles, as far as the ledger says.
     pub roles: Vec<Box<str>>,
     /// The key that acted, or `init`.
@@ -358,8 +380,12 @@ pub struct Reveal {
 pub struct Exports {
     /// Asked for.
     pub created: u64,
-    /// Times that a content left.
+    /// Times that a content left as a whole.
     pub downloaded: u64,
+    /// Times that a part of a content left.
+    pub parts: u64,
+    /// Exports whose content left, as a whole or in part.
+    pub left: u64,
     /// Of the downloads, those with personal data opened.
     pub opened: u64,
     /// In order.
@@ -377,7 +403,7 @@ pub struct ExportAct {
     pub at: Timestamp,
     /// The event that records it.
     pub index: u64,
-    /// `created` or `downloaded`.
+    /// `created`, `downloaded` or `part`.
     pub act: Box<str>,
     /// Which export.
     pub export: Uuid,

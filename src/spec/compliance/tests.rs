@@ -78,7 +78,7 @@ fn report(ledger: &TestLedger) -> ComplianceReport {
     };
     let at = time("2026-02-03T00:00:00Z");
     let size = ledger.size();
-    ComplianceReport {
+    let mut report = ComplianceReport {
         format: FORMAT.into(),
         id: Uuid::from_u128(7),
         ledger: "main".parse().unwrap(),
@@ -99,7 +99,8 @@ fn report(ledger: &TestLedger) -> ComplianceReport {
                 findings: 0,
                 fast: false,
             }),
-            statement: "Verified.".into(),
+            last: None,
+            statement: "".into(),
         },
         anchors: Anchors {
             vault: None,
@@ -141,8 +142,7 @@ fn report(ledger: &TestLedger) -> ComplianceReport {
                 index: 1,
                 act: "created".into(),
                 key: "00ff".into(),
-                name: Some(HOSTILE.into()),
-                roles: vec!["auditor".into()],
+                roles: vec![HOSTILE.into()],
                 by: "init".into(),
             }],
             omitted: 0,
@@ -163,6 +163,8 @@ fn report(ledger: &TestLedger) -> ComplianceReport {
         exports: Exports {
             created: 1,
             downloaded: 0,
+            parts: 0,
+            left: 0,
             opened: 0,
             list: vec![ExportAct {
                 at,
@@ -191,8 +193,15 @@ fn report(ledger: &TestLedger) -> ComplianceReport {
             }],
             proved: false,
         },
-        limits: vec!["Not all.".into()],
-    }
+        limits: limits(),
+    };
+    say(&mut report);
+    report
+}
+
+fn say(report: &mut ComplianceReport) {
+    report.integrity.last.clone_from(&report.integrity.verification);
+    report.integrity.statement = statement(&report.integrity).into();
 }
 
 /// Signs it as of before its own record, with a hand in the payload of that.
@@ -215,6 +224,7 @@ fn seal_with(
         roles: vec!["officer".into()],
     };
     tweak(&mut created);
+    ledger.time = time("2026-03-02T00:00:01Z").0;
     let index = ledger.append(stream, REPORT_CREATED, Some(&json!(created).to_string()), 0);
     ledger.append("later", "thing.happened", None, 0);
     let leaves = ledger.records.iter().map(|record| leaf_hash(&record.header)).collect();
@@ -367,7 +377,17 @@ fn a_report_must_be_the_one_that_the_ledger_recorded() {
 #[test]
 fn a_report_that_contradicts_itself_is_found_though_it_is_signed() {
     type Tweak = (&'static str, fn(&mut ComplianceReport));
-    let tweaks: [Tweak; 6] = [
+    let tweaks: [Tweak; 12] = [
+        ("document, erasures", |report| report.erasures.overdue = 0),
+        ("document, erasures, list", |report| {
+            report.erasures.list[0].state = ErasureState::Completed
+        }),
+        ("document, reveals, blocks", |report| report.reveals.blocks = 0),
+        ("document, exports", |report| report.exports.downloaded = 1),
+        ("document, limits", |report| report.limits.truncate(1)),
+        ("document, made_at", |report| {
+            report.made_at = time("2026-02-27T00:00:00Z")
+        }),
         ("document, events, by_type", |report| {
             report.events.by_type[0].count += 1
         }),
@@ -389,10 +409,41 @@ fn a_report_that_contradicts_itself_is_found_though_it_is_signed() {
         let mut ledger = TestLedger::sample();
         let mut report = report(&ledger);
         tweak(&mut report);
+        say(&mut report);
         let found = verify(&seal(&mut ledger, &report));
         assert_eq!(found.verdict, Verdict::Tampered, "{found}");
         assert_eq!(fields(&found)[0], field, "{found}");
     }
+}
+
+#[test]
+fn a_statement_of_its_own_is_found_and_nothing_is_said_to_be_shown() {
+    let mut ledger = TestLedger::sample();
+    let mut report = report(&ledger);
+    report.integrity.statement = "Nothing was ever wrong.".into();
+    let found = verify(&seal(&mut ledger, &report));
+    assert_eq!(fields(&found), ["document, integrity, statement"], "{found}");
+    assert!(found.notes.is_empty(), "{found}");
+}
+
+/// The name of the renderer stands for its output: with another output comes another name, and another hash here.
+#[test]
+fn a_renderer_makes_the_same_bytes_for_ever() {
+    let mut ledger = TestLedger::sample();
+    let mut report = report(&ledger);
+    report.limits = vec!["Not all.".into()];
+    let mut signed = seal(&mut ledger, &report);
+    signed.document = Base64(b"fixed".to_vec());
+    signed.recorded = ledger.evidence(0);
+    (signed.anchors, signed.consistency) = (Vec::new(), Vec::new());
+    signed.checkpoint = "fixed".into();
+    report.integrity.checkpoint = "fixed".into();
+    let page = render_page(&report, &signed);
+    assert_eq!(page::RENDERER, "oubliette-report-page/1");
+    assert_eq!(
+        hex::encode(Sha256::digest(page)),
+        "e73a8e08676db8cd1cd90314e0464276cbf19bb3b59a560125e98cd051071a7a"
+    );
 }
 
 #[test]
@@ -402,6 +453,7 @@ fn a_period_before_the_ledger_began_is_about_the_empty_tree() {
     report.integrity.tree_size = 0;
     report.integrity.root = Hash::from(<[u8; 32]>::from(Sha256::digest(b"")));
     (report.integrity.verdict, report.integrity.verification) = (None, None);
+    say(&mut report);
     report.events = Events {
         first_index: 0,
         end_index: 0,
@@ -428,7 +480,7 @@ fn a_page_is_valid_as_it_was_made_and_no_byte_else() {
     assert_eq!(check(&page).verdict, Verdict::Valid, "{}", check(&page));
     for (from, to, section) in [
         ("open, overdue", "completed", "page, erasures"),
-        ("Not all.", "All.", "page, limits"),
+        ("It covers one ledger", "It covers every ledger", "page, limits"),
         ("</main>", "<p>One more.</p></main>", "page, proof"),
     ] {
         let found = check(&page.replacen(from, to, 1));

@@ -4,12 +4,16 @@
 use serde_json::Value;
 
 use super::{
-    ComplianceReport, FORMAT, REPORT_CREATED, REPORT_STREAM, ReportCreated, SIGNED_FORMAT, SignedReport, page,
+    ComplianceReport, FORMAT, KIND, REPORT_CREATED, REPORT_STREAM, ReportCreated, SIGNED_FORMAT, SignedReport, page,
+    said,
 };
+use crate::spec::checkpoint::Checkpoint;
 use crate::spec::evidence::Review;
 use crate::spec::hash::Hash;
+use crate::spec::ids::Timestamp;
 use crate::spec::json;
 use crate::spec::merkle::verify_consistency;
+use crate::spec::note::Note;
 use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState, Verdict};
 use crate::spec::signature::{SignatureError, read_unverified};
 use crate::spec::verify::{Examined, Trust, signature_code, verify_note};
@@ -17,6 +21,8 @@ use sha2::{Digest, Sha256};
 
 /// How many differing fields are named.
 const MAX_DIFFERENCES: usize = 20;
+/// Microseconds that may lie between the making of a report and its record.
+const MAX_GAP: u64 = super::DAY;
 
 /// Whether a file is a signed report, as JSON or as a page, be it a damaged one.
 pub fn is_report(file: &[u8]) -> bool {
@@ -79,12 +85,14 @@ pub fn verify_report(file: &[u8], trust: &Trust) -> Report {
     if let Some(shown) = &signed.report {
         check_shown(&mut review, &report, shown);
     }
-    let mut notes = notes(&report);
     if is_page {
         check_page(&mut review, file, &signed, &report);
-        notes
-            .push("The signature covers the data in the page; the page was made anew from it and compared.".to_owned());
     }
+    let notes = if review.findings.verdict() == Verdict::Valid {
+        notes(&review, &report, is_page)
+    } else {
+        Vec::new()
+    };
     review.finish(Object::ComplianceReport, notes)
 }
 
@@ -133,6 +141,17 @@ fn check_recorded(review: &mut Review<'_>, signed: &SignedReport, report: &Compl
     let hash = Hash::from(<[u8; 32]>::from(Sha256::digest(&signed.document.0)));
     review.compare(index, "recorded, sha256", &created.sha256, &hash);
     review.compare(index, "document, id", &created.report, &report.id);
+    review.compare(index, "recorded, kind", &KIND.to_owned(), &created.kind.into_string());
+    review.compare(index, "document, by, key", &created.by, &report.by.key);
+    review.compare(
+        index,
+        "document, by, roles",
+        &created.roles.join(", "),
+        &report.by.roles.join(", "),
+    );
+    if let Some(header) = &event.header {
+        check_made_at(review, index, header.recorded_at, report);
+    }
     review.compare(index, "document, period, from", &created.from, &report.period.from);
     review.compare(index, "document, period, to", &created.to, &report.period.to);
     if report.integrity.tree_size > event.index {
@@ -143,6 +162,25 @@ fn check_recorded(review: &mut Review<'_>, signed: &SignedReport, report: &Compl
             "document, integrity, tree_size",
             FindingCode::FactMismatch,
             expected,
+            found,
+        );
+    }
+}
+
+/// Made before it was recorded and not long before, and its period ended by then if it says so.
+fn check_made_at(review: &mut Review<'_>, index: Option<u64>, recorded_at: Timestamp, report: &ComplianceReport) {
+    let made_at = report.made_at;
+    if made_at > recorded_at || recorded_at.0 - made_at.0 > MAX_GAP {
+        let expected = format!("at most a day before {recorded_at}, where it is recorded");
+        review.find(index, "document, made_at", FindingCode::FactMismatch, expected, made_at);
+    }
+    if report.period.ended && report.period.to > made_at {
+        let found = "true, for a period that ends later";
+        review.find(
+            index,
+            "document, period, ended",
+            FindingCode::FactMismatch,
+            "false",
             found,
         );
     }
@@ -180,6 +218,11 @@ fn check_tree(review: &mut Review<'_>, signed: &SignedReport, report: &Complianc
     let Some(outer) = review.checkpoint().cloned() else {
         return;
     };
+    let own = report.integrity.checkpoint.parse::<Note>().ok();
+    let own: Option<Checkpoint> = own.and_then(|note| note.text().parse().ok());
+    if let Some(own) = own.filter(|own| own.size == outer.size) {
+        review.compare(None, "document, integrity, checkpoint", &outer.root, &own.root);
+    }
     if size == 0 {
         // Every tree extends the empty one: only its root says anything.
         return review.compare(
@@ -220,12 +263,19 @@ fn check_sums(review: &mut Review<'_>, report: &ComplianceReport) {
         &report.integrity.tree_size,
         &events.end_index,
     );
-    let covering = report
-        .integrity
+    for (place, expected, stated) in said::twice(report) {
+        review.compare(None, format!("document, {place}"), &expected, &stated);
+    }
+    let integrity = &report.integrity;
+    let by_time = integrity.verification.iter().chain(&integrity.last);
+    let ordered = integrity
         .verification
-        .as_ref()
-        .filter(|covering| covering.tree_size >= report.integrity.tree_size);
-    let verdict = covering.map(|covering| covering.verdict);
+        .iter()
+        .zip(&integrity.last)
+        .all(|(governing, last)| governing.finished_at <= last.finished_at);
+    let governing = said::governing(integrity.tree_size, by_time)
+        .filter(|governing| ordered && Some(*governing) == integrity.verification.as_ref());
+    let verdict = governing.map(|governing| governing.verdict);
     if verdict != report.integrity.verdict {
         let words = |verdict: Option<Verdict>| verdict.map_or("none", verdict_word);
         let place = "document, integrity, verdict";
@@ -240,7 +290,7 @@ fn check_sums(review: &mut Review<'_>, report: &ComplianceReport) {
 }
 
 /// The word for a verdict.
-pub(super) const fn verdict_word(verdict: Verdict) -> &'static str {
+pub const fn verdict_word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Valid => "valid",
         Verdict::Incomplete => "incomplete",
@@ -292,6 +342,13 @@ fn compare_values(signed: &Value, shown: &Value, place: &str, found: &mut Vec<(S
 
 /// The page is the one that this renderer makes of the signed report.
 fn check_page(review: &mut Review<'_>, file: &[u8], signed: &SignedReport, report: &ComplianceReport) {
+    if review.findings.verdict() != Verdict::Valid {
+        let (expected, found) = (
+            "data that holds",
+            "data with findings: the page was not made anew from it",
+        );
+        return review.find(None, "page", FindingCode::PageUnchecked, expected, found);
+    }
     let made = page::render(report, signed);
     if made.as_bytes() == file {
         return;
@@ -324,7 +381,8 @@ fn around_difference(a: &str, b: &str) -> (String, String) {
     (cut(a), cut(b))
 }
 
-fn notes(report: &ComplianceReport) -> Vec<String> {
+/// What a valid report shows, and does not. With findings nothing of it was shown.
+fn notes(review: &Review<'_>, report: &ComplianceReport, is_page: bool) -> Vec<String> {
     let mut notes = vec![
         format!(
             "It shows that the operator of {} signed this report, that the ledger recorded it, and that the ledger has grown \
@@ -341,6 +399,19 @@ fn notes(report: &ComplianceReport) -> Vec<String> {
     }
     if !report.period.ended {
         notes.push("The period was not over when the report was made.".to_owned());
+    }
+    let own = report.integrity.checkpoint.parse::<Note>().ok();
+    let own: Option<Checkpoint> = own.and_then(|note| note.text().parse().ok());
+    let outer = review.checkpoint().map(|checkpoint| checkpoint.size);
+    if let Some(own) = own.filter(|own| own.size != report.integrity.tree_size && Some(own.size) != outer) {
+        notes.push(format!(
+            "The checkpoint of {} events in the report is signed; its root was compared with nothing.",
+            own.size
+        ));
+    }
+    if is_page {
+        notes
+            .push("The signature covers the data in the page; the page was made anew from it and compared.".to_owned());
     }
     notes
 }

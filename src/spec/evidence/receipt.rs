@@ -12,7 +12,7 @@ use crate::spec::hash::{Hash, commitment};
 use crate::spec::ids::{Category, Handle, StreamName, Timestamp};
 use crate::spec::json;
 use crate::spec::merkle::verify_range;
-use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState};
+use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState, Verdict};
 use crate::spec::signature;
 use crate::spec::verify::{Examined, Record, RecordBody, Trust};
 
@@ -157,7 +157,12 @@ pub fn verify_receipt(file: &[u8], data: Option<&[u8]>, trust: &Trust) -> Report
         check_range(&mut review, &receipt.events, range, &leaves);
     }
     let compared = data.map(|data| check_data(&mut review, &receipt.events, data));
-    let notes = notes(&receipt, compared.as_deref());
+    let holds = review.findings.verdict() != Verdict::Tampered;
+    let notes = if holds {
+        notes(&receipt, compared.as_deref())
+    } else {
+        Vec::new()
+    };
     review.finish(Object::Receipt, notes)
 }
 

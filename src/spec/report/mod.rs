@@ -15,7 +15,7 @@ mod visible;
 
 pub use finding::{Finding, FindingCode, Findings, MAX_FINDINGS};
 
-pub(super) use visible::visible;
+pub use visible::visible;
 
 use serde::{Deserialize, Serialize};
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 /// The text with every control, line or paragraph separator and format character (Unicode Cc, Zl, Zp, Cf) written as
 /// `\u{1b}`. Done twice it changes nothing more.
-pub(in crate::spec) fn visible(text: &str) -> Cow<'_, str> {
+pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_invisible) {
         return Cow::Borrowed(text);
     }

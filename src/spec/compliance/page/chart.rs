@@ -89,8 +89,9 @@ pub(super) fn durations(title: &str, lines: &[ErasureLine]) -> Markup {
 /// Events over time, in stacked columns.
 pub(super) fn days(title: &str, days: &[DayCount]) -> (Markup, &'static str) {
     let (columns, unit) = columns(days);
-    let most = columns.iter().map(|(_, callers, own)| callers + own).max().unwrap_or(0);
-    let (left, high, wide) = (70, 150, (WIDTH - 80) / (columns.len() as u64).max(1));
+    let both = |(_, callers, own): &(String, u64, u64)| callers.saturating_add(*own);
+    let most = columns.iter().map(both).max().unwrap_or(0);
+    let (left, high, wide) = (70, 150, ((WIDTH - 80) / (columns.len() as u64).max(1)).max(1));
     let (bar, step) = ((wide * 4 / 5).clamp(1, 60), columns.len().div_ceil(6).max(1));
     let chart = html! {
         svg class="chart" role="img" aria-label=(title) viewBox={ "0 0 " (WIDTH) " 205" } {
@@ -99,14 +100,14 @@ pub(super) fn days(title: &str, days: &[DayCount]) -> (Markup, &'static str) {
                 @let y = 14 + high - high * quarter / 4;
                 g {
                     line class="axis" x1=(left) x2=(WIDTH) y1=(y) y2=(y) {}
-                    text x=(left - 6) y=(y + 5) text-anchor="end" { (count(most * quarter / 4)) }
+                    text x=(left - 6) y=(y + 5) text-anchor="end" { (count(most / 4 * quarter + most % 4 * quarter / 4)) }
                 }
             }
             @for (at, (label, callers, own)) in (0_u64..).zip(&columns) {
                 @let x = left + at * wide + (wide - bar) / 2;
                 @let (low, top) = (scaled(*callers, most, high), scaled(*own, most, high));
                 g {
-                    rect class="callers" x=(x) y=(14 + high - low) width=(bar) height=(low) {}
+                    rect class="callers" x=(x) y=(14 + high - low.min(high)) width=(bar) height=(low) {}
                     rect class="own" x=(x) y=(14 + high - (low + top).min(high)) width=(bar) height=(top.min(high - low.min(high))) {}
                     @if at.is_multiple_of(step as u64) { text x=(x) y=(14 + high + 22) { (label) } }
                 }
@@ -116,35 +117,36 @@ pub(super) fn days(title: &str, days: &[DayCount]) -> (Markup, &'static str) {
     (chart, unit)
 }
 
-/// Columns of days, or of months or years where there are too many; none left out.
+/// Columns of days, or of months, years, decades or centuries where there are too many; none left out.
 fn columns(days: &[DayCount]) -> (Vec<(String, u64, u64)>, &'static str) {
     let (Some(first), Some(last)) = (days.first(), days.last()) else {
         return (Vec::new(), "day");
     };
-    for (length, unit) in [(10, "day"), (7, "month"), (4, "year")] {
-        let label = |day: Timestamp| day.to_string().get(..length).unwrap_or_default().to_owned();
-        let mut columns = BTreeMap::new();
-        let mut day = first.day.0;
-        while day <= last.day.0 && columns.len() <= MOST {
+    // A step of each unit never leaps over one.
+    let units = [
+        (10, "", "day", 1),
+        (7, "", "month", 28),
+        (4, "", "year", 365),
+        (3, "0s", "decade", 365),
+        (2, "00s", "century", 365),
+    ];
+    for (length, ending, unit, step) in units {
+        let label = |day: Timestamp| format!("{}{ending}", day.to_string().get(..length).unwrap_or_default());
+        let (mut columns, mut next) = (BTreeMap::new(), Some(first.day.0));
+        while let Some(day) = next.filter(|day| *day <= last.day.0 && columns.len() <= MOST) {
             columns.entry(label(Timestamp(day))).or_insert((0_u64, 0_u64));
-            day = day.saturating_add(DAY);
-        }
-        if columns.len() > MOST && length > 4 {
-            continue;
+            next = day.checked_add(step * DAY);
         }
         for day in days {
             let (callers, own) = columns.entry(label(day.day)).or_default();
             (*callers, *own) = (callers.saturating_add(day.callers), own.saturating_add(day.own));
         }
-        return (
-            columns
-                .into_iter()
-                .map(|(label, (callers, own))| (label, callers, own))
-                .collect(),
-            unit,
-        );
+        if columns.len() <= MOST || length == 2 {
+            let column = |(label, (callers, own))| (label, callers, own);
+            return (columns.into_iter().take(MOST).map(column).collect(), unit);
+        }
     }
-    (Vec::new(), "year")
+    (Vec::new(), "century")
 }
 
 #[cfg(test)]
@@ -170,6 +172,25 @@ mod tests {
         assert_eq!(unit, "year");
         assert_eq!(years.iter().map(|(_, callers, own)| callers + own).sum::<u64>(), 9);
         assert!(columns(&[]).0.is_empty());
+    }
+
+    /// What a hostile page may carry: times beyond the year 9999 and in any order, the largest counts.
+    #[test]
+    fn any_days_and_counts_make_a_chart() {
+        let many: Vec<_> = (0..521)
+            .map(|year| DayCount {
+                day: Timestamp(year * 366 * DAY),
+                callers: u64::MAX,
+                own: u64::MAX,
+            })
+            .collect();
+        let (centuries, unit) = columns(&many);
+        assert!(centuries.len() <= MOST && unit == "decade", "{unit}");
+        let ends = [Timestamp(u64::MAX), Timestamp(0), Timestamp(u64::MAX - 1)];
+        let odd = ends.map(|day| DayCount { day, ..many[0] });
+        for days in [&many[..], &odd, &many[..1]] {
+            assert!(super::days("t", days).0.into_string().ends_with("</svg>"));
+        }
     }
 
     #[test]

@@ -126,7 +126,7 @@ fn tiles(report: &ComplianceReport) -> Markup {
             (tile("plain", &count(report.erasures.total), "erasures open or ended"))
             (tile("plain", &count(report.events.total), "events recorded"))
             (tile("plain", &count(report.reveals.requests), "requests that opened personal data"))
-            (tile("plain", &count(report.exports.downloaded), "exports that left"))
+            (tile("plain", &count(report.exports.left), "exports that left"))
         }
     }
 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::verify::verdict_word;
-use super::super::{By, ComplianceReport, RoleCount};
+use super::super::{By, ComplianceReport, RoleCount, VaultState};
 use super::chart::{self, Bar};
 use super::words::{count, counted, date, date_time, duration};
 
@@ -72,11 +72,20 @@ pub(super) fn integrity(report: &ComplianceReport) -> Markup {
                 }
                 dt { "Kept outside" } dd {
                     @match anchor {
+                        Some(anchor) if anchor.state == VaultState::Unreadable => "the vault's checkpoint could not be read",
                         Some(anchor) => {
-                            "the vault's checkpoint of " (counted(anchor.tree_size, "event", "events")) ", up to " (date_time(anchor.covers_until))
-                            " (" (duration(anchor.age_seconds)) " before this report; " (counted(anchor.events_since, "event", "events")) " since)"
+                            "the vault's checkpoint of " (counted(anchor.tree_size, "event", "events"))
+                            @match anchor.state {
+                                VaultState::Agrees => " agrees with the ledger",
+                                VaultState::Contradicts => strong { " contradicts the ledger: its history was replaced" },
+                                _ => strong { " is ahead of the ledger: the ledger was rolled back" },
+                            }
+                            @if let Some(until) = anchor.covers_until {
+                                "; it covers it up to " (date_time(until)) " (" (duration(anchor.age_seconds)) " before this report; "
+                                (counted(anchor.events_since, "event", "events")) " since)"
+                            }
                         }
-                        None => "no checkpoint could be read from the vault"
+                        None => "the vault keeps no checkpoint"
                     }
                 }
                 dt { "Third parties" } dd { "no witness and no timestamp: this version has none" }
@@ -296,8 +305,8 @@ pub(super) fn exports(report: &ComplianceReport) -> Markup {
         "exports",
         "Exports",
         &html! {
-            p { (counted(exports.created, "export", "exports")) " asked for, " (counted(exports.downloaded, "download", "downloads"))
-                ", " (count(exports.opened)) " of them with personal data opened." }
+            p { (counted(exports.created, "export", "exports")) " asked for, " (counted(exports.left, "export", "exports")) " left: " (counted(exports.downloaded, "download", "downloads"))
+                " of the whole, " (count(exports.parts)) " of parts, " (count(exports.opened)) " of these with personal data opened." }
             @if !exports.list.is_empty() { (table(&columns, &exports.list.iter().map(row).collect::<Vec<_>>(), exports.omitted)) }
         },
     )
@@ -313,14 +322,12 @@ pub(super) fn keys(report: &ComplianceReport) -> Markup {
         )
     };
     let act = |line: &super::super::KeyAct| {
-        let name = line.name.as_deref().unwrap_or("–");
         (
             "",
             vec![
                 text(date_time(line.at)),
                 text(&line.act),
                 code(&line.key),
-                text(name),
                 text(line.roles.join(", ")),
                 code(&line.by),
                 text(line.index),
@@ -344,7 +351,7 @@ pub(super) fn keys(report: &ComplianceReport) -> Markup {
             ],
         )
     });
-    let columns = ["When", "Act", "API key", "Name", "Roles", "By", "#Recorded at"];
+    let columns = ["When", "Act", "API key", "Roles", "By", "#Recorded at"];
     section(
         "keys",
         "Keys",
@@ -356,7 +363,7 @@ pub(super) fn keys(report: &ComplianceReport) -> Markup {
                 p class="warn" { "Acts on API keys are recorded in the first ledger of this server, and this is another: created and revoked keys are not shown here." }
             }
             (table(&["Role", "#Live when made", "#Created", "#Revoked"], &roles, 0))
-            p class="note" { "A key with several roles counts in each. The number of live keys comes from the server's records, the acts from the ledger." }
+            p class="note" { "A key with several roles counts in each. The number of live keys comes from the server's records. The acts are those on every API key of this server, whichever ledgers it is for, and come from the ledger." }
             @if !keys.acts.is_empty() { (table(&columns, &keys.acts.iter().map(act).collect::<Vec<_>>(), keys.omitted)) }
         },
     )
