@@ -4,7 +4,7 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use super::auth::{Public, Scraper};
+use super::auth::{Public, Scraper, blocking};
 use super::problem::Problem;
 use crate::service::{Code, Error};
 
@@ -19,8 +19,7 @@ pub(super) async fn alive(_: Public) -> HttpResponse {
 
 pub(super) async fn ready(public: Public) -> Result<HttpResponse, Problem> {
     let service = public.service;
-    let ready = web::block(move || service.readiness()).await;
-    ready.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+    blocking(move || service.readiness()).await??;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(serde_json::json!({"status": "ready"})))
@@ -37,16 +36,11 @@ pub(super) async fn metrics(
         )));
     };
     let service = scraper.service;
-    let page = web::block(move || {
-        // What cannot be measured now keeps its last value; the rest is shown all the same.
-        if let Err(error) = service.measure() {
-            tracing::warn!(error = %error, "some metrics could not be brought up to date");
-        }
+    let page = blocking(move || {
+        service.measure();
         handle.render()
     });
-    let page = page
-        .await
-        .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    let page = page.await?;
     Ok(HttpResponse::Ok()
         .content_type(EXPOSITION)
         .insert_header((CACHE_CONTROL, "no-store"))

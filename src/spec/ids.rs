@@ -222,8 +222,8 @@ impl<'de> Deserialize<'de> for SubjectId {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The last moment that can be written: the end of the year 9999.
-    pub const MAX: Self = Self(253_402_300_799_999_999);
+    /// The last moment that can be written: 9999-12-30T22:00:00.999999Z, where the calendar of the `jiff` library ends.
+    pub const MAX: Self = Self(253_402_207_200_999_999);
 }
 
 impl fmt::Display for Timestamp {
@@ -260,6 +260,14 @@ mod tests {
         assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
         assert!("1969-12-31T23:59:59Z".parse::<Timestamp>().is_err());
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn the_last_moment_is_written_and_read_back() {
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-30T22:00:00.999999Z");
+        assert_eq!(Timestamp::MAX.to_string().parse::<Timestamp>().unwrap(), Timestamp::MAX);
+        assert!("9999-12-31T00:00:00Z".parse::<Timestamp>().is_err());
+        assert_eq!(Timestamp(Timestamp::MAX.0 + 1).to_string(), "253402207201000000us");
     }
 
     #[test]
