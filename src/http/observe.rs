@@ -133,7 +133,10 @@ pub(super) async fn request(
     }
     if !under_way.has_valid_key() {
         // The time for a head is limited for a connection's first one alone: a stranger gets no second.
-        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+        response
+            .response_mut()
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
     }
     under_way.end(Some(route), Some(response.status().as_u16()));
     Ok(response.map_body(|_, body| kept.until_sent(body)))

@@ -222,7 +222,8 @@ impl<'de> Deserialize<'de> for SubjectId {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The last moment that can be written: 9999-12-30T22:00:00.999999Z, where the calendar of the `jiff` library ends.
+    /// The last moment that can be written: 9999-12-30T22:00:00.999999Z, in every time zone still a time of the year 9999
+    /// (and the last one that the `jiff` library knows).
     pub const MAX: Self = Self(253_402_207_200_999_999);
 }
 
