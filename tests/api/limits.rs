@@ -120,7 +120,7 @@ fn who_shows_no_valid_key_gets_one_answer_a_connection() {
         assert!(started.elapsed() < Duration::from_secs(8), "{path}");
     }
     let with_key = format!(
-        "GET /v1/ledgers HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
+        "GET /v1/ledgers/main/events?after=9999 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
         data.key()
     );
     let (answer, mut socket) = ask(&server, &with_key);

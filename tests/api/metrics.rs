@@ -154,6 +154,10 @@ fn who_hangs_up_before_the_answer_is_counted_too() {
     );
     socket.write_all(head.as_bytes()).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(200));
+    // A reset, not an orderly end.
+    socket2::SockRef::from(&socket)
+        .set_linger(Some(std::time::Duration::ZERO))
+        .unwrap();
     drop(socket);
     let labels = [
         "route=\"/v1/ledgers/{ledger}/streams/{stream}/events\"",
