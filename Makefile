@@ -1,7 +1,7 @@
 # Two commands for users: `make demo` and `make test`. The rest is for contributors: `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test check bench
+.PHONY: help deps build demo test check bench deb image
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,3 +25,9 @@ check: deps ## what a change must pass: format, lints, licences, layers, all tes
 bench: deps ## micro-benchmarks, then the load benchmark on a real store
 	cargo bench --profile dev
 	cargo run --quiet -- bench
+
+deb: deps ## a Debian package, in target/debian; checked
+	@scripts/deb.sh
+
+image: ## a container image, where an engine runs; started once
+	@scripts/image.sh

@@ -1,6 +1,6 @@
 //! The pages say what the code says: codes, chapters, links. Text only, so it needs the pure layer alone.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,16 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 
 fn pages() -> Vec<PathBuf> {
     let mut pages = files(&root().join("docs"), "md");
-    pages.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md", "keys/README.md"].map(|page| root().join(page)));
+    pages.extend(
+        [
+            "deploy/README.md",
+            "README.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            "keys/README.md",
+        ]
+        .map(|page| root().join(page)),
+    );
     pages
 }
 
@@ -99,5 +108,56 @@ fn every_link_between_pages_leads_somewhere() {
                 page.display()
             );
         }
+    }
+}
+
+/// "16 MiB", "1,000" or "16,384" as a number.
+fn amount(words: &str) -> u64 {
+    let (number, unit) = words.split_once(' ').unwrap_or((words, ""));
+    let number: u64 = number.replace(',', "").parse().unwrap_or_else(|_| panic!("{words}"));
+    number
+        * if unit == "MiB" {
+            1 << 20
+        } else if unit == "KiB" {
+            1 << 10
+        } else {
+            1
+        }
+}
+
+/// `16 << 20`, `16 * 1024` or `16_384` as a number.
+fn constant(text: &str) -> Option<u64> {
+    let number = |text: &str| text.trim().replace('_', "").parse::<u64>().ok();
+    match (text.split_once("<<"), text.split_once('*')) {
+        (Some((number_of, shift)), _) => Some(number(number_of)? << number(shift)?),
+        (_, Some((left, right))) => Some(number(left)? * number(right)?),
+        _ => number(text),
+    }
+}
+
+#[test]
+fn every_limit_in_the_table_is_the_one_in_the_code() {
+    let page = read("docs/limits.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.contains("`src/"))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert!(rows.len() > 10);
+    for row in rows {
+        let (most, place) = (row[2], row[4]);
+        let mut names = place.split('`').skip(1).step_by(2);
+        let (file, name) = (names.next().unwrap(), names.next().unwrap());
+        let source = read(file);
+        let values: Vec<u64> = source
+            .lines()
+            .filter_map(|line| {
+                let (before, after) = line.split_once(name)?;
+                let whole = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+                let value = after.rsplit(['=', ':']).next()?.trim().trim_end_matches([';', ',']);
+                (whole && after.starts_with(':')).then(|| constant(value)).flatten()
+            })
+            .collect();
+        assert_eq!(values, [amount(most)], "{most}: {file}, {name}");
     }
 }

@@ -27,7 +27,7 @@ const PREFIX: u64 = 1024;
 ///
 /// Exit: 0 valid; 1 tampered or incomplete; 2 wrong usage, or a file that is none of these; 3 a file that cannot be read.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "oubliette-verify", version)]
 struct Arguments {
     /// The bundle, receipt, certificate, report or .tlog-proof, as received.
     file: PathBuf,

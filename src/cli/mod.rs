@@ -13,6 +13,7 @@ mod demo;
 mod erase;
 mod export;
 mod failure;
+mod health;
 mod import;
 mod init;
 mod key;
@@ -61,6 +62,8 @@ enum Command {
     Init(init::Init),
     /// Serve a data directory over HTTP.
     Serve(serve::Serve),
+    /// Ask a server whether it is ready: exit 0 if it is. For container and service managers.
+    Health(health::Health),
     /// Append one event, or a request from a file.
     Append(append::Append),
     /// Import a file of records (NDJSON or CSV) with a mapping.
@@ -91,6 +94,12 @@ enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Write a manual page for each command into a folder.
+    #[command(hide = true)]
+    Man {
+        /// The folder; it must exist.
+        folder: PathBuf,
     },
     /// Print the configuration reference (docs/configuration.md).
     #[command(hide = true)]
@@ -149,6 +158,12 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
                 clap_complete::generate(shell, &mut Cli::command(), "oubliette", out);
             });
         }
+        Command::Man { folder } => {
+            let written = clap_mangen::generate_to(Cli::command(), &folder);
+            written
+                .map_err(|error| Failure::new(Exit::Io, "output_failed", format!("{}: {error}", folder.display())))?;
+            return Ok(Exit::Fine);
+        }
         Command::ConfigReference => {
             return print_page(|out| out.extend(crate::config::reference::page().into_bytes()));
         }
@@ -166,6 +181,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Init(command) => command.run(context),
         Command::Serve(command) => command.run(context),
+        Command::Health(command) => command.run(&context),
         Command::Append(command) => command.run(&context),
         Command::Import(command) => command.run(&context),
         Command::AsOf(command) => command.run(&context),
@@ -178,7 +194,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::ApiKey(command) => command.run(&context),
         Command::Demo(command) => command.run(&context),
         Command::Bench(command) => command.run(context),
-        Command::Completions { .. } | Command::ConfigReference => Ok(Exit::Fine),
+        Command::Completions { .. } | Command::Man { .. } | Command::ConfigReference => Ok(Exit::Fine),
     }
 }
 

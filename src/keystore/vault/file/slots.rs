@@ -167,9 +167,8 @@ impl Slots {
                 place.slot
             ))
         })?;
-        let mended = self.mend(mirrors, place.slot, &encode(self.owner, place, name, &key));
-        if let Err(error) = mended {
-            // The key is whole: a mirror that takes no repair must not keep it from whoever needs it.
+        // The key is whole: a mirror that takes no repair must not keep it from whoever needs it.
+        if let Err(error) = self.mend(mirrors, place.slot, &encode(self.owner, place, name, &key)) {
             tracing::error!(slot = place.slot, error = %error, "a damaged slot of the vault could not be repaired");
         }
         Ok(key)
