@@ -135,7 +135,9 @@ fn paths_stay_out_of_the_log_at_every_level() {
     let client = server.client();
     client.append("private-stream", json!({"type": "t"}));
     client.get("events?tag=private-tag").expect(200);
-    client.get("events?limit=private-limit").problem(422, "invalid_field");
+    client
+        .get("streams/private-stream/events?limit=private-limit")
+        .problem(422, "invalid_field");
     client.get("/v1/private-path").problem(404, "not_found");
     client
         .post("streams/private-stream/events", &json!({"private-field": 1}))
