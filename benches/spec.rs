@@ -186,6 +186,90 @@ mod tree {
     }
 }
 
+/// The tree as it grows, by leaves: memory for the edge and for the tiles of one path. Building the largest takes seconds.
+mod tree_growth {
+    use std::collections::HashMap;
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use oubliette::spec::merkle::inclusion_proof;
+    use oubliette::spec::tiles::{TileId, TileReader, TiledHashes};
+
+    use super::*;
+
+    const SIZES: [u64; 5] = [10_000, 100_000, 1_000_000, 10_000_000, 30_000_000];
+
+    /// An edge, and the stored tiles of the path from the first leaf.
+    struct Tree {
+        edge: Edge,
+        path: HashMap<u8, Vec<Hash>>,
+    }
+
+    impl TileReader for &Tree {
+        type Error = Infallible;
+
+        fn tiles(&self, tiles: &[TileId]) -> Result<Vec<Vec<Hash>>, Infallible> {
+            let stored = |id: &TileId| (id.index() == 0).then(|| self.path.get(&id.level()).cloned()).flatten();
+            let tile = |id: &TileId| stored(id).or_else(|| self.edge.tile(*id)).unwrap();
+            Ok(tiles.iter().map(tile).collect())
+        }
+    }
+
+    /// Each size is built once.
+    fn tree(size: u64) -> Arc<Tree> {
+        static BUILT: Mutex<Option<(u64, Arc<Tree>)>> = Mutex::new(None);
+        let mut built = BUILT.lock().unwrap();
+        match &*built {
+            Some((of, tree)) if *of == size => Arc::clone(tree),
+            _ => {
+                let tree = Arc::new(grow(size));
+                *built = Some((size, Arc::clone(&tree)));
+                tree
+            }
+        }
+    }
+
+    fn grow(size: u64) -> Tree {
+        let (mut edge, mut path) = (Edge::new(), HashMap::new());
+        for index in 0..size {
+            edge.append(leaf_hash(&index.to_be_bytes()));
+            if index % 1_024 == 0 {
+                let first = edge.drain_full_tiles().into_iter().filter(|tile| tile.id.index() == 0);
+                path.extend(first.map(|tile| (tile.id.level(), tile.hashes)));
+                edge.retire(index);
+            }
+        }
+        Tree { edge, path }
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn append_256_leaves(bencher: Bencher<'_, '_>, size: u64) {
+        let leaves: Vec<Hash> = (0..256_u64).map(|index| leaf_hash(&index.to_be_bytes())).collect();
+        let tree = tree(size);
+        bencher.with_inputs(|| tree.edge.clone()).bench_values(|mut edge| {
+            leaves.iter().for_each(|leaf| edge.append(*leaf));
+            edge.root();
+            edge
+        });
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn prove_a_new_leaf(bencher: Bencher<'_, '_>, size: u64) {
+        let tree = tree(size);
+        bencher.bench(|| tree.edge.inclusion_proof(black_box(size - 5)).unwrap());
+    }
+
+    /// From stored tiles, read from memory, and the edge.
+    #[divan::bench(args = SIZES)]
+    fn prove_the_first_leaf(bencher: Bencher<'_, '_>, size: u64) {
+        let tree = tree(size);
+        let stored = TiledHashes::new(&*tree, size);
+        let prove = || inclusion_proof(black_box(0), size, &tree.edge.or(&stored)).unwrap();
+        verify_inclusion(&leaf_hash(&0_u64.to_be_bytes()), 0, size, &prove(), &tree.edge.root()).unwrap();
+        bencher.bench(prove);
+    }
+}
+
 mod note {
     use super::*;
 

@@ -150,6 +150,14 @@ pub fn empty_store(path: &std::path::Path) -> Result<Arc<dyn LedgerStore>, AppEr
     Ok(Arc::new(RocksStore::create(path, LedgerId([0; 16]))?))
 }
 
+/// Bytes on disk by kind of data, of a ledger store that nobody serves: benchmarks tell with it what an event takes.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn disk_bytes(ledger: &std::path::Path) -> Result<Vec<(&'static str, u64)>, AppError> {
+    Ok(RocksStore::open_read_only(ledger)?.disk_bytes()?)
+}
+
 struct Opened {
     store: Arc<RocksStore>,
     keystore: Arc<RocksKeyStore>,

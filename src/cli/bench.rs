@@ -8,9 +8,9 @@ mod bounds;
 mod check;
 mod client;
 mod filler;
+mod growth;
 mod load;
 mod machine;
-mod memory;
 mod mixed;
 mod payload;
 mod postgres;
@@ -18,13 +18,14 @@ mod report;
 mod server;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::Context;
 use super::failure::{Exit, Failure};
+use super::output::NewFile;
 use check::Keys;
 use load::{Load, Until};
 use report::Report;
@@ -32,6 +33,10 @@ use server::Server;
 
 /// Load a throw-away server and report its figures beside the machine's own bounds.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oubliette bench --seconds 4 --phases bounds,batch
+  oubliette bench --phases grow --to 10000000 --svg growth.svg")]
 pub(super) struct Bench {
     /// Where the temporary data directory is made; by default the system's temporary folder.
     #[arg(long, value_name = "DIR")]
@@ -51,9 +56,15 @@ pub(super) struct Bench {
     /// What to measure; everything but `grow` and `postgres` by default.
     #[arg(long, value_enum, value_delimiter = ',')]
     phases: Vec<Phase>,
-    /// Also let the ledger grow to 3,000,000 events and report the server's memory on the way.
+    /// Also let a ledger grow, and measure everything at 10,000, 100,000, 1,000,000 events and so on.
     #[arg(long)]
     grow: bool,
+    /// How far it grows. 10,000,000 events take a quarter of an hour and some 12 GB.
+    #[arg(long, value_name = "EVENTS", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(growth::FIRST..=1_000_000_000))]
+    to: u64,
+    /// Draw the growth as a picture.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Also measure a bare append table in PostgreSQL, if it is installed here.
     #[arg(long)]
     postgres: bool,
@@ -72,7 +83,7 @@ enum Phase {
     Mixed,
     /// Verification of the whole ledger from disk.
     Verify,
-    /// Memory as the ledger grows.
+    /// Everything, as the ledger grows.
     Grow,
     /// A bare append table in PostgreSQL.
     Postgres,
@@ -80,9 +91,22 @@ enum Phase {
 
 impl Bench {
     pub(super) fn run(self, context: Context) -> Result<Exit, Failure> {
-        let report = self.measure()?;
+        let svg = self.svg.as_deref().map(|path| self.picture(path)).transpose()?;
+        let report = self.measure(&context)?;
+        if let Some(mut file) = svg {
+            file.fill(&mut growth::chart(&report.growth, &report.machine.to_string()).as_bytes())?;
+            file.finish()?;
+        }
         context.print(&report, || report.to_string())?;
         Ok(Exit::Fine)
+    }
+
+    /// Opened first: a file that cannot be written must not show at the end.
+    fn picture(&self, path: &Path) -> Result<NewFile, Failure> {
+        if !self.wants(Phase::Grow) {
+            return Err(Failure::usage("--svg draws the growth; add --grow, or leave --svg out"));
+        }
+        NewFile::create(path)
     }
 
     fn wants(&self, phase: Phase) -> bool {
@@ -101,18 +125,25 @@ impl Bench {
         }
     }
 
-    fn measure(&self) -> Result<Report, Failure> {
+    fn measure(&self, context: &Context) -> Result<Report, Failure> {
         let parent = self.data.clone().unwrap_or_else(std::env::temp_dir);
         let mut report = Report::new(machine::describe());
         if self.wants(Phase::Bounds) {
             say("bounds: signing, verifying, the store");
             report.bounds = Some(bounds::measure(&parent)?);
         }
-        if [Phase::Batch, Phase::Single, Phase::Mixed, Phase::Verify, Phase::Grow]
+        if [Phase::Batch, Phase::Single, Phase::Mixed, Phase::Verify]
             .into_iter()
             .any(|phase| self.wants(phase))
         {
             self.load_server(&parent, &mut report)?;
+        }
+        if self.wants(Phase::Grow) {
+            say("grow: everything, as a ledger of its own grows");
+            let load = Load::batches(self.in_flight, self.batch);
+            let bar = context.progress(Some(self.to), "growing");
+            report.growth = growth::measure(&parent, self.to, load, &bar)?;
+            bar.finish_and_clear();
         }
         repeat_bounds(&mut report)?;
         if self.wants(Phase::Postgres) {
@@ -122,7 +153,7 @@ impl Bench {
         Ok(report)
     }
 
-    fn load_server(&self, parent: &std::path::Path, report: &mut Report) -> Result<(), Failure> {
+    fn load_server(&self, parent: &Path, report: &mut Report) -> Result<(), Failure> {
         let server = Server::start(parent)?;
         let keys = Keys::fetch(&server)?;
         load::warm_up(&server)?;
@@ -144,10 +175,6 @@ impl Bench {
         if self.wants(Phase::Verify) {
             say("verify: the whole ledger from disk, every signature strictly");
             report.verified = Some(verify::measure(&server)?);
-        }
-        if self.wants(Phase::Grow) {
-            say("grow: memory of the server at 100,000 to 3,000,000 events");
-            report.memory = memory::grow(&server, &keys)?;
         }
         report.server_memory = Some(server.memory());
         server.stop()

@@ -37,6 +37,9 @@ pub use problem::Problem;
 use crate::config::Settings;
 use crate::service::Service;
 
+/// Threads of each worker for work that waits for the disk: each may hold a page of events, so there are few.
+const BLOCKING_THREADS: usize = 16;
+
 /// The API on one screen.
 fn routes(config: &mut web::ServiceConfig) {
     config
@@ -132,6 +135,7 @@ pub fn serve(
             .wrap(from_fn(observe::request))
     })
     .workers(workers)
+    .worker_max_blocking_threads(BLOCKING_THREADS)
     .max_connections(settings.max_connections.div_ceil(workers))
     .keep_alive(Duration::from_secs(settings.keep_alive_seconds))
     .client_request_timeout(header_timeout)

@@ -34,15 +34,12 @@ pub(crate) struct StoredEvent {
 }
 
 impl StoredEvent {
-    fn decode(row: HeaderRow, bodies: Vec<BodyRow>) -> Result<Self, Error> {
-        let damaged =
-            |error| Error::new(Code::Damaged, format!("the event at index {} is damaged", row.index)).caused_by(error);
-        let header = Header::decode(&row.header).map_err(damaged)?;
+    fn decode(row: HeaderRow, header: Header, bodies: Vec<BodyRow>) -> Result<Self, Error> {
         let meta = bodies.first().filter(|body| body.ordinal == 0);
         let meta = meta
             .map(|body| Meta::decode(&body.bytes))
             .transpose()
-            .map_err(damaged)?;
+            .map_err(|error| damaged(row.index).caused_by(error))?;
         Ok(Self {
             index: row.index,
             header,
@@ -243,7 +240,7 @@ impl Opened {
 
 impl Service {
     pub(crate) fn stored_event(&self, ledger: &Ledger, index: u64) -> Result<StoredEvent, Error> {
-        let event = self.stored_events(ledger, index..index.saturating_add(1))?.pop();
+        let event = self.stored_events_at(ledger, &[index])?.pop();
         event.ok_or_else(|| Error::new(Code::EventNotFound, format!("there is no event at index {index}")))
     }
 
@@ -264,7 +261,31 @@ impl Service {
             while let Some(body) = bodies.next_if(|body| body.index <= row.index) {
                 own.push(body);
             }
-            StoredEvent::decode(row, own)
+            let header = decode_header(&row)?;
+            StoredEvent::decode(row, header, own)
+        };
+        headers.into_iter().map(of).collect()
+    }
+
+    /// Events that lie apart, in the order asked for, each row by its key: cheaper than one search of a range for each.
+    pub(crate) fn stored_events_at(&self, ledger: &Ledger, indexes: &[u64]) -> Result<Vec<StoredEvent>, Error> {
+        let (number, size) = (ledger.record.number, self.view(ledger)?.size());
+        let indexes: Vec<u64> = indexes.iter().copied().filter(|index| *index < size).collect();
+        let rows = self.store.headers_at(number, &indexes)?.into_iter().flatten();
+        let headers = rows
+            .map(|row| decode_header(&row).map(|header| (row, header)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let committed = headers.iter().flat_map(|(row, header)| {
+            let bodies = (0_u16..).zip(&header.bodies);
+            bodies.map(|(ordinal, body)| (row.index, ordinal, body.kind))
+        });
+        let mut bodies = self
+            .store
+            .bodies_at(number, &committed.collect::<Vec<_>>())?
+            .into_iter();
+        let of = |(row, header): (HeaderRow, Header)| {
+            let own = bodies.by_ref().take(header.bodies.len()).flatten().collect();
+            StoredEvent::decode(row, header, own)
         };
         headers.into_iter().map(of).collect()
     }
@@ -501,6 +522,14 @@ impl Service {
             .await
             .map(drop)
     }
+}
+
+fn decode_header(row: &HeaderRow) -> Result<Header, Error> {
+    Header::decode(&row.header).map_err(|error| damaged(row.index).caused_by(error))
+}
+
+fn damaged(index: u64) -> Error {
+    Error::new(Code::Damaged, format!("the event at index {index} is damaged"))
 }
 
 /// Where the certificate of the erasure is that a refusal names.

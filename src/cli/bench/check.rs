@@ -14,14 +14,17 @@ use super::failed;
 use super::load::Answered;
 use super::payload::event_id;
 use super::server::Server;
+use crate::spec::bundle::verify_bundle;
 use crate::spec::checkpoint::{self, Checkpoint};
 use crate::spec::event::{Header, Meta};
 use crate::spec::hash::{Hash, commitment, leaf_hash};
 use crate::spec::keys::Role;
 use crate::spec::merkle::{verify_inclusion, verify_range};
 use crate::spec::note::{KeyName, VerifierKey};
+use crate::spec::report::Verdict;
 use crate::spec::signature::{Kind, PublicKey, Verifier};
 use crate::spec::tlog_proof::TlogProof;
+use crate::spec::verify::{Options, Trust};
 
 /// The public keys that receipts are checked with.
 pub(super) struct Keys {
@@ -67,6 +70,21 @@ struct Receipt {
     meta: String,
     salts: Salts,
     inclusion: Option<Inclusion>,
+}
+
+/// An event as reads give it.
+#[derive(Deserialize)]
+struct Read {
+    id: Uuid,
+    index: u64,
+    verification: ReadVerification,
+}
+
+#[derive(Deserialize)]
+struct ReadVerification {
+    header: String,
+    signature: String,
+    leaf_hash: Hash,
 }
 
 #[derive(Deserialize)]
@@ -131,6 +149,42 @@ impl Keys {
             .verify(&leaf_hash(&proof.extra), &self.origin, keys)
             .map(drop)
             .map_err(failed)
+    }
+
+    /// Opens the checkpoint of now.
+    pub(super) fn checkpoint(&self, server: &Server) -> Result<Checkpoint, Failure> {
+        let note = block_on(async {
+            let mut connection = Connection::open(server).await?;
+            connection.get("/v1/ledgers/main/log/checkpoint").await?.success()
+        })?;
+        self.open(&String::from_utf8(note).map_err(failed)?)
+    }
+
+    /// Checks an event as it was read, by its header, signed by the event key; gives its id, index and leaf hash.
+    pub(super) fn check_event(&self, body: &[u8]) -> Result<(Uuid, u64, Hash), Failure> {
+        let read: Read = serde_json::from_slice(body).map_err(failed)?;
+        let header = decode(&read.verification.header)?;
+        self.event
+            .verify_detached(&decode(&read.verification.signature)?, &header)
+            .map_err(failed)?;
+        let leaf = leaf_hash(&header);
+        if Header::decode(&header).map_err(failed)?.index != read.index || leaf != read.verification.leaf_hash {
+            return Err(failed(format!("the event {} does not fit its header", read.id)));
+        }
+        Ok((read.id, read.index, leaf))
+    }
+
+    /// Checks a whole bundle.
+    pub(super) fn check_bundle(&self, bundle: &[u8]) -> Result<(), Failure> {
+        let trust = Trust {
+            keys: vec![self.checkpoint.clone()],
+            ..Trust::default()
+        };
+        let report = verify_bundle(bundle, trust, Options::default(), &mut |_| {}).map_err(failed)?;
+        if report.verdict == Verdict::Valid {
+            return Ok(());
+        }
+        Err(failed(format!("an exported bundle is {:?}", report.verdict)))
     }
 
     /// Checks one answer and gives the indexes of its events.

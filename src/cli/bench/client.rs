@@ -62,6 +62,25 @@ impl Connection {
     }
 
     async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Reply, Failure> {
+        let mut bytes = Vec::new();
+        let status = self
+            .pass(method, path, body, |data| bytes.extend_from_slice(data))
+            .await?;
+        Ok(Reply { status, body: bytes })
+    }
+
+    /// Gets what is too long to be kept: each part of the body goes to `take` as it comes.
+    pub(super) async fn drain(&mut self, path: &str, take: impl FnMut(&[u8])) -> Result<StatusCode, Failure> {
+        self.pass(Method::GET, path, Bytes::new(), take).await
+    }
+
+    async fn pass(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<StatusCode, Failure> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -71,13 +90,12 @@ impl Connection {
             .map_err(failed)?;
         let response = self.sender.send_request(request).await.map_err(failed)?;
         let (status, mut body) = (response.status(), response.into_body());
-        let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
             if let Ok(data) = frame.map_err(failed)?.into_data() {
-                bytes.extend_from_slice(&data);
+                take(&data);
             }
         }
-        Ok(Reply { status, body: bytes })
+        Ok(status)
     }
 }
 

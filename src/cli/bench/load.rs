@@ -109,6 +109,16 @@ impl Load {
 
 /// Makes every subject and most streams known, so that the clock sees the ordinary case.
 pub(super) fn warm_up(server: &Server) -> Result<(), Failure> {
+    introduce(server)?;
+    let until = Until {
+        time: Duration::from_secs(1),
+        events: u64::MAX,
+    };
+    block_on(send(server, Load::singles(16), until)).map(drop)
+}
+
+/// Makes every subject known: an event for each.
+pub(super) fn introduce(server: &Server) -> Result<(), Failure> {
     block_on(async {
         let mut connection = Connection::open(server).await?;
         for round in 0..SUBJECTS.div_ceil(100) {
@@ -116,12 +126,7 @@ pub(super) fn warm_up(server: &Server) -> Result<(), Failure> {
             connection.post(&path(round, "none"), body).await?.success()?;
         }
         Ok(())
-    })?;
-    let until = Until {
-        time: Duration::from_secs(1),
-        events: u64::MAX,
-    };
-    block_on(send(server, Load::singles(16), until)).map(drop)
+    })
 }
 
 /// Runs a load and checks every receipt.
@@ -141,7 +146,8 @@ pub(super) fn measure(server: &Server, keys: &Keys, load: &Load, until: Until) -
     })
 }
 
-async fn send(server: &Server, load: Load, until: Until) -> Result<(Vec<Answered>, Cost), Failure> {
+/// Runs a load; no answer is looked at.
+pub(super) async fn send(server: &Server, load: Load, until: Until) -> Result<(Vec<Answered>, Cost), Failure> {
     let mut senders = Vec::new();
     for number in 0..load.connections {
         senders.push(Sender::open(server, load, number).await?);
@@ -194,10 +200,12 @@ impl Sender {
 
 /// The stream is drawn by the number of the first id.
 fn path(number: u64, proof: &str) -> String {
-    format!(
-        "/v1/ledgers/main/streams/stream-{}/events?proof={proof}",
-        mix(number) % STREAMS
-    )
+    format!("/v1/ledgers/main/streams/{}/events?proof={proof}", stream_of(number))
+}
+
+/// The stream of the request whose first id has this number.
+pub(super) fn stream_of(number: u64) -> String {
+    format!("stream-{}", mix(number) % STREAMS)
 }
 
 /// Numbers for ids that nobody else has.

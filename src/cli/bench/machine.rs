@@ -12,6 +12,20 @@ pub(super) struct Machine {
     pub(super) version: &'static str,
 }
 
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            cores,
+            processor,
+            version,
+        } = self;
+        write!(
+            f,
+            "oubliette {version} on {cores} cores ({processor}); load and server share them"
+        )
+    }
+}
+
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

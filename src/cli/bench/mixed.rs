@@ -170,7 +170,7 @@ async fn ask(
 }
 
 /// The size of the tree as it stands.
-async fn take_size(server: &Server) -> Result<u64, Failure> {
+pub(super) async fn take_size(server: &Server) -> Result<u64, Failure> {
     let note = Connection::open(server)
         .await?
         .get("/v1/ledgers/main/log/checkpoint")

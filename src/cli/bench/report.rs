@@ -6,9 +6,9 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use super::bounds::Bounds;
+use super::growth::{self, Mark};
 use super::load::Appends;
 use super::machine::{Cost, Machine};
-use super::memory::At;
 use super::mixed::Mixed;
 use super::postgres::Postgres;
 use super::server::Memory;
@@ -20,8 +20,6 @@ const BATCH_SHARE: f64 = 0.40;
 const SINGLE_P99_MS: f64 = 20.0;
 /// Share of the strict verification bound that verifying from disk is to reach.
 const VERIFY_SHARE: f64 = 0.70;
-/// The server's memory is to stay below this, in MiB.
-const MEMORY_MIB: u64 = 512;
 
 /// Everything that was measured; absent: not asked for.
 #[derive(Debug, Serialize)]
@@ -38,7 +36,7 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) verified: Option<Verified>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) memory: Vec<At>,
+    pub(super) growth: Vec<Mark>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) server_memory: Option<Memory>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +52,7 @@ impl Report {
             single: None,
             mixed: None,
             verified: None,
-            memory: Vec::new(),
+            growth: Vec::new(),
             server_memory: None,
             postgres: None,
         }
@@ -83,15 +81,7 @@ impl Lines {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine {
-            cores,
-            processor,
-            version,
-        } = &self.machine;
-        writeln!(
-            f,
-            "oubliette {version} on {cores} cores ({processor}); load and server share them\n"
-        )?;
+        writeln!(f, "{}\n", self.machine)?;
         let mut lines = Lines::new();
         self.bounds.iter().for_each(|bounds| bound_lines(&mut lines, bounds));
         self.batch.iter().for_each(|batch| self.batch_lines(&mut lines, batch));
@@ -110,7 +100,13 @@ impl fmt::Display for Report {
         {
             lines.add("PostgreSQL", format!("not available: {why}"));
         }
-        write!(f, "{}", lines.0)
+        if !lines.0.is_empty() {
+            writeln!(f, "{}", lines.0)?;
+        }
+        if !self.growth.is_empty() {
+            write!(f, "{}", growth::table(&self.growth))?;
+        }
+        Ok(())
     }
 }
 
@@ -209,20 +205,6 @@ impl Report {
     }
 
     fn memory_lines(&self, lines: &mut Lines) {
-        for At { events, memory } in &self.memory {
-            lines.held(
-                &format!("server memory at {events} events"),
-                format!(
-                    "{} MiB, peak {} {}",
-                    memory.resident_mib,
-                    memory.peak_mib,
-                    met(memory.peak_mib < MEMORY_MIB)
-                ),
-                String::new(),
-                String::new(),
-                "flat, < 512 MiB".into(),
-            );
-        }
         if let Some(memory) = &self.server_memory {
             let figure = format!("{} MiB, peak {}", memory.resident_mib, memory.peak_mib);
             lines.held(
@@ -322,7 +304,7 @@ fn met(is_met: bool) -> &'static str {
 }
 
 /// `130,512`.
-fn grouped(figure: f64) -> String {
+pub(super) fn grouped(figure: f64) -> String {
     let digits = format!("{figure:.0}");
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -4,11 +4,16 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::super::Failure;
+use super::client::{Connection, block_on};
 use super::failed;
+
+/// How long a start may take.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A running server.
 pub(super) struct Server {
@@ -70,28 +75,43 @@ impl Server {
             return Err(failed("`oubliette init` failed"));
         }
         let made: Made = serde_json::from_slice(&made.stdout).map_err(failed)?;
-        let log = std::fs::File::create(folder.path().join("server.log"))?;
-        let mut serve = Command::new(&program);
-        serve
-            .arg("serve")
-            .arg("--data")
-            .arg(&data)
-            .args(["--listen", "127.0.0.1:0"])
-            .env("OUBLIETTE_ACCESS_LOG", "false");
-        let mut child = serve.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
-        match address(&mut child) {
-            Ok(address) => Ok(Self {
-                child,
-                folder,
-                address,
-                made,
-            }),
-            Err(failure) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(failure)
+        let (child, address) = serve(folder.path())?;
+        Ok(Self {
+            child,
+            folder,
+            address,
+            made,
+        })
+    }
+
+    /// Ends the server, does what is to be done `between` on its data directory, and starts it again on it. Tells how long
+    /// that start took: from the start of the process until the server answers that it is ready.
+    pub(super) fn restart<T>(
+        &mut self,
+        between: impl FnOnce(&Path) -> Result<T, Failure>,
+    ) -> Result<(T, Duration), Failure> {
+        self.end()?;
+        let done = between(&self.data())?;
+        let start = Instant::now();
+        (self.child, self.address) = serve(self.folder.path())?;
+        while !block_on(async { Connection::open(self).await?.get("/readyz").await })?
+            .status
+            .is_success()
+        {
+            if start.elapsed() > PATIENCE {
+                return Err(failed(format!("the server is not ready; its log:\n{}", self.log())));
             }
+            std::thread::sleep(Duration::from_millis(1));
         }
+        Ok((done, start.elapsed()))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
     }
 
     pub(super) fn id(&self) -> u32 {
@@ -112,15 +132,27 @@ impl Server {
         }
     }
 
+    /// From now on the peak is that of what comes.
+    pub(super) fn forget_peak(&self) {
+        // Where that cannot be had, the peak stays that of the whole process: never flattered.
+        let _ = std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5");
+    }
+
     /// Ends the server as an operator would; an unclean end is a failure.
     pub(super) fn stop(mut self) -> Result<(), Failure> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
         let asked = Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
         let ended = self.child.wait()?;
         if asked.success() && ended.success() {
             return Ok(());
         }
-        let log = std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default();
-        Err(failed(format!("the server ended with {ended}; its log:\n{log}")))
+        Err(failed(format!(
+            "the server ended with {ended}; its log:\n{}",
+            self.log()
+        )))
     }
 }
 
@@ -128,6 +160,27 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Starts the server on the folder's data directory and waits until it listens.
+fn serve(folder: &Path) -> Result<(Child, SocketAddr), Failure> {
+    let log = std::fs::File::create(folder.join("server.log"))?;
+    let mut serve = Command::new(std::env::current_exe()?);
+    serve
+        .arg("serve")
+        .arg("--data")
+        .arg(folder.join("data"))
+        .args(["--listen", "127.0.0.1:0"])
+        .env("OUBLIETTE_ACCESS_LOG", "false");
+    let mut child = serve.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+    match address(&mut child) {
+        Ok(address) => Ok((child, address)),
+        Err(failure) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(failure)
+        }
     }
 }
 

@@ -90,9 +90,13 @@ impl Service {
     }
 
     fn write_ndjson(&self, ledger: &Ledger, export: &ExportView, mut out: impl Write) -> Result<(), Error> {
+        // A line is written at once: it comes in many small pieces.
+        let mut line = Vec::new();
         self.each_view(ledger, export, |view| {
-            serde_json::to_writer(&mut out, &view).map_err(internal)?;
-            out.write_all(b"\n").map_err(internal)
+            line.clear();
+            serde_json::to_writer(&mut line, &view).map_err(internal)?;
+            line.push(b'\n');
+            out.write_all(&line).map_err(internal)
         })?;
         out.flush().map_err(internal)
     }

@@ -14,6 +14,8 @@ const CHUNK: usize = 128;
 const FIRST_CHUNK: usize = 8;
 /// Bytes of bodies with which a page ends, however many events are missing to its limit.
 const PAGE_BYTES: usize = 16 << 20;
+/// Events that lie side by side, on average, from which ranges are read.
+const RUN: usize = 4;
 
 /// What to read. Absent fields do not restrict.
 #[derive(Debug, Clone, Default)]
@@ -264,7 +266,17 @@ impl Service {
         last: u64,
         index: u64,
     ) -> Result<u64, Error> {
-        let (mut low, mut high) = (1, last.saturating_add(1));
+        if index == 0 {
+            return Ok(1);
+        }
+        // Most reads reach past the end.
+        if self
+            .index_of_version(ledger, stream, last)?
+            .is_some_and(|found| found < index)
+        {
+            return Ok(last.saturating_add(1));
+        }
+        let (mut low, mut high) = (1, last);
         while low < high {
             let middle = low + (high - low) / 2;
             let found = self.index_of_version(ledger, stream, middle)?;
@@ -299,8 +311,12 @@ impl Service {
             .ok_or_else(|| Error::new(Code::Damaged, format!("the header of index {index}")))
     }
 
-    /// Loads events, neighbours in one read, in the order of the indexes.
+    /// Loads events in the order of the indexes: neighbours as ranges, scattered ones by their keys.
     fn load(&self, ledger: &Ledger, indexes: &[u64]) -> Result<Vec<StoredEvent>, Error> {
+        let runs = indexes.chunk_by(|a, b| a.abs_diff(*b) == 1).count();
+        if runs * RUN > indexes.len() {
+            return self.stored_events_at(ledger, indexes);
+        }
         let mut events = Vec::with_capacity(indexes.len());
         for run in indexes.chunk_by(|a, b| a.abs_diff(*b) == 1) {
             let (Some(first), Some(last)) = (run.first(), run.last()) else {

@@ -9,7 +9,7 @@ mod size;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use rocksdb::{Cache, ColumnFamily, DB, DBRecoveryMode, Options, WriteOptions};
+use rocksdb::{Cache, ColumnFamily, DB, DBRecoveryMode, FlushOptions, Options, WriteOptions};
 
 use super::StoreError;
 use crate::spec::ids::LedgerId;
@@ -18,8 +18,9 @@ use crate::spec::ids::LedgerId;
 const CACHE_BYTES: usize = 64 << 20;
 /// Memory for all write buffers together.
 const WRITE_BUFFER_BYTES: usize = 64 << 20;
-/// Past this much log the oldest write buffer is flushed, so that an idle column family does not pin old logs.
-const MAX_WAL_BYTES: u64 = 512 << 20;
+/// Past this much log the oldest write buffer is flushed, so that an idle column family does not pin old logs: it is what a
+/// start after a crash reads, and so how long that takes.
+const MAX_WAL_BYTES: u64 = 128 << 20;
 
 /// A ledger store on RocksDB.
 pub struct RocksStore {
@@ -99,6 +100,15 @@ impl RocksStore {
             table: name,
             what: "the column family is missing".into(),
         })
+    }
+}
+
+impl Drop for RocksStore {
+    /// Everything is durable already. What the log alone holds is sorted in, so that the next start has no log to read; if
+    /// that fails (a full disk, a store opened for reading), it reads it.
+    fn drop(&mut self) {
+        let tables: Vec<_> = schema::ALL.iter().filter_map(|name| self.db.cf_handle(name)).collect();
+        let _ = self.db.flush_cfs_opt(&tables, &FlushOptions::default());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::conformance;
-use super::super::{LedgerStore, StoreError};
+use super::super::{LedgerStore, RecordWrite, StoreError};
 use super::{RocksStore, schema, synced};
 use crate::spec::ids::LedgerId;
 
@@ -20,6 +20,31 @@ fn keeps_the_contract_of_a_ledger_store() {
             Arc::new(RocksStore::open(folder.path()).unwrap())
         });
     });
+}
+
+#[test]
+fn a_clean_end_leaves_no_log_to_read_and_all_that_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RocksStore::create(folder.path(), ID).unwrap();
+    let record = |value: &[u8]| RecordWrite {
+        ledger: None,
+        kind: "test",
+        id: "one".into(),
+        value: Some(value.to_vec()),
+    };
+    store.put_records(&[record(b"kept")]).unwrap();
+    let log = |store: &RocksStore| {
+        let kinds = store.disk_bytes().unwrap();
+        kinds.into_iter().find(|(kind, _)| *kind == "log").unwrap().1
+    };
+    assert!(log(&store) > 0, "what was just written stands in the log");
+    drop(store);
+    let store = RocksStore::open_read_only(folder.path()).unwrap();
+    assert_eq!(log(&store), 0);
+    assert_eq!(
+        store.record(None, "test", "one").unwrap().as_deref(),
+        Some(&b"kept"[..])
+    );
 }
 
 #[test]
