@@ -16,8 +16,10 @@ demo: build ## a guided tour on a throw-away ledger
 	@echo "==> The demo starts a server on a temporary directory and walks through its features."
 	@cargo run --quiet -- demo
 
-test: deps ## every test, documentation examples included
+test: deps ## every test, documentation examples included; then schemathesis against a server
 	cargo test --workspace
+	cargo build --bin oubliette
+	scripts/schemathesis.sh
 
 check: deps ## what a change must pass: format, lints, licences, layers, all tests
 	@scripts/check.sh

@@ -22,6 +22,7 @@ use crate::spec::ids::{LedgerId, LedgerName, Origin};
 use crate::store::rocksdb::RocksStore;
 use crate::store::{LedgerStore, StoreError};
 
+pub use crate::http::openapi::text as openapi;
 pub use inspect::{Inspection, inspect};
 pub use lock::{LockError, is_served};
 pub use server::{LocalServer, check, serve};

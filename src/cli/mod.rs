@@ -104,6 +104,9 @@ enum Command {
     /// Print the configuration reference (docs/configuration.md).
     #[command(hide = true)]
     ConfigReference,
+    /// Print the OpenAPI document (docs/openapi.json).
+    #[command(hide = true)]
+    Openapi,
 }
 
 impl Command {
@@ -167,6 +170,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::ConfigReference => {
             return print_page(|out| out.extend(crate::config::reference::page().into_bytes()));
         }
+        Command::Openapi => return print_page(|out| out.extend(crate::app::openapi().into_bytes())),
         _ => {}
     }
     let mut settings = Settings::load(cli.config.as_deref())?;
@@ -194,7 +198,9 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::ApiKey(command) => command.run(&context),
         Command::Demo(command) => command.run(&context),
         Command::Bench(command) => command.run(context),
-        Command::Completions { .. } | Command::Man { .. } | Command::ConfigReference => Ok(Exit::Fine),
+        Command::Completions { .. } | Command::Man { .. } | Command::ConfigReference | Command::Openapi => {
+            Ok(Exit::Fine)
+        }
     }
 }
 

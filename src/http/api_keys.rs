@@ -5,12 +5,14 @@ use actix_web::web::{Path, Query};
 
 use super::auth::{Admin, OnStore};
 use super::body::Body;
-use super::page::PageQuery;
+use super::page::{ApiKeyPage, PageQuery};
 use super::problem::Problem;
 use crate::service::request;
 
 pub(super) async fn list(on: OnStore<Admin>, query: Query<PageQuery>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(query.page("api_keys", &on.service.api_keys(), |key| key.id.clone())?))
+    Ok(HttpResponse::Ok().json(ApiKeyPage::from(
+        query.page(&on.service.api_keys(), |key| key.id.clone())?,
+    )))
 }
 
 pub(super) async fn create(on: OnStore<Admin>, body: Body) -> Result<HttpResponse, Problem> {

@@ -70,11 +70,16 @@ fn parsed<T: FromStr>((name, text): Given<'_>, rule: &str) -> Result<Option<T>, 
     text.map(parse).transpose()
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LedgerQuery {
+    /// Up to and at this time.
+    #[param(value_type = Option<crate::spec::ids::Timestamp>)]
     time: Option<String>,
+    /// Up to and with this index; not beside `time`.
+    #[param(value_type = Option<u64>)]
     index: Option<String>,
+    /// Whether `streams` and `types` are counted; true by default.
     counts: Option<bool>,
 }
 
@@ -91,12 +96,19 @@ pub(super) async fn ledger(on: On<Reader>, query: Query<LedgerQuery>) -> Result<
     Ok(HttpResponse::Ok().json(answer))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StateQuery {
+    /// Up to and at this time; at most one of the three.
+    #[param(value_type = Option<crate::spec::ids::Timestamp>)]
     as_of_time: Option<String>,
+    /// Up to and with this index.
+    #[param(value_type = Option<u64>)]
     as_of_index: Option<String>,
+    /// Up to and with this version of the stream.
+    #[param(value_type = Option<u64>)]
     as_of_version: Option<String>,
+    /// Whether personal data is opened; needs the role `revealer` too, and is recorded.
     reveal: Option<bool>,
 }
 
@@ -122,15 +134,28 @@ pub(super) async fn state(
     Ok(HttpResponse::Ok().json(state))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DiffQuery {
+    /// The earlier moment, a time; at most one of the three, by default before the first event.
+    #[param(value_type = Option<crate::spec::ids::Timestamp>)]
     from_time: Option<String>,
+    /// The earlier moment, an index.
+    #[param(value_type = Option<u64>)]
     from_index: Option<String>,
+    /// The earlier moment, a version of the stream.
+    #[param(value_type = Option<u64>)]
     from_version: Option<String>,
+    /// The later moment, a time; at most one of the three, by default now.
+    #[param(value_type = Option<crate::spec::ids::Timestamp>)]
     to_time: Option<String>,
+    /// The later moment, an index.
+    #[param(value_type = Option<u64>)]
     to_index: Option<String>,
+    /// The later moment, a version of the stream.
+    #[param(value_type = Option<u64>)]
     to_version: Option<String>,
+    /// Whether personal data is opened; needs the role `revealer` too, and is recorded.
     reveal: Option<bool>,
 }
 

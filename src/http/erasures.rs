@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::auth::{ErasureReader, Officer, On};
 use super::body::Body;
-use super::page::PageQuery;
+use super::page::{ErasurePage, PageQuery};
 use super::problem::Problem;
 use crate::service::{Code, Error, request};
 
@@ -17,7 +17,9 @@ pub(super) async fn create(on: On<Officer>, body: Body) -> Result<HttpResponse, 
 
 pub(super) async fn list(on: On<ErasureReader>, query: Query<PageQuery>) -> Result<HttpResponse, Problem> {
     let erasures = on.blocking(|service, ledger| service.erasures(ledger)).await?;
-    Ok(HttpResponse::Ok().json(query.page("erasures", &erasures, |erasure| erasure.id.to_string())?))
+    Ok(HttpResponse::Ok().json(ErasurePage::from(
+        query.page(&erasures, |erasure| erasure.id.to_string())?,
+    )))
 }
 
 pub(super) async fn one(on: On<ErasureReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {

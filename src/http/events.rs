@@ -18,9 +18,11 @@ use crate::service::request::{self, AppendRequest, BatchRequest, Expected};
 use crate::service::{Code, Error, Role};
 use crate::spec::ids::{EventType, Handle, StreamName, StreamRef, Timestamp};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AppendQuery {
+    /// Which proofs the receipt carries.
+    #[param(inline, required = false)]
     #[serde(default)]
     proof: Proof,
 }
@@ -118,23 +120,41 @@ pub(super) fn stream_name(text: &str) -> Result<StreamName, Problem> {
         .map_err(|error: crate::spec::ids::InvalidId| Problem(Error::field("stream", error.to_string())))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// Only this stream.
     stream: Option<StreamName>,
+    /// Only the stream of this reference.
     stream_ref: Option<StreamRef>,
+    /// Only this type.
     #[serde(rename = "type")]
     event_type: Option<EventType>,
+    /// Only with this tag.
+    #[param(value_type = Option<String>)]
     tag: Option<Box<str>>,
+    /// Only about this person.
     handle: Option<Handle>,
+    /// Only with this correlation id.
+    #[param(value_type = Option<String>)]
     correlation_id: Option<Box<str>>,
+    /// Recorded at or after.
     from: Option<Timestamp>,
+    /// Recorded before.
     to: Option<Timestamp>,
+    /// After this index.
     after: Option<u64>,
+    /// `next` of the page before.
     cursor: Option<u64>,
+    /// The longest page; 100 by default.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// The order.
+    #[param(inline)]
     direction: Option<Direction>,
+    /// Whether the ledger's own events are shown; true by default.
     system: Option<bool>,
+    /// Whether personal data is opened; needs the role `revealer` too, and is recorded.
     reveal: Option<bool>,
 }
 
@@ -235,9 +255,10 @@ fn unwritable(error: serde_json::Error) -> Error {
     Error::new(Code::Internal, error.to_string())
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OneQuery {
+    /// Whether personal data is opened; needs the role `revealer` too, and is recorded.
     reveal: Option<bool>,
 }
 
@@ -271,11 +292,15 @@ pub(super) fn reveal(on: &On<Reader>, asked: Option<bool>) -> Result<Reveal, Pro
     Ok(Reveal::Open)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StreamsQuery {
+    /// `next` of the page before.
     cursor: Option<StreamName>,
+    /// The longest page; 100 by default.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// Whether the ledger's own streams are shown; true by default.
     system: Option<bool>,
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::auth::{Auditor, On};
 use super::body::Body;
-use super::page::PageQuery;
+use super::page::{ExportPage, PageQuery};
 use super::problem::Problem;
 use super::range::{self, Window};
 use crate::service::export::{ExportView, Format};
@@ -34,7 +34,7 @@ pub(super) async fn create(on: On<Auditor>, body: Body) -> Result<HttpResponse, 
 
 pub(super) async fn list(on: On<Auditor>, query: Query<PageQuery>) -> Result<HttpResponse, Problem> {
     let views = on.blocking(|service, ledger| service.exports(ledger)).await?;
-    Ok(HttpResponse::Ok().json(query.page("exports", &views, |view| view.id.to_string())?))
+    Ok(HttpResponse::Ok().json(ExportPage::from(query.page(&views, |view| view.id.to_string())?)))
 }
 
 pub(super) async fn one(on: On<Auditor>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {

@@ -3,6 +3,7 @@
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
 
 use super::auth::{Public, Scraper, blocking};
 use super::problem::Problem;
@@ -11,10 +12,18 @@ use crate::service::{Code, Error};
 /// The Prometheus text format.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// How the process is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Health {
+    /// `alive` or `ready`.
+    #[schema(pattern = "^(alive|ready)$")]
+    status: &'static str,
+}
+
 pub(super) async fn alive(_: Public) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(serde_json::json!({"status": "alive"}))
+        .json(Health { status: "alive" })
 }
 
 pub(super) async fn ready(public: Public) -> Result<HttpResponse, Problem> {
@@ -22,7 +31,7 @@ pub(super) async fn ready(public: Public) -> Result<HttpResponse, Problem> {
     blocking(move || service.readiness()).await??;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(serde_json::json!({"status": "ready"})))
+        .json(Health { status: "ready" }))
 }
 
 pub(super) async fn metrics(

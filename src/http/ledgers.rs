@@ -6,17 +6,32 @@ use serde::Serialize;
 
 use super::auth::{Admin, AnyKey, On, OnStore};
 use super::body::Body;
-use super::page::PageQuery;
+use super::page::{LedgerPage, PageQuery};
 use super::problem::Problem;
+use crate::service::ledger::PublishedKey;
 use crate::service::request;
 use crate::spec::ids::{LedgerName, Origin};
 
-#[derive(Debug, Serialize)]
-struct LedgerView {
+/// A ledger.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct LedgerView {
+    /// Its name in paths.
     ledger: LedgerName,
+    /// Its global name.
     origin: Origin,
+    /// Events in it.
     tree_size: u64,
+    /// The checkpoint key as a note key.
     vkey: String,
+}
+
+/// A ledger's public keys.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct KeyPage {
+    origin: Origin,
+    keys: Vec<PublishedKey>,
+    /// Always null: all keys are there.
+    next: Option<String>,
 }
 
 pub(super) async fn list(on: OnStore<Admin>, query: Query<PageQuery>) -> Result<HttpResponse, Problem> {
@@ -34,7 +49,7 @@ pub(super) async fn list(on: OnStore<Admin>, query: Query<PageQuery>) -> Result<
         .iter()
         .map(view)
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(HttpResponse::Ok().json(query.page("ledgers", &ledgers, |view| view.ledger.to_string())?))
+    Ok(HttpResponse::Ok().json(LedgerPage::from(query.page(&ledgers, |view| view.ledger.to_string())?)))
 }
 
 pub(super) async fn create(on: OnStore<Admin>, body: Body) -> Result<HttpResponse, Problem> {
@@ -43,6 +58,9 @@ pub(super) async fn create(on: OnStore<Admin>, body: Body) -> Result<HttpRespons
 }
 
 pub(super) async fn keys(on: On<AnyKey>) -> Result<HttpResponse, Problem> {
-    let keys = on.ledger.keys();
-    Ok(HttpResponse::Ok().json(serde_json::json!({"origin": on.ledger.record.origin, "keys": keys, "next": null})))
+    Ok(HttpResponse::Ok().json(KeyPage {
+        origin: on.ledger.record.origin.clone(),
+        keys: on.ledger.keys(),
+        next: None,
+    }))
 }

@@ -14,6 +14,7 @@ mod ledgers;
 mod limits;
 mod log;
 mod observe;
+pub mod openapi;
 mod page;
 mod problem;
 mod proofs;
@@ -46,6 +47,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(openapi::json))
+        .route("/docs", get(openapi::docs))
         .service(
             web::scope("/v1")
                 .route("/ledgers", get(ledgers::list))

@@ -1,10 +1,14 @@
 //! Pages of lists that are read as a whole: jobs, erasures, ledgers, keys.
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
+use super::ledgers::LedgerView;
 use super::problem::Problem;
 use crate::service::Error;
+use crate::service::access::ApiKey;
+use crate::service::erase::ErasureView;
+use crate::service::export::ExportView;
+use crate::service::verify::VerificationView;
 
 /// The longest page.
 pub(super) const MAX_LIMIT: usize = 1_000;
@@ -20,21 +24,23 @@ pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
 }
 
 /// `?limit=&cursor=`; the cursor is the id of the last item that was seen.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PageQuery {
+    /// `next` of the page before.
     cursor: Option<String>,
+    /// The longest page; 100 by default.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 
 impl PageQuery {
-    /// `{"<name>": [...], "next": cursor or null}`.
-    pub(super) fn page<T: serde::Serialize>(
+    /// The items of the page, and the cursor of the next one.
+    pub(super) fn page<'a, T>(
         &self,
-        name: &str,
-        items: &[T],
+        items: &'a [T],
         id: impl Fn(&T) -> String,
-    ) -> Result<Value, Problem> {
+    ) -> Result<(&'a [T], Option<String>), Problem> {
         let limit = limit(self.limit)?;
         let start = match &self.cursor {
             None => 0,
@@ -46,8 +52,39 @@ impl PageQuery {
         let rest = items.get(start..).unwrap_or_default();
         let page = rest.get(..limit).unwrap_or(rest);
         let next = page.last().filter(|_| page.len() < rest.len()).map(&id);
-        Ok(json!({name: page, "next": next}))
+        Ok((page, next))
     }
+}
+
+macro_rules! pages {
+    ($($(#[$doc:meta])* $name:ident { $items:ident: $item:ty })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Serialize, utoipa::ToSchema)]
+        pub(super) struct $name<'a> {
+            $items: &'a [$item],
+            /// Where the next page begins; null at the end.
+            next: Option<String>,
+        }
+
+        impl<'a> From<(&'a [$item], Option<String>)> for $name<'a> {
+            fn from(($items, next): (&'a [$item], Option<String>)) -> Self {
+                Self { $items, next }
+            }
+        }
+    )*};
+}
+
+pages! {
+    /// A page of ledgers.
+    LedgerPage { ledgers: LedgerView }
+    /// A page of API keys.
+    ApiKeyPage { api_keys: ApiKey }
+    /// A page of erasures.
+    ErasurePage { erasures: ErasureView }
+    /// A page of verifications.
+    VerificationPage { verifications: VerificationView }
+    /// A page of exports.
+    ExportPage { exports: ExportView }
 }
 
 #[cfg(test)]
@@ -65,26 +102,26 @@ mod tests {
     #[test]
     fn pages_follow_each_other_and_the_last_has_no_next() {
         let items: Vec<u32> = (0..5).collect();
-        let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+        let (mut seen, mut cursor) = (Vec::<u32>::new(), None::<String>);
         loop {
-            let page = query(cursor.as_deref(), 2).page("n", &items, u32::to_string).unwrap();
-            seen.extend(page["n"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()));
-            match page["next"].as_str() {
-                Some(next) => cursor = Some(next.into()),
+            let page = query(cursor.as_deref(), 2).page(&items, u32::to_string).unwrap();
+            seen.extend(page.0.iter().copied());
+            match page.1 {
+                Some(next) => cursor = Some(next),
                 None => break,
             }
         }
         assert_eq!(seen, [0, 1, 2, 3, 4]);
         assert_eq!(
-            query(Some("4"), 2).page("n", &items, u32::to_string).unwrap()["n"],
-            json!([])
+            query(Some("4"), 2).page(&items, u32::to_string).unwrap(),
+            (&[][..], None)
         );
     }
 
     #[test]
     fn a_strange_cursor_and_a_limit_out_of_bounds_are_refused() {
         for query in [query(Some("9"), 2), query(None, 0), query(None, MAX_LIMIT + 1)] {
-            assert!(query.page("n", &[1], u32::to_string).is_err());
+            assert!(query.page(&[1], u32::to_string).is_err());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use actix_web::error::QueryPayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 
@@ -24,6 +24,8 @@ struct Body<'a> {
     current_version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<&'a str>,
 }
 
 /// A service error on its way out.
@@ -43,7 +45,7 @@ impl<E: Into<Error>> From<E> for Problem {
 }
 
 /// The status of a code.
-fn status(code: Code) -> StatusCode {
+pub(super) fn status(code: Code) -> StatusCode {
     match code {
         Code::MalformedJson => StatusCode::BAD_REQUEST,
         Code::InvalidField | Code::PersonalDataRefused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -72,54 +74,68 @@ fn status(code: Code) -> StatusCode {
     }
 }
 
+/// A person who was erased, and where the certificate is.
+pub(super) fn erased(certificate: Option<&str>) -> HttpResponse {
+    respond(&Error::new(Code::Erased, "this person was erased"), certificate)
+}
+
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         status(self.0.code)
     }
 
     fn error_response(&self) -> HttpResponse {
-        let Self(error) = self;
-        let status = status(error.code);
-        if status.is_server_error() {
-            tracing::error!(code = error.code.as_str(), detail = %error.detail, cause = ?error.source, "a request failed");
-        }
-        let mut response = HttpResponse::build(status);
-        let overloaded = (error.code == Code::Overloaded).then_some(1);
-        if let Some(seconds) = error.retry_after.or(overloaded) {
-            response.insert_header((RETRY_AFTER, seconds.to_string()));
-        }
-        if error.code == Code::RequestTimeout {
-            // The rest of the request is on its way or not; either way it must not be taken for the next one.
-            response.force_close();
-        }
-        let body = Body {
-            kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("error"),
-            status: status.as_u16(),
-            code: error.code.as_str(),
-            detail: &error.detail,
-            errors: &error.errors,
-            current_version: error.current_version,
-            index: error.index,
-        };
-        response
-            .insert_header((CONTENT_TYPE, "application/problem+json"))
-            .body(serde_json::to_vec(&body).unwrap_or_default())
+        respond(&self.0, None)
     }
 }
 
+fn respond(error: &Error, certificate: Option<&str>) -> HttpResponse {
+    let status = status(error.code);
+    if status.is_server_error() {
+        tracing::error!(code = error.code.as_str(), detail = %error.detail, cause = ?error.source, "a request failed");
+    }
+    let mut response = HttpResponse::build(status);
+    let overloaded = (error.code == Code::Overloaded).then_some(1);
+    if let Some(seconds) = error.retry_after.or(overloaded) {
+        response.insert_header((RETRY_AFTER, seconds.to_string()));
+    }
+    if error.code == Code::RequestTimeout {
+        // The rest of the request is on its way or not; either way it must not be taken for the next one.
+        response.force_close();
+    }
+    let body = Body {
+        kind: "about:blank",
+        title: status.canonical_reason().unwrap_or("error"),
+        status: status.as_u16(),
+        code: error.code.as_str(),
+        detail: &error.detail,
+        errors: &error.errors,
+        current_version: error.current_version,
+        index: error.index,
+        certificate,
+    };
+    response
+        .insert_header((CONTENT_TYPE, "application/problem+json"))
+        .body(serde_json::to_vec(&body).unwrap_or_default())
+}
+
 /// Every path that is no route, and every method that a route does not take.
-pub(super) async fn no_such_route(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    Err(Problem(match request.match_pattern() {
-        Some(_) => Error::new(
-            Code::MethodNotAllowed,
-            "this route does not take this method; see the API guide (docs/api.md)",
-        ),
-        None => Error::new(
-            Code::NotFound,
-            "there is no such route; see the API guide (docs/api.md)",
-        ),
-    }))
+pub(super) async fn no_such_route(request: HttpRequest) -> HttpResponse {
+    match request.match_pattern() {
+        Some(pattern) => method_not_allowed(&pattern),
+        None => Problem(Error::new(Code::NotFound, "there is no such route; see /docs")).error_response(),
+    }
+}
+
+/// A method that the route of this pattern does not take: the answer says which it takes.
+pub(super) fn method_not_allowed(pattern: &str) -> HttpResponse {
+    let detail = "this route does not take this method; see `Allow` and /docs";
+    let mut answer = Problem(Error::new(Code::MethodNotAllowed, detail)).error_response();
+    let methods = super::openapi::methods(pattern).and_then(|methods| methods.parse().ok());
+    if let Some(methods) = methods {
+        answer.headers_mut().insert(ALLOW, methods);
+    }
+    answer
 }
 
 /// A query that does not parse: the pointer is the parameter's name where serde tells it.

@@ -2,16 +2,36 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::auth::{LogReader, On};
 use super::problem::Problem;
+use crate::spec::hash::Hash;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InclusionQuery {
+    /// The leaf.
     index: u64,
+    /// The tree; now by default.
     tree_size: Option<u64>,
+}
+
+/// An inclusion proof (RFC 9162, 2.1.3).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct InclusionProof {
+    leaf_index: u64,
+    tree_size: u64,
+    hashes: Vec<Hash>,
+    root: Hash,
+}
+
+/// A consistency proof (RFC 9162, 2.1.4).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct ConsistencyProof {
+    from: u64,
+    to: u64,
+    hashes: Vec<Hash>,
 }
 
 pub(super) async fn inclusion(on: On<LogReader>, query: Query<InclusionQuery>) -> Result<HttpResponse, Problem> {
@@ -25,14 +45,20 @@ pub(super) async fn inclusion(on: On<LogReader>, query: Query<InclusionQuery>) -
         Ok((hashes, service.root_of_size(ledger, size)?))
     });
     let (hashes, root) = proof.await?;
-    Ok(HttpResponse::Ok()
-        .json(serde_json::json!({"leaf_index": index, "tree_size": size, "hashes": hashes, "root": root})))
+    Ok(HttpResponse::Ok().json(InclusionProof {
+        leaf_index: index,
+        tree_size: size,
+        hashes,
+        root,
+    }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ConsistencyQuery {
+    /// The smaller size.
     from: u64,
+    /// The larger size; now by default.
     to: Option<u64>,
 }
 
@@ -45,7 +71,7 @@ pub(super) async fn consistency(on: On<LogReader>, query: Query<ConsistencyQuery
     let hashes = on
         .blocking(move |service, ledger| service.consistency_hashes(ledger, from, to))
         .await?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({"from": from, "to": to, "hashes": hashes})))
+    Ok(HttpResponse::Ok().json(ConsistencyProof { from, to, hashes }))
 }
 
 pub(super) async fn tlog_proof(on: On<LogReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {

@@ -5,14 +5,21 @@ use actix_web::web::Query;
 use serde::Deserialize;
 
 use super::auth::{ErasureReader, On};
+use super::openapi::TimeOrDate;
 use super::problem::Problem;
 use crate::service::report::{Form, PeriodRequest};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReportQuery {
+    /// The first moment: a time (RFC 3339) or a date (UTC). Both bounds, or neither for the last full month.
+    #[param(value_type = Option<TimeOrDate>)]
     from: Option<String>,
+    /// The first moment after: a time or a date.
+    #[param(value_type = Option<TimeOrDate>)]
     to: Option<String>,
+    /// In which form.
+    #[param(inline, required = false)]
     #[serde(default)]
     format: Form,
 }

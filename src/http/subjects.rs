@@ -2,17 +2,25 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::Path;
+use serde::Serialize;
 
 use super::auth::{Officer, On, Writer};
 use super::body::Body;
-use super::problem::Problem;
+use super::problem::{Problem, erased, method_not_allowed};
 use crate::service::request::{self, SubjectRequest};
 use crate::service::{Code, Error};
+use crate::spec::ids::Handle;
+
+/// A person's handle.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct HandleView {
+    handle: Handle,
+}
 
 pub(super) async fn handle(on: On<Writer>, body: Body) -> Result<HttpResponse, Problem> {
     let request: SubjectRequest = request::parse(&body)?;
     let handle = on.service.subject_handle(&on.ledger, request.subject).await?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({"handle": handle})))
+    Ok(HttpResponse::Ok().json(HandleView { handle }))
 }
 
 pub(super) async fn look_up(on: On<Officer>, body: Body) -> Result<HttpResponse, Problem> {
@@ -22,6 +30,10 @@ pub(super) async fn look_up(on: On<Officer>, body: Body) -> Result<HttpResponse,
 }
 
 pub(super) async fn one(on: On<Officer>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+    // No handle, but a route that takes POST alone.
+    if path.1 == "lookup" {
+        return Ok(method_not_allowed("/v1/ledgers/{ledger}/subjects/lookup"));
+    }
     let handle = path
         .1
         .parse()
@@ -30,10 +42,7 @@ pub(super) async fn one(on: On<Officer>, path: Path<(String, String)>) -> Result
         .blocking(move |service, ledger| service.subject(ledger, handle))
         .await?;
     if subject.state == "erased" {
-        return Ok(HttpResponse::Gone().content_type("application/problem+json").json(
-            serde_json::json!({"type": "about:blank", "title": "Gone", "status": 410, "code": "erased",
-                "detail": "this person was erased", "certificate": subject.certificate}),
-        ));
+        return Ok(erased(subject.certificate.as_deref()));
     }
     Ok(HttpResponse::Ok().json(subject))
 }

@@ -5,7 +5,7 @@ use actix_web::web::{Path, Query};
 
 use super::auth::{Auditor, On};
 use super::body::Body;
-use super::page::PageQuery;
+use super::page::{PageQuery, VerificationPage};
 use super::problem::Problem;
 use crate::service::verify::VerificationRequest;
 use crate::service::{Code, Error, request};
@@ -22,7 +22,7 @@ pub(super) async fn start(on: On<Auditor>, body: Body) -> Result<HttpResponse, P
 
 pub(super) async fn list(on: On<Auditor>, query: Query<PageQuery>) -> Result<HttpResponse, Problem> {
     let views = on.blocking(|service, ledger| service.verifications(ledger)).await?;
-    Ok(HttpResponse::Ok().json(query.page("verifications", &views, |view| view.id.to_string())?))
+    Ok(HttpResponse::Ok().json(VerificationPage::from(query.page(&views, |view| view.id.to_string())?)))
 }
 
 pub(super) async fn one(on: On<Auditor>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {

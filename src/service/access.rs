@@ -22,6 +22,7 @@ const RECORD: &str = "api-key";
 /// What a key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[derive(utoipa::ToSchema)]
 pub enum Role {
     /// Append.
     Writer,
@@ -62,7 +63,7 @@ impl Role {
 }
 
 /// A key as it is stored and listed; the secret is not in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ApiKey {
     /// 16 hex digits.
     pub id: String,
@@ -146,19 +147,23 @@ impl Keys {
 /// What a new key is to be.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct NewApiKey {
     /// What people call it.
+    #[schema(min_length = 1, max_length = 100)]
     pub name: String,
     /// At least one.
+    #[schema(min_items = 1)]
     pub roles: BTreeSet<Role>,
     /// Where; absent: in every ledger.
     pub ledgers: Option<BTreeSet<LedgerName>>,
 }
 
 /// A new key, the one time that it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ShownApiKey {
     /// The whole key.
+    #[schema(value_type = String, pattern = "^obl_[0-9a-f]{16}_[0-9a-f]{64}$")]
     pub api_key: Zeroizing<String>,
     /// What it is.
     #[serde(flatten)]

@@ -35,7 +35,7 @@ pub enum Moment {
 }
 
 /// Where the ledger stood, and what proves it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Standing {
     /// The last index that was looked at; null before the first event.
     pub index: Option<u64>,
@@ -53,7 +53,7 @@ pub struct Standing {
 }
 
 /// A consistency proof (RFC 6962 §2.1.2).
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Consistency {
     /// The smaller size; 0 needs no hashes.
     pub from: u64,

@@ -27,26 +27,39 @@ pub const STRUCTURED: &str = "application/cloudevents+json";
 /// The media type of several.
 pub const BATCH: &str = "application/cloudevents-batch+json";
 
-/// Bytes of `id`, `source` and `subject`.
+/// Bytes of `id` and `subject`.
 const MAX_NAME: usize = 256;
+/// Bytes of a tag; what becomes one is shorter by `<attribute>:`.
+const MAX_TAG: usize = 128;
 
 /// A CloudEvent, parsed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct CloudEvent {
+    #[schema(pattern = "^1\\.0$")]
     specversion: Box<str>,
+    #[schema(min_length = 1, max_length = 256)]
     id: Box<str>,
+    #[schema(min_length = 1, max_length = 121)]
     source: Box<str>,
     #[serde(rename = "type")]
     event_type: EventType,
+    #[schema(min_length = 1, max_length = 256)]
     subject: Option<Box<str>>,
     time: Option<Timestamp>,
+    #[schema(max_length = 112)]
     datacontenttype: Option<Box<str>>,
+    #[schema(max_length = 117)]
     dataschema: Option<Box<str>>,
+    #[schema(value_type = Option<serde_json::Value>)]
     data: Option<Box<RawValue>>,
     data_base64: Option<Box<str>>,
+    #[schema(min_length = 1, max_length = 256)]
     stream: Option<Box<str>>,
+    #[schema(min_length = 1, max_length = 256)]
     correlationid: Option<Box<str>>,
+    #[schema(min_length = 1, max_length = 256)]
     causationid: Option<Box<str>>,
     #[serde(rename = "traceparent")]
     _trace_parent: Option<Box<str>>,
@@ -131,15 +144,21 @@ impl Service {
 impl CloudEvent {
     fn refuse_long_names(&self, at: usize) -> Result<(), Error> {
         let names = [
-            ("id", Some(&self.id)),
-            ("source", Some(&self.source)),
-            ("subject", self.subject.as_ref()),
+            ("id", Some(&self.id), MAX_NAME),
+            ("subject", self.subject.as_ref(), MAX_NAME),
+            ("source", Some(&self.source), MAX_TAG - "source:".len()),
+            ("dataschema", self.dataschema.as_ref(), MAX_TAG - "dataschema:".len()),
+            (
+                "datacontenttype",
+                self.datacontenttype.as_ref(),
+                MAX_TAG - "datacontenttype:".len(),
+            ),
         ];
         let long = names
             .into_iter()
-            .find(|(_, text)| text.is_some_and(|text| text.len() > MAX_NAME));
-        long.map_or(Ok(()), |(name, _)| {
-            let detail = format!("must be at most {MAX_NAME} bytes");
+            .find(|(_, text, most)| text.is_some_and(|text| text.len() > *most));
+        long.map_or(Ok(()), |(name, _, most)| {
+            let detail = format!("must be at most {most} bytes");
             Err(Error::field(format!("/{at}/{name}"), detail))
         })
     }
@@ -250,15 +269,21 @@ mod tests {
     }
     #[test]
     fn names_are_bounded() {
-        for name in ["id", "source", "subject"] {
+        for (name, most) in [
+            ("id", 256),
+            ("subject", 256),
+            ("source", 121),
+            ("dataschema", 117),
+            ("datacontenttype", 112),
+        ] {
             let of = |length: usize| {
                 let mut event = serde_json::json!({"specversion": "1.0", "id": "1", "source": "/a", "type": "a"});
                 event[name] = "x".repeat(length).into();
                 let event: CloudEvent = parse(event.to_string().as_bytes()).unwrap();
                 event.refuse_long_names(3)
             };
-            assert!(of(MAX_NAME).is_ok(), "{name}");
-            let error = of(MAX_NAME + 1).unwrap_err();
+            assert!(of(most).is_ok(), "{name}");
+            let error = of(most + 1).unwrap_err();
             assert_eq!(error.errors[0].pointer, format!("/3/{name}"));
         }
     }

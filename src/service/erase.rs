@@ -40,18 +40,23 @@ const MAX_CATEGORIES: usize = 64;
 /// `POST /erasures`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct ErasureRequest {
     /// By the caller's ids; this or `handles`.
+    #[schema(min_items = 1, max_items = 1000)]
     pub subjects: Option<Vec<SubjectId>>,
     /// By handles; this or `subjects`.
+    #[schema(min_items = 1, max_items = 1000)]
     pub handles: Option<Vec<Handle>>,
     /// Only these; absent: the whole person.
+    #[schema(min_items = 1, max_items = 64)]
     pub categories: Option<Vec<Category>>,
     /// The legal ground.
     pub basis: Basis,
     /// Why.
     pub reason: Reason,
     /// Free text; sealed under the person's key, and dies with it.
+    #[schema(max_length = 4096)]
     pub note: Option<String>,
     /// Whether to wait under a legal hold.
     #[serde(default)]
@@ -59,11 +64,12 @@ pub struct ErasureRequest {
 }
 
 /// An erasure as officers see it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ErasureView {
     /// The request.
     pub id: Uuid,
     /// `erasing` or `completed`.
+    #[schema(pattern = "^(erasing|completed)$")]
     pub state: &'static str,
     /// Whom it is about.
     pub subjects: Vec<ErasedSubjectView>,
@@ -82,12 +88,13 @@ pub struct ErasureView {
 }
 
 /// A subject of an erasure.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ErasedSubjectView {
     /// Absent for a person who was erased before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handle: Option<Handle>,
     /// `erasing`, `erased` or `already_erased`.
+    #[schema(pattern = "^(erasing|erased|already_erased)$")]
     pub state: &'static str,
 }
 

@@ -26,11 +26,11 @@ pub enum Kind {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $code:ident => $text:literal, $kind:ident;)*) => {
+    ($($(#[doc = $doc:literal])* $code:ident => $text:literal, $kind:ident;)*) => {
         /// The stable codes of errors; the table of the API guide is made from them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Code {
-            $($(#[$doc])* $code,)*
+            $($(#[doc = $doc])* $code,)*
         }
 
         impl Code {
@@ -40,6 +40,11 @@ macro_rules! codes {
             /// The code as callers see it.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Code::$code => $text,)* }
+            }
+
+            /// When it is answered, in words.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Code::$code => concat!($($doc),*).trim(),)* }
             }
 
             /// Its kind.
@@ -114,7 +119,7 @@ codes! {
 }
 
 /// One field that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// JSON pointer (RFC 6901) into the request.
     pub pointer: String,

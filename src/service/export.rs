@@ -23,6 +23,8 @@ const RECORD: &str = "export";
 /// What an export is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = ExportFormat)]
 pub enum Format {
     /// One file with all evidence, verified offline by `oubliette-verify` (docs/spec/10-bundle.md).
     Bundle,
@@ -35,6 +37,7 @@ pub enum Format {
 /// `POST /exports`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct ExportRequest {
     /// Which form.
     pub format: Format,
@@ -57,6 +60,7 @@ pub struct ExportRequest {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub event_type: Option<EventType>,
     /// Only events with this tag.
+    #[schema(min_length = 1, max_length = 256)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<Box<str>>,
     /// Whether personal data is opened (not in a bundle; needs the role `revealer` too).
@@ -125,7 +129,7 @@ impl ExportRequest {
 }
 
 /// An export as auditors see it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ExportView {
     /// Which.
     pub id: Uuid,
@@ -221,8 +225,8 @@ impl Service {
             .map(|event_type| ("/type", event_type.as_str()));
         let tag = request.tag.as_deref().map(|tag| ("/tag", tag));
         for (pointer, text) in [stream, event_type, tag].into_iter().flatten() {
-            if text.len() > 256 {
-                return Err(Error::field(pointer, "must be at most 256 bytes"));
+            if !(1..=256).contains(&text.len()) {
+                return Err(Error::field(pointer, "must be 1 to 256 bytes"));
             }
             self.refuse_personal(pointer, text)?;
         }

@@ -48,7 +48,7 @@ pub struct Ledger {
 }
 
 /// A public key as `GET /keys` shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PublishedKey {
     /// As `ledger.created` announces it.
     #[serde(flatten)]
@@ -108,7 +108,7 @@ pub trait SigningKeyStore: Send + Sync {
 }
 
 /// What making a ledger gave.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct CreatedLedger {
     /// Its name in paths.
     pub ledger: LedgerName,
@@ -119,12 +119,14 @@ pub struct CreatedLedger {
     /// The private recovery key (hex, 32 bytes), shown once and kept nowhere: store it offline. Absent if the caller
     /// brought its public half.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$")]
     pub recovery_key: Option<Zeroizing<String>>,
 }
 
 /// `POST /v1/ledgers`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct NewLedger {
     /// Its name in paths.
     pub ledger: LedgerName,

@@ -65,7 +65,7 @@ impl StoredEvent {
 }
 
 /// An event as readers see it (docs/api.md, Read).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct EventView {
     /// Leaf index.
     pub index: u64,
@@ -104,6 +104,7 @@ pub struct EventView {
     pub meta_state: BodyState,
     /// The public payload, the exact bytes received.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<Box<RawValue>>,
     /// Whether the payload is there; absent if the event never had one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,6 +118,7 @@ pub struct EventView {
 /// Who acted.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
+#[derive(utoipa::ToSchema)]
 pub enum ActorView {
     /// A name.
     Name(Box<str>),
@@ -130,6 +132,7 @@ pub enum ActorView {
 /// Whether a public body is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[derive(utoipa::ToSchema)]
 pub enum BodyState {
     /// It is.
     Present,
@@ -138,7 +141,7 @@ pub enum BodyState {
 }
 
 /// A sealed block as readers see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PersonalView {
     /// Position in the header's list of bodies.
     pub ordinal: u16,
@@ -155,6 +158,7 @@ pub struct PersonalView {
     pub state: PersonalState,
     /// The data in clear, if revealed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<Box<RawValue>>,
     /// Where the certificate of its erasure is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,6 +168,7 @@ pub struct PersonalView {
 /// The state of a sealed block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(utoipa::ToSchema)]
 pub enum PersonalState {
     /// It could be opened, and was not.
     Sealed,
@@ -193,11 +198,14 @@ impl PersonalState {
 }
 
 /// What a verifier needs of an event.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = EventVerification)]
 pub struct Verification {
     /// Base64.
+    #[schema(content_encoding = "base64")]
     pub header: String,
     /// Base64, COSE_Sign1.
+    #[schema(content_encoding = "base64")]
     pub signature: String,
     /// Leaf hash.
     pub leaf_hash: Hash,

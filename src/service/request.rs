@@ -48,26 +48,31 @@ const TOO_MANY: &str = "must hold at most";
 /// `POST /streams/{stream}/events`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct AppendRequest {
     /// What the caller knows of the stream.
     pub expected_version: Option<Expected>,
     /// At least one event.
     #[serde(deserialize_with = "at_most::<MAX_EVENTS, _, _>")]
+    #[schema(min_items = 1, max_items = 1000)]
     pub events: Vec<EventRequest>,
 }
 
 /// `POST /events`: an atomic batch over several streams.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct BatchRequest {
     /// At least one event.
     #[serde(deserialize_with = "at_most::<MAX_EVENTS, _, _>")]
+    #[schema(min_items = 1, max_items = 1000)]
     pub events: Vec<StreamEventRequest>,
 }
 
 /// An event of a batch, with its stream.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct StreamEventRequest {
     /// The stream.
     pub stream: StreamName,
@@ -81,22 +86,28 @@ pub struct StreamEventRequest {
     pub event_type: EventType,
     /// See [`EventRequest`].
     #[serde(default = "one")]
+    #[schema(minimum = 1)]
     pub schema_version: u32,
     /// See [`EventRequest`].
     pub occurred_at: Option<Timestamp>,
     /// See [`EventRequest`].
     pub actor: Option<ActorRequest>,
     /// See [`EventRequest`].
+    #[schema(min_length = 1, max_length = 256)]
     pub correlation_id: Option<Box<str>>,
     /// See [`EventRequest`].
+    #[schema(min_length = 1, max_length = 256)]
     pub causation_id: Option<Box<str>>,
     /// See [`EventRequest`].
     #[serde(default, deserialize_with = "at_most::<MAX_TAGS, _, _>")]
+    #[schema(max_items = 32)]
     pub tags: Vec<Box<str>>,
     /// See [`EventRequest`].
+    #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<Box<RawValue>>,
     /// See [`EventRequest`].
     #[serde(default, deserialize_with = "at_most::<MAX_PERSONAL, _, _>")]
+    #[schema(max_items = 256)]
     pub personal: Vec<PersonalRequest>,
 }
 
@@ -139,6 +150,7 @@ impl StreamEventRequest {
 /// One event.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct EventRequest {
     /// The caller's id; minted if absent.
     pub id: Option<Uuid>,
@@ -147,22 +159,28 @@ pub struct EventRequest {
     pub event_type: EventType,
     /// From 1.
     #[serde(default = "one")]
+    #[schema(minimum = 1)]
     pub schema_version: u32,
     /// When, as the caller says.
     pub occurred_at: Option<Timestamp>,
     /// Who acted.
     pub actor: Option<ActorRequest>,
     /// What it belongs to.
+    #[schema(min_length = 1, max_length = 256)]
     pub correlation_id: Option<Box<str>>,
     /// What caused it.
+    #[schema(min_length = 1, max_length = 256)]
     pub causation_id: Option<Box<str>>,
     /// Labels.
     #[serde(default, deserialize_with = "at_most::<MAX_TAGS, _, _>")]
+    #[schema(max_items = 32)]
     pub tags: Vec<Box<str>>,
     /// The public payload, kept as the exact bytes received.
+    #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<Box<RawValue>>,
     /// Personal data, sealed per subject and category.
     #[serde(default, deserialize_with = "at_most::<MAX_PERSONAL, _, _>")]
+    #[schema(max_items = 256)]
     pub personal: Vec<PersonalRequest>,
 }
 
@@ -173,6 +191,7 @@ const fn one() -> u32 {
 /// `"name"`, or `{"subject": id}` for a person.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "must be a text, or {\"subject\": id} for a person")]
+#[derive(utoipa::ToSchema)]
 pub enum ActorRequest {
     /// A name that stays in clear.
     Name(Box<str>),
@@ -183,6 +202,7 @@ pub enum ActorRequest {
 /// `{"subject": id}`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct SubjectRequest {
     /// The caller's id for the person.
     pub subject: SubjectId,
@@ -191,6 +211,7 @@ pub struct SubjectRequest {
 /// Personal data of one subject in one category.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct PersonalRequest {
     /// The caller's id for the person.
     pub subject: SubjectId,
@@ -198,6 +219,7 @@ pub struct PersonalRequest {
     #[serde(default)]
     pub category: Category,
     /// What to seal.
+    #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<Box<RawValue>>,
 }
 

@@ -10,11 +10,12 @@ use crate::keystore::{Refusal, Resolution, SubjectState};
 use crate::spec::ids::{Handle, SubjectId};
 
 /// A subject by handle.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct SubjectView {
     /// The handle.
     pub handle: Handle,
     /// `active`, `erasing` or `erased`.
+    #[schema(pattern = "^(active|erasing|erased)$")]
     pub state: &'static str,
     /// Where the certificate is, once there is an erasure.
     #[serde(skip_serializing_if = "Option::is_none")]

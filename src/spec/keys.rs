@@ -17,6 +17,7 @@ pub const LEDGER_CREATED: &str = "ledger.created";
 /// What a key may sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = KeyRole))]
 pub enum Role {
     /// Event headers.
     Event,
@@ -29,6 +30,7 @@ pub enum Role {
 /// A key as `ledger.created` announces it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct AnnouncedKey {
     /// What it may sign.
     pub role: Role,

@@ -118,6 +118,7 @@ impl From<Position> for (u64, u16) {
 /// The legal ground of an erasure, as a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Basis {
     /// GDPR Article 17(1)(a): no longer necessary.
     #[serde(rename = "art17_1_a")]
@@ -146,6 +147,7 @@ pub enum Basis {
 /// Why an erasure was made, as a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Reason {
     /// The person asked.
     Request,

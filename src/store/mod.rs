@@ -160,6 +160,7 @@ pub enum Lookup {
 /// In which order a read goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[derive(utoipa::ToSchema)]
 pub enum Direction {
     /// Oldest first.
     #[default]

@@ -16,6 +16,7 @@ mod limits;
 mod load;
 mod log;
 mod metrics;
+mod openapi;
 mod operations;
 mod reads;
 mod refusals;

@@ -19,6 +19,8 @@ use crate::spec::ids::{Category, Handle, StreamName, Timestamp};
 /// Which proof comes with the receipts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = ProofForm)]
 pub enum Proof {
     /// An inclusion proof for each event.
     #[default]
@@ -30,7 +32,7 @@ pub enum Proof {
 }
 
 /// The answer to an append, and to its exact repeat.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct AppendAnswer {
     /// One receipt an event, in the order of the request.
     pub events: Vec<ReceiptEvent>,
@@ -49,7 +51,7 @@ pub struct AppendAnswer {
 }
 
 /// An event's receipt.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ReceiptEvent {
     /// Event id.
     pub id: Uuid,
@@ -66,10 +68,13 @@ pub struct ReceiptEvent {
     /// The event key.
     pub key_id: Hash,
     /// The header's bytes.
+    #[schema(value_type = crate::spec::evidence::Base64)]
     pub header: Base64<Vec<u8>>,
     /// COSE_Sign1 with detached payload.
+    #[schema(value_type = crate::spec::evidence::Base64)]
     pub signature: Base64<Vec<u8>>,
     /// The meta body.
+    #[schema(value_type = crate::spec::evidence::Base64)]
     pub meta: Base64<Vec<u8>>,
     /// What the commitments to meta and data were made with.
     pub salts: Salts,
@@ -81,12 +86,14 @@ pub struct ReceiptEvent {
 }
 
 /// Salts of the public bodies.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Salts {
     /// Of `meta`.
+    #[schema(value_type = crate::spec::evidence::Salt)]
     pub meta: Base64<[u8; 32]>,
     /// Of `data`, if the event has any.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::spec::evidence::Salt>)]
     pub data: Option<Base64<[u8; 32]>>,
 }
 
@@ -109,7 +116,7 @@ impl<T: AsRef<[u8]>> Serialize for Base64<T> {
 }
 
 /// A sealed block, by place and key name.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct SealedRef {
     /// Position in the header's list of bodies.
     pub ordinal: u16,
@@ -122,7 +129,7 @@ pub struct SealedRef {
 }
 
 /// An inclusion proof (RFC 9162 §2.1.3).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Inclusion {
     /// Leaf index.
     pub leaf_index: u64,
@@ -133,7 +140,7 @@ pub struct Inclusion {
 }
 
 /// A proof for a run of leaves (docs/spec/04-tree.md).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct RangeProof {
     /// First leaf.
     pub first: u64,

@@ -14,7 +14,7 @@ use super::{Moment, Standing};
 use crate::spec::ids::{Category, Handle, StreamName, StreamRef};
 
 /// What changed between two moments.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct StateDiff {
     /// The stream.
     pub stream: StreamName,
@@ -25,6 +25,7 @@ pub struct StateDiff {
     /// The later one.
     pub to: Position,
     /// Turns the public state of `from` into that of `to`.
+    #[schema(value_type = Vec<Object>)]
     pub patch: Patch,
     /// The personal fields that have blocks in between.
     pub personal: BTreeMap<Handle, BTreeMap<Category, FieldDiff>>,
@@ -33,7 +34,7 @@ pub struct StateDiff {
 }
 
 /// A moment of a stream.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Position {
     /// The stream's version then.
     pub stream_version: u64,
@@ -43,7 +44,7 @@ pub struct Position {
 }
 
 /// What changed in one person's category.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct FieldDiff {
     /// The state of its last block, by today's keys.
     pub state: PersonalState,
@@ -51,6 +52,7 @@ pub struct FieldDiff {
     pub stream_versions: Vec<u64>,
     /// Turns the data of `from` into that of `to`, where `state` is `clear`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
     pub patch: Option<Patch>,
     /// Where the certificate of its erasure is.
     #[serde(skip_serializing_if = "Option::is_none")]

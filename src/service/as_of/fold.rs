@@ -29,7 +29,8 @@ pub(super) struct Folded {
 }
 
 /// What is known of one person in one category.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = PersonalField)]
 pub struct Field {
     /// The state of the last block.
     pub state: PersonalState,
@@ -50,7 +51,7 @@ pub struct Field {
 }
 
 /// A block that shares a field with blocks in another state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct OtherBlock {
     /// Of its event.
     pub stream_version: u64,
@@ -59,7 +60,7 @@ pub struct OtherBlock {
 }
 
 /// A body that is not there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct NotFolded {
     /// Version of its event in the stream.
     pub stream_version: u64,
@@ -68,6 +69,7 @@ pub struct NotFolded {
     /// Position in the event's list of bodies.
     pub ordinal: u16,
     /// `data` or `personal`.
+    #[schema(pattern = "^(data|personal)$")]
     pub body: &'static str,
     /// Why.
     pub state: &'static str,

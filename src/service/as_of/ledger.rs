@@ -12,7 +12,7 @@ use crate::spec::ids::{EventType, LedgerName, Origin};
 const CHUNK: u64 = 4_096;
 
 /// The ledger as it stood at a moment (docs/api.md, Time travel).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct LedgerAsOf {
     /// The ledger.
     pub ledger: LedgerName,
@@ -27,7 +27,7 @@ pub struct LedgerAsOf {
 }
 
 /// What was in a ledger, counted over the headers.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct Counts {
     /// Streams with at least one event, Oubliette's own included.
     pub streams: u64,

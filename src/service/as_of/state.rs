@@ -23,7 +23,7 @@ const CHUNK: u64 = 512;
 const MAX_OPENED: usize = 10_000;
 
 /// A stream's state as readers see it (docs/api.md, Time travel).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct StreamState {
     /// The stream.
     pub stream: StreamName,
@@ -37,6 +37,7 @@ pub struct StreamState {
     /// The folded public data; null before the first event.
     pub state: Value,
     /// The folded personal data, by handle and category.
+    #[schema(value_type = std::collections::BTreeMap<crate::spec::ids::Handle, std::collections::BTreeMap<crate::spec::ids::Category, super::fold::Field>>)]
     pub personal: Personal,
     /// Bodies that are not there.
     pub not_folded: Vec<NotFolded>,

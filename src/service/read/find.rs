@@ -45,7 +45,8 @@ pub struct Filter {
 }
 
 /// A page of events.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = EventPage)]
 pub struct Page {
     /// The events.
     pub events: Vec<EventView>,
@@ -54,7 +55,7 @@ pub struct Page {
 }
 
 /// A page of streams.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct StreamPage {
     /// The streams, by name.
     pub streams: Vec<StreamView>,
@@ -63,7 +64,7 @@ pub struct StreamPage {
 }
 
 /// A stream.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct StreamView {
     /// Its name.
     pub stream: StreamName,

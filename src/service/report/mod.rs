@@ -52,6 +52,8 @@ const LIMITS: [&str; 9] = [
 /// In which form a report is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = ReportForm)]
 pub enum Form {
     /// [`SignedReport`] with the report for readers.
     #[default]

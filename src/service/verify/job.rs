@@ -23,6 +23,7 @@ const MAX_RUNNING: usize = 2;
 /// `POST /verifications`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct VerificationRequest {
     /// Whether to verify signatures in batches, which is not the strict predicate.
     #[serde(default)]
@@ -30,11 +31,13 @@ pub struct VerificationRequest {
 }
 
 /// A verification as auditors see it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = VerificationJob)]
 pub struct VerificationView {
     /// Which.
     pub id: Uuid,
     /// `running`, `done` or `failed`.
+    #[schema(pattern = "^(running|done|failed)$")]
     pub state: String,
     /// When it began.
     pub started_at: Timestamp,

@@ -10,6 +10,7 @@ use crate::spec::system::{Basis, Reason};
 /// Erasures that were open or ended in the period, as they stood at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportErasures))]
 pub struct Erasures {
     /// How many.
     pub total: u64,
@@ -32,6 +33,7 @@ pub struct Erasures {
 /// How an erasure stood at the end of the period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum ErasureState {
     /// Completed within the limit.
     Completed,
@@ -63,6 +65,7 @@ impl ErasureState {
 /// One erasure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ErasureLine {
     /// The request.
     pub request: Uuid,

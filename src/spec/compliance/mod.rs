@@ -51,6 +51,7 @@ pub const DAY: u64 = 86_400_000_000;
 /// A report, as it is signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ComplianceReport {
     /// [`FORMAT`].
     pub format: String,
@@ -93,6 +94,7 @@ pub struct ComplianceReport {
 /// A period of recorded time, half-open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Period {
     /// The first moment in it.
     pub from: Timestamp,
@@ -105,6 +107,7 @@ pub struct Period {
 /// An API key that acted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct By {
     /// The key's id.
     pub key: Box<str>,
@@ -115,6 +118,7 @@ pub struct By {
 /// The ledger at the end of the period, and the last verification that covers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportIntegrity))]
 pub struct Integrity {
     /// Of that verification; absent: none covers the end of the period, so nothing is claimed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,6 +139,7 @@ pub struct Integrity {
 /// A verification that covers the end of the period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Covering {
     /// Which.
     pub id: Uuid,
@@ -153,6 +158,7 @@ pub struct Covering {
 /// What is kept outside the ledger's store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportAnchors))]
 pub struct Anchors {
     /// The last checkpoint that the vault keeps; absent: none could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -166,6 +172,7 @@ pub struct Anchors {
 /// The checkpoint that the vault keeps, seen when the report was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct VaultAnchor {
     /// Its size.
     pub tree_size: u64,
@@ -180,6 +187,7 @@ pub struct VaultAnchor {
 /// Events of the period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportEvents))]
 pub struct Events {
     /// The first index in the period.
     pub first_index: u64,
@@ -200,6 +208,7 @@ pub struct Events {
 /// Events of a type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct TypeCount {
     /// The type.
     #[serde(rename = "type")]
@@ -213,6 +222,7 @@ pub struct TypeCount {
 /// Events of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct DayCount {
     /// Its first moment.
     pub day: Timestamp,
@@ -225,6 +235,7 @@ pub struct DayCount {
 /// People by state, as the key store says when the report is made; the ledger does not prove it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportSubjects))]
 pub struct Subjects {
     /// With keys.
     pub active: u64,
@@ -239,6 +250,7 @@ pub struct Subjects {
 /// Signing keys and API keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportKeys))]
 pub struct Keys {
     /// The ledger's signing keys, each with the range of indexes in which it signs.
     pub signing: Vec<SigningKeyLine>,
@@ -259,6 +271,7 @@ pub struct Keys {
 /// A signing key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct SigningKeyLine {
     /// What it signs.
     pub role: super::keys::Role,
@@ -274,6 +287,7 @@ pub struct SigningKeyLine {
 /// API keys with a role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct RoleCount {
     /// The role.
     pub role: Box<str>,
@@ -284,6 +298,7 @@ pub struct RoleCount {
 /// An API key was made or revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct KeyAct {
     /// When.
     pub at: Timestamp,
@@ -305,6 +320,7 @@ pub struct KeyAct {
 /// Personal data that was opened by reads. Opened exports stand among the exports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportReveals))]
 pub struct Reveals {
     /// Requests that opened something.
     pub requests: u64,
@@ -319,6 +335,7 @@ pub struct Reveals {
 /// A request that opened personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportReveal))]
 pub struct Reveal {
     /// When.
     pub at: Timestamp,
@@ -337,6 +354,7 @@ pub struct Reveal {
 /// Exports and their downloads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportExports))]
 pub struct Exports {
     /// Asked for.
     pub created: u64,
@@ -353,6 +371,7 @@ pub struct Exports {
 /// An export was asked for, or its content left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ExportAct {
     /// When.
     pub at: Timestamp,
@@ -374,6 +393,7 @@ pub struct ExportAct {
 /// Verifications on the server, from its own records: the ledger does not prove them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportVerifications))]
 pub struct Verifications {
     /// How many began in the period.
     pub total: u64,
@@ -390,6 +410,7 @@ pub struct Verifications {
 /// One verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct VerificationLine {
     /// Which.
     pub id: Uuid,
@@ -412,6 +433,7 @@ pub struct VerificationLine {
 /// Where a verification found something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = EventPlace))]
 pub struct Place {
     /// The event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -425,6 +447,7 @@ pub struct Place {
 /// Requests to append that were refused because a person is erased or being erased. Counted beside the ledger: not proved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportRefused))]
 pub struct Refused {
     /// How many, on days that begin in the period or contain its first moment.
     pub total: u64,
@@ -437,6 +460,7 @@ pub struct Refused {
 /// Refused requests of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct RefusedDay {
     /// Its first moment.
     pub day: Timestamp,
@@ -449,11 +473,13 @@ pub struct RefusedDay {
 /// The file: a signed report with what proves that the ledger recorded it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct SignedReport {
     /// [`SIGNED_FORMAT`].
     pub format: String,
     /// The report for readers; must be the signed one. Absent in pages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<ComplianceReport>))]
     pub report: Option<Value>,
     /// The COSE_Sign1.
     pub document: Base64,

@@ -76,6 +76,7 @@ impl<'de> Deserialize<'de> for Salt {
 /// An inclusion proof (RFC 9162, section 2.1.3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = EvidenceInclusion))]
 pub struct Inclusion {
     /// The leaf index.
     pub leaf_index: u64,
@@ -88,6 +89,7 @@ pub struct Inclusion {
 /// A body of an event in evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct EvidenceBody {
     /// Its place in the header's list.
     pub ordinal: u16,
@@ -100,6 +102,7 @@ pub struct EvidenceBody {
 /// An event with what proves it under a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Evidence {
     /// The header's bytes.
     pub header: Base64,

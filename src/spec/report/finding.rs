@@ -17,6 +17,7 @@ macro_rules! finding_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $verdict:ident;)+) => {
         /// Why something is not as it must be. Closed and stable: codes are added, never changed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
         pub enum FindingCode {
             $($(#[$doc])* #[serde(rename = $code)] $name,)+
         }
@@ -141,6 +142,7 @@ impl fmt::Display for FindingCode {
 
 /// One place where something is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Finding {
     /// The event's leaf index, if the place is in an event.
     pub index: Option<u64>,

@@ -25,6 +25,7 @@ use super::ids::Origin;
 /// What was found, over all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Verdict {
     /// All that the object claims was checked and holds.
     Valid,
@@ -37,6 +38,7 @@ pub enum Verdict {
 /// What the verdict rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum TrustState {
     /// A key or checkpoint that the reader brought along.
     Pinned,
@@ -44,9 +46,14 @@ pub enum TrustState {
     SelfConsistent,
 }
 
+/// `Object` would be any object to the schema.
+#[cfg(feature = "server")]
+type VerifiedObject = Object;
+
 /// What was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = VerifiedObject))]
 pub enum Object {
     /// A ledger in its store.
     Ledger,
@@ -78,6 +85,7 @@ impl Object {
 
 /// How much was checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Checked {
     /// Events whose header was read.
     pub events: u64,
@@ -91,6 +99,7 @@ pub struct Checked {
 
 /// What became of the bodies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Bodies {
     /// There, and holding to their commitments.
     pub present: u64,
@@ -108,12 +117,14 @@ pub struct Bodies {
 
 /// The report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = VerificationReport))]
 pub struct Report {
     /// What was found, over all.
     pub verdict: Verdict,
     /// What the verdict rests on.
     pub trust: TrustState,
     /// What was verified.
+    #[cfg_attr(feature = "server", schema(value_type = VerifiedObject))]
     pub object: Object,
     /// The ledger, as far as it could be read.
     pub origin: Option<Origin>,

@@ -1,0 +1,224 @@
+//! Operations about people, and those of auditors.
+
+use serde_json::json;
+
+use super::super::page::{ErasurePage, ExportPage, VerificationPage};
+use super::super::subjects::HandleView;
+use super::super::{erasures, exports, reports, subjects, verifications};
+use super::operation::{APPENDS, Arguments, Operation};
+use crate::service::Code;
+use crate::service::erase::{ErasureRequest, ErasureView};
+use crate::service::export::{ExportRequest, ExportView};
+use crate::service::request::SubjectRequest;
+use crate::service::subject::SubjectView;
+use crate::service::verify::{VerificationRequest, VerificationView};
+use crate::spec::compliance::SignedReport;
+
+pub(super) fn operations() -> Vec<Operation> {
+    let mut all = of_people();
+    all.extend(of_auditors());
+    all
+}
+
+fn op<F, Args>(
+    method: &'static str,
+    path: &str,
+    handler: F,
+    names: (&'static str, &'static str),
+    summary: &'static str,
+) -> Operation
+where
+    F: actix_web::Handler<Args>,
+    Args: Arguments,
+{
+    Operation::of(
+        (method, &format!("/v1/ledgers/{{ledger}}{path}")),
+        handler,
+        names,
+        summary,
+    )
+}
+
+fn of_people() -> Vec<Operation> {
+    vec![
+        op(
+            "post",
+            "/subjects",
+            subjects::handle,
+            ("people", "subjectHandle"),
+            "A person's handle, minted if new",
+        )
+        .body::<SubjectRequest>()
+        .json::<HandleView>(200, "The handle.")
+        .codes(&[Code::SubjectErased, Code::SubjectErasing]),
+        op(
+            "post",
+            "/subjects/lookup",
+            subjects::look_up,
+            ("people", "lookUpSubject"),
+            "Look a person up",
+        )
+        .body::<SubjectRequest>()
+        .json::<SubjectView>(200, "Handle and state.")
+        .codes(&[Code::SubjectNotFound, Code::Erased]),
+        op(
+            "get",
+            "/subjects/{handle}",
+            subjects::one,
+            ("people", "getSubject"),
+            "The state of a handle",
+        )
+        .json::<SubjectView>(200, "Handle and state.")
+        .codes(&[Code::SubjectNotFound, Code::Erased]),
+        op(
+            "post",
+            "/erasures",
+            erasures::create,
+            ("people", "erase"),
+            "Erase people",
+        )
+        .note("Answers when the keys are destroyed and that is recorded.")
+        .body::<ErasureRequest>()
+        .json::<ErasureView>(202, "The erasure.")
+        .codes(APPENDS)
+        .codes(&[Code::SubjectNotFound, Code::SubjectErasing, Code::PersonalDataRefused]),
+        op(
+            "get",
+            "/erasures",
+            erasures::list,
+            ("people", "listErasures"),
+            "List the erasures",
+        )
+        .json::<ErasurePage<'_>>(200, "A page, newest first."),
+        op(
+            "get",
+            "/erasures/{id}",
+            erasures::one,
+            ("people", "getErasure"),
+            "An erasure",
+        )
+        .json::<ErasureView>(200, "The erasure.")
+        .codes(&[Code::NotFound]),
+        op(
+            "get",
+            "/erasures/{id}/certificate",
+            erasures::certificate,
+            ("people", "certificate"),
+            "An erasure's certificate",
+        )
+        .media(200, "A COSE_Sign1.", "application/cose; cose-type=\"cose-sign1\"")
+        .codes(&[Code::NotFound]),
+    ]
+}
+
+fn of_auditors() -> Vec<Operation> {
+    vec![
+        op(
+            "post",
+            "/verifications",
+            verifications::start,
+            ("audit", "startVerification"),
+            "Verify the ledger",
+        )
+        .note("A job; at most two run at once.")
+        .body_as::<VerificationRequest>("application/json", false)
+        .json::<VerificationView>(202, "The job.")
+        .codes(&[Code::Overloaded]),
+        op(
+            "get",
+            "/verifications",
+            verifications::list,
+            ("audit", "listVerifications"),
+            "List the verifications",
+        )
+        .json::<VerificationPage<'_>>(200, "A page, newest first."),
+        op(
+            "get",
+            "/verifications/{id}",
+            verifications::one,
+            ("audit", "getVerification"),
+            "A verification",
+        )
+        .json::<VerificationView>(200, "How far it is; at the end its report.")
+        .codes(&[Code::NotFound]),
+        op(
+            "post",
+            "/exports",
+            exports::create,
+            ("audit", "createExport"),
+            "Export the ledger as of now",
+        )
+        .note("With `reveal` it needs the role revealer, too. Recorded.")
+        .body::<ExportRequest>()
+        .json::<ExportView>(201, "Where the content is.")
+        .codes(APPENDS)
+        .codes(&[Code::PersonalDataRefused]),
+        op(
+            "get",
+            "/exports",
+            exports::list,
+            ("audit", "listExports"),
+            "List the exports",
+        )
+        .json::<ExportPage<'_>>(200, "A page, newest first."),
+        op(
+            "get",
+            "/exports/{id}",
+            exports::one,
+            ("audit", "getExport"),
+            "An export",
+        )
+        .json::<ExportView>(200, "The export.")
+        .codes(&[Code::NotFound]),
+        content(op(
+            "get",
+            "/exports/{id}/content",
+            exports::content,
+            ("audit", "exportContent"),
+            "An export's content",
+        )),
+        op(
+            "get",
+            "/reports/compliance",
+            reports::compliance,
+            ("audit", "complianceReport"),
+            "A compliance report of a period",
+        )
+        .note("Signed, and recorded.")
+        .json::<SignedReport>(200, "The report, in the form asked for.")
+        .media(200, "", "text/html; charset=utf-8")
+        .media(200, "", "text/csv; charset=utf-8")
+        .codes(APPENDS),
+    ]
+}
+
+fn content(operation: Operation) -> Operation {
+    const FORMS: [&str; 3] = [
+        "application/vnd.oubliette.bundle",
+        "application/x-ndjson",
+        "text/csv; charset=utf-8; header=present",
+    ];
+    let mut operation = operation
+        .note("Streamed, resumable, recorded. Opened personal data needs the role revealer, too.")
+        .takes(
+            "Range",
+            "One range of bytes.",
+            json!({"type": "string", "pattern": "^bytes=[0-9]{1,9}-$"}),
+        )
+        .takes(
+            "If-Range",
+            "The `ETag` of the part that is there.",
+            json!({"type": "string", "pattern": "^\"[0-9a-f-]{1,64}\"$"}),
+        );
+    for form in FORMS {
+        operation = operation
+            .media(200, "The content.", form)
+            .media(206, "The part that was asked for.", form);
+    }
+    operation
+        .header(200, "ETag", "Of the content.", true)
+        .header(206, "ETag", "Of the content.", true)
+        .header(206, "Content-Range", "Which part it is.", true)
+        .codes(APPENDS)
+        .codes(&[Code::NotFound, Code::RangeNotSatisfiable])
+}
