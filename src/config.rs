@@ -45,7 +45,8 @@ pub struct Settings {
     pub pii_guard: bool,
     /// Events that may wait for the writer.
     pub queue_events: usize,
-    /// Connections at once; more wait unaccepted.
+    /// Connections at once; more wait unaccepted. With 1,024 files beside them they must fit under the process's limit on
+    /// open files (`ulimit -Hn`).
     pub max_connections: usize,
     /// Seconds in which a new connection must have finished its TLS handshake, and then its first request's head.
     pub header_timeout_seconds: u64,
@@ -188,11 +189,24 @@ impl Settings {
         Ok(figment.merge(environment).extract()?)
     }
 
-    /// Refuses what contradicts itself, and what is valid but not safe.
+    /// Refuses what contradicts itself, and what is valid but not safe to serve to a network.
     ///
     /// # Errors
     /// [`ConfigError::Plaintext`], [`ConfigError::Value`].
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_values()?;
+        if self.listen.ip().is_loopback() || self.allow_plaintext || self.tls_certificate.is_some() {
+            Ok(())
+        } else {
+            Err(ConfigError::Plaintext(self.listen))
+        }
+    }
+
+    /// Refuses what contradicts itself or is out of range, whoever the server is for.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub fn check_values(&self) -> Result<(), ConfigError> {
         let value = |field, mend| Err(ConfigError::Value { field, mend });
         match (&self.tls_certificate, &self.tls_key) {
             (Some(_), None) => {
@@ -229,11 +243,7 @@ impl Settings {
         if self.rate_limit == 0 && self.rate_burst > 0 {
             return value("rate_burst", "has no meaning without rate_limit; set both");
         }
-        if self.listen.ip().is_loopback() || self.allow_plaintext || self.tls_certificate.is_some() {
-            Ok(())
-        } else {
-            Err(ConfigError::Plaintext(self.listen))
-        }
+        Ok(())
     }
 
     /// The settings with every default place spelt out.

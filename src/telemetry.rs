@@ -3,8 +3,11 @@
 
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{ConfigError, LogFormat, Settings};
 
@@ -24,9 +27,11 @@ pub fn start(settings: &Settings) {
         // A line that cannot be written is lost. Saying so on the same standard error would panic in the middle of a request.
         .log_internal_errors(false)
         .with_target(false);
+    // At debug, and below, the HTTP library logs requests with their paths, whatever `log` says.
+    let without_paths = filter_fn(|record| *record.level() <= Level::INFO || !record.target().starts_with("actix"));
     let _ = match settings.log_format {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => builder.with_ansi(false).finish().with(without_paths).try_init(),
+        LogFormat::Json => builder.json().finish().with(without_paths).try_init(),
     };
 }
 
@@ -72,8 +77,9 @@ fn describe() {
     describe_gauge!("oubliette_ready", "1 if events are taken and keys can be had");
     describe_gauge!("oubliette_vault_healthy", "1 if every mirror of the vault is in use and nothing was lost");
     describe_histogram!("oubliette_append_seconds", "Appends that succeeded, from the parsed request to the receipt");
-    describe_counter!("oubliette_events_appended_total", "Events appended by callers");
+    describe_counter!("oubliette_events_appended_total", "Events of callers that became durable");
     describe_counter!("oubliette_appends_refused_total", "Appends refused, by code");
+    describe_gauge!("oubliette_measure_failed", "Parts of the last measurement that failed; their series are old");
     describe_gauge!("oubliette_queue_events", "Events that wait for the writer");
     describe_histogram!("oubliette_commit_seconds", "Synced writes of the ledger store");
     describe_histogram!("oubliette_commit_events", "Events in one synced write");

@@ -79,6 +79,22 @@ pub enum AppError {
          changed and nothing is served. Put the right ledger store back"
     )]
     LedgerLost(LedgerId),
+    /// More connections than files may be open.
+    #[error(
+        "max_connections: {connections} connections and {others} other files do not fit under this process's limit of \
+         {limit} open files; set max_connections to at most {fitting}, or raise the limit (`ulimit -n`, LimitNOFILE= in a \
+         systemd unit)"
+    )]
+    OpenFiles {
+        /// As set.
+        connections: usize,
+        /// What everything else needs.
+        others: usize,
+        /// The hard limit.
+        limit: u64,
+        /// What `max_connections` may be.
+        fitting: u64,
+    },
     /// Certificate or key of the listener.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -107,7 +123,7 @@ impl AppError {
             Self::Keys(_) => "key_unavailable",
             Self::Service(error) => error.code.as_str(),
             Self::Used(_) => "data_dir_used",
-            Self::Tls(_) => "invalid_configuration",
+            Self::Tls(_) | Self::OpenFiles { .. } => "invalid_configuration",
             Self::Listen { .. } => "address_unavailable",
             Self::RolledBack { .. } | Self::LedgerLost(_) => "ledger_rolled_back",
         }

@@ -18,6 +18,10 @@ use crate::service::Service;
 const CLOSING_WAIT: Duration = Duration::from_millis(5);
 const CLOSING_WAITS: u32 = 4_000;
 
+/// Files that are open beside connections: 512 tables of the ledgers' store, 256 of the key store, and 256 for logs, mirrors,
+/// exports, and connections that are being accepted.
+const OTHER_FILES: usize = 512 + 256 + 256;
+
 /// How often erasures that broke off are taken up again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -27,15 +31,51 @@ const RETRY: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`AppError`], naming the part.
 pub fn check(settings: &Settings) -> Result<(), AppError> {
+    check_open_files(settings)?;
     tls::load(settings)?;
     if !settings.ledger_path().join("CURRENT").exists() {
         return Err(crate::store::StoreError::Missing(settings.ledger_path()).into());
     }
-    let folders = [settings.keystore_path(), settings.keys_path()];
-    for path in folders.into_iter().chain(settings.vault_paths()) {
+    for path in [settings.keystore_path(), settings.keys_path()] {
         std::fs::read_dir(&path).map_err(|source| AppError::Io { path, source })?;
     }
+    check_mirrors(settings)
+}
+
+/// A server starts with one mirror left, and so do its checks succeed.
+fn check_mirrors(settings: &Settings) -> Result<(), AppError> {
+    let paths = settings.vault_paths();
+    let count = paths.len();
+    let unreadable = paths.into_iter().filter_map(|path| {
+        let source = std::fs::read_dir(&path).err()?;
+        Some(AppError::Io { path, source })
+    });
+    let mut unreadable: Vec<_> = unreadable.collect();
+    if unreadable.len() == count {
+        return unreadable.pop().map_or(Ok(()), Err);
+    }
+    for error in unreadable {
+        tracing::warn!(error = %error, "a mirror of the vault cannot be read; the server would start without it");
+    }
     Ok(())
+}
+
+/// Strangers hold connections: they must never take the files that the stores write to.
+fn check_open_files(settings: &Settings) -> Result<(), AppError> {
+    fits(settings.max_connections, crate::env::raise_open_files())
+}
+
+fn fits(connections: usize, limit: u64) -> Result<(), AppError> {
+    let needed = connections.saturating_add(OTHER_FILES) as u64;
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(AppError::OpenFiles {
+        connections,
+        others: OTHER_FILES,
+        limit,
+        fitting: limit.saturating_sub(OTHER_FILES as u64),
+    })
 }
 
 /// Opens the data directory and serves it until SIGTERM or SIGINT; what was accepted is finished then. SIGHUP reads
@@ -45,6 +85,15 @@ pub fn check(settings: &Settings) -> Result<(), AppError> {
 /// [`AppError`]; nothing is served then.
 pub fn serve(settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
     actix_web::rt::System::new().block_on(async {
+        let io = |source| AppError::Io {
+            path: settings.data.clone(),
+            source,
+        };
+        // From here on no signal kills it: opening a data directory can take a while.
+        let hangup = signal(SignalKind::hangup()).map_err(io)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(io)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(io)?;
+        check_open_files(settings)?;
         // Before anything takes a handle of a meter.
         let metrics = crate::telemetry::metrics();
         let (tls, certificate) = match tls::load(settings)? {
@@ -63,13 +112,6 @@ pub fn serve(settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<(), 
             metrics: metrics.clone(),
         };
         let (server, address) = bind(&app, settings, serving)?;
-        let io = |source| AppError::Io {
-            path: settings.data.clone(),
-            source,
-        };
-        let hangup = signal(SignalKind::hangup()).map_err(io)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(io)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(io)?;
         let handle = server.handle();
         actix_web::rt::spawn(async move {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
@@ -196,6 +238,7 @@ impl LocalServer {
 
 fn run_local(settings: &Settings, started: &mpsc::SyncSender<Result<Started, AppError>>) {
     actix_web::rt::System::new().block_on(async {
+        crate::env::raise_open_files();
         let opened = async {
             let app = App::open(settings).await?;
             let api_key = app.service().register_local_caller();
@@ -236,5 +279,19 @@ impl Drop for LocalServer {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_connections_than_files_are_refused_with_the_number_that_fits() {
+        assert!(fits(8_192, 9_216).is_ok());
+        let refused = fits(8_192, 9_215).unwrap_err().to_string();
+        assert!(refused.starts_with("max_connections: 8192"), "{refused}");
+        assert!(refused.contains("at most 8191"), "{refused}");
+        assert!(fits(usize::MAX, u64::MAX - 1).is_err() && fits(1, 0).is_err());
     }
 }

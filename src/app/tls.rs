@@ -3,6 +3,7 @@
 //! What would fail at the first handshake fails at start: a missing file, one without PEM, a key of another certificate, a
 //! certificate that is not valid now. Out of scope: revocation lists.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
@@ -95,30 +96,41 @@ pub(super) fn load(settings: &Settings) -> Result<Option<Tls>, TlsError> {
         }
         None => builder.with_no_client_auth(),
     };
-    let config = builder.with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
+    let mut config = builder.with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
+    if settings.tls_client_ca.is_some() {
+        // IMPORTANT: a resumed session is not asked for its certificate again, which may have expired since.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(Some(Tls { config, certificate }))
 }
 
 /// A chain with its key, both valid now.
 fn certified(chain: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
-    let certificates = certificates("tls_certificate", chain)?;
-    let expires = certificates
-        .iter()
-        .map(|(_, expires)| *expires)
-        .min()
-        .unwrap_or(i64::MAX);
+    let certificates = parse("tls_certificate", chain)?;
+    for certificate in &certificates {
+        certificate.valid_now().map_err(|mend| TlsError {
+            setting: "tls_certificate",
+            path: chain.to_owned(),
+            mend,
+        })?;
+    }
+    let expires = certificates.iter().map(|one| one.to).min().unwrap_or(i64::MAX);
     let refused = |mend: &str| TlsError {
         setting: "tls_key",
         path: key.to_owned(),
         mend: mend.to_owned(),
     };
     let bytes = zeroize::Zeroizing::new(read("tls_key", key)?);
+    if std::fs::metadata(key).is_ok_and(|about| about.permissions().mode() & 0o007 != 0) {
+        tracing::warn!(file = %key.display(), "every user of this machine may use the TLS key; take its mode back (chmod o=)");
+    }
     let private = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
         refused(
             "holds no private key in PEM form (`-----BEGIN PRIVATE KEY-----`); is it the certificate, or encrypted?",
         )
     })?;
-    let chained = certificates.into_iter().map(|(certificate, _)| certificate).collect();
+    let chained = certificates.into_iter().map(|one| one.certificate).collect();
     let provider: CryptoProvider = ring::default_provider();
     let certified = CertifiedKey::from_der(chained, private, &provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => refused(&format!(
@@ -140,20 +152,64 @@ fn tell_expiry(chain: &Path, expires: i64) {
     }
 }
 
+/// The authorities that are valid now; one that is not is left out with a warning while another is.
 fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for (certificate, _) in certificates("tls_client_ca", path)? {
-        roots.add(certificate).map_err(|error| TlsError {
-            setting: "tls_client_ca",
-            path: path.to_owned(),
-            mend: format!("holds a certificate that cannot be an authority: {error}"),
-        })?;
+    let refused = |mend: String| TlsError {
+        setting: "tls_client_ca",
+        path: path.to_owned(),
+        mend,
+    };
+    let (mut roots, mut last) = (RootCertStore::empty(), None);
+    for authority in parse("tls_client_ca", path)? {
+        if !authority.is_authority {
+            return Err(refused(
+                "holds a certificate that is not an authority's (CA: TRUE is missing); name the file of those who issue \
+                 client certificates"
+                    .into(),
+            ));
+        }
+        if let Err(mend) = authority.valid_now() {
+            tracing::warn!(file = %path.display(), "an authority for client certificates is left out: it {mend}");
+            last = Some(mend);
+            continue;
+        }
+        roots
+            .add(authority.certificate)
+            .map_err(|error| refused(format!("holds a certificate that cannot be an authority: {error}")))?;
     }
-    Ok(roots)
+    match last {
+        Some(mend) if roots.is_empty() => Err(refused(mend)),
+        _ => Ok(roots),
+    }
 }
 
-/// The certificates of a file with the second in which each expires; all valid now, at least one.
-fn certificates(setting: &'static str, path: &Path) -> Result<Vec<(CertificateDer<'static>, i64)>, TlsError> {
+/// A certificate of a file, and what of it counts here. Times are seconds since 1970.
+struct Parsed {
+    certificate: CertificateDer<'static>,
+    from: i64,
+    to: i64,
+    is_authority: bool,
+}
+
+impl Parsed {
+    /// What to do about one that is not valid now.
+    fn valid_now(&self) -> Result<(), String> {
+        if self.to < now() {
+            let expired = instant(self.to);
+            return Err(format!("expired at {expired}; put a renewed certificate there"));
+        }
+        if self.from > now() {
+            let from = instant(self.from);
+            return Err(format!(
+                "is not valid before {from}; use another one until then, or set the clock"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The certificates of a file, at least one.
+fn parse(setting: &'static str, path: &Path) -> Result<Vec<Parsed>, TlsError> {
     let refused = |mend: String| TlsError {
         setting,
         path: path.to_owned(),
@@ -168,19 +224,13 @@ fn certificates(setting: &'static str, path: &Path) -> Result<Vec<(CertificateDe
         let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).map_err(|error| broken(&error))?;
         let validity = parsed.validity();
         let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
-        if to < now() {
-            return Err(refused(format!(
-                "expired at {}; put a renewed certificate there",
-                instant(to)
-            )));
-        }
-        if from > now() {
-            return Err(refused(format!(
-                "is not valid before {}; use another one until then, or set the clock",
-                instant(from)
-            )));
-        }
-        found.push((certificate, to));
+        let is_authority = parsed.is_ca();
+        found.push(Parsed {
+            certificate,
+            from,
+            to,
+            is_authority,
+        });
     }
     if found.is_empty() {
         return Err(refused(

@@ -128,7 +128,7 @@ impl From<AppError> for Failure {
             }
             source = cause.source();
         }
-        let exit = if matches!(error, AppError::Tls(_)) {
+        let exit = if matches!(error, AppError::Tls(_) | AppError::OpenFiles { .. }) {
             Exit::Usage
         } else {
             Exit::Io

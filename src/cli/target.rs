@@ -76,7 +76,9 @@ impl Target {
             let client = Client::remote(&url, key, &self.tls, context.settings.allow_plaintext)?;
             return Ok(Session { client, _server: None });
         }
-        let server = LocalServer::start(&self.settings(context)?)?;
+        let settings = self.settings(context)?;
+        settings.check_values()?;
+        let server = LocalServer::start(&settings)?;
         let client = Client::local(server.address, server.api_key.clone());
         Ok(Session {
             client,

@@ -92,3 +92,25 @@ pub fn folder_bytes(folder: &std::path::Path) -> std::io::Result<u64> {
     }
     Ok(bytes)
 }
+
+/// Raises this process's limit on open files as far as the system lets it, and gives what it is then (`RLIMIT_NOFILE`).
+#[allow(unsafe_code, reason = "getrlimit and setrlimit have no safe wrapper in std")]
+pub fn raise_open_files() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid, writable rlimit for the duration of each call. A refusal leaves the limit as it was.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
+            let raised = libc::rlimit {
+                rlim_cur: limit.rlim_max,
+                ..limit
+            };
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
+                limit = raised;
+            }
+        }
+    }
+    limit.rlim_cur
+}

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, Handler, HttpMessage, HttpRequest, Responder, Route, guard, web};
+use actix_web::{FromRequest, Handler, HttpRequest, Responder, Route, guard, web};
 
 use super::limits::RateLimit;
-use super::observe::Asker;
+use super::observe;
 use super::problem::Problem;
 use crate::service::{Caller, Code, Error, Ledger, Role, Service};
 use crate::spec::ids::LedgerName;
@@ -85,14 +85,20 @@ impl<R: 'static> On<R> {
         work: impl FnOnce(&Service, &Ledger) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Problem> {
         let (service, ledger) = (Arc::clone(&self.service), Arc::clone(&self.ledger));
-        let done = web::block(move || work(&service, &ledger)).await;
-        Ok(done.map_err(|error| Error::new(Code::Internal, error.to_string()))??)
+        Ok(blocking(move || work(&service, &ledger)).await??)
     }
 
     /// Asks for one more role.
     pub(super) fn also(&self, role: Role) -> Result<(), Problem> {
         Ok(self.caller.require(&[role], Some(&self.ledger.record.name))?)
     }
+}
+
+/// Runs work off the server's threads, with the id of the request in what it logs.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let span = tracing::Span::current();
+    let done = web::block(move || span.in_scope(work)).await;
+    done.map_err(|error| Error::new(Code::Internal, error.to_string()))
 }
 
 impl Permission for Public {}
@@ -121,7 +127,7 @@ fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Error> {
         )
     })?;
     let caller = service.authenticate(key.trim())?;
-    request.extensions_mut().insert(Asker::of(&caller));
+    observe::remember(request, &caller);
     if let Some(limit) = request.app_data::<web::Data<RateLimit>>() {
         limit.count(&caller.key.id)?;
     }

@@ -3,7 +3,7 @@
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
 use actix_web::web::{Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::auth::{On, Reader, Writer};
 use super::body::Body;
@@ -12,10 +12,10 @@ use super::problem::Problem;
 use crate::service::append::{AppendCall, Proof};
 use crate::service::cloudevents;
 use crate::service::read::Direction;
-use crate::service::read::{Filter, Reveal};
+use crate::service::read::{Filter, Page, Reveal};
 use crate::service::request::ExpectedVersion;
 use crate::service::request::{self, AppendRequest, BatchRequest, Expected};
-use crate::service::{Error, Role};
+use crate::service::{Code, Error, Role};
 use crate::spec::ids::{EventType, Handle, StreamName, StreamRef, Timestamp};
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -93,8 +93,7 @@ async fn respond(on: &On<Writer>, call: AppendCall, request: &HttpRequest) -> Re
     };
     // Receipts are long: a buffer that grows on the way would copy them several times.
     let mut body = Vec::with_capacity(answer.json_size());
-    serde_json::to_writer(&mut body, &answer)
-        .map_err(|error| Error::new(crate::service::Code::Internal, error.to_string()))?;
+    serde_json::to_writer(&mut body, &answer).map_err(unwritable)?;
     Ok(response.content_type("application/json").body(body))
 }
 
@@ -218,29 +217,42 @@ async fn page(on: On<Reader>, query: ListQuery, request: &HttpRequest) -> Result
     let reveal = reveal(&on, query.reveal)?;
     let limit = limit(query.limit)?;
     let filter = query.filter()?;
+    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+    let as_lines = accept.is_some_and(|accept| accept.contains("application/x-ndjson"));
     let page = on.blocking(move |service, ledger| service.page(ledger, &filter, limit, reveal));
     let mut page = page.await?;
     on.service.record_reveal(&on.ledger, &on.caller, &page.events).await?;
-    on.service.withdraw_fenced(&on.ledger, &mut page.events)?;
-    let accept = request
-        .headers()
-        .get(ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if !accept.contains("application/x-ndjson") {
-        return Ok(HttpResponse::Ok().json(page));
-    }
-    let mut lines = Vec::new();
-    for event in &page.events {
-        serde_json::to_writer(&mut lines, event)
-            .map_err(|error| Error::new(crate::service::Code::Internal, error.to_string()))?;
-        lines.push(b'\n');
-    }
+    let written = on.blocking(move |service, ledger| {
+        service.withdraw_fenced(ledger, &mut page.events)?;
+        let body = if as_lines { lines(&page)? } else { json(&page)? };
+        Ok((body, page.next))
+    });
+    let (body, next) = written.await?;
     let mut response = HttpResponse::Ok();
-    if let Some(next) = &page.next {
+    if !as_lines {
+        return Ok(response.content_type("application/json").body(body));
+    }
+    if let Some(next) = &next {
         response.insert_header(("oubliette-next", next.as_str()));
     }
-    Ok(response.content_type("application/x-ndjson").body(lines))
+    Ok(response.content_type("application/x-ndjson").body(body))
+}
+
+fn lines(page: &Page) -> Result<Vec<u8>, Error> {
+    let mut lines = Vec::new();
+    for event in &page.events {
+        serde_json::to_writer(&mut lines, event).map_err(unwritable)?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(unwritable)
+}
+
+fn unwritable(error: serde_json::Error) -> Error {
+    Error::new(Code::Internal, error.to_string())
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -256,14 +268,20 @@ pub(super) async fn one(
     query: Query<OneQuery>,
 ) -> Result<HttpResponse, Problem> {
     let reveal = reveal(&on, query.reveal)?;
-    let index = on.service.index_of(&on.ledger, &path.1)?;
-    let mut event = on.service.event(&on.ledger, index, reveal)?;
+    let read = on.blocking(move |service, ledger| {
+        let index = service.index_of(ledger, &path.1)?;
+        service.event(ledger, index, reveal)
+    });
+    let mut event = read.await?;
     on.service
         .record_reveal(&on.ledger, &on.caller, std::slice::from_ref(&event))
         .await?;
-    on.service
-        .withdraw_fenced(&on.ledger, std::slice::from_mut(&mut event))?;
-    Ok(HttpResponse::Ok().json(event))
+    let written = on.blocking(move |service, ledger| {
+        service.withdraw_fenced(ledger, std::slice::from_mut(&mut event))?;
+        json(&event)
+    });
+    let body = written.await?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(body))
 }
 
 pub(super) fn reveal(on: &On<Reader>, asked: Option<bool>) -> Result<Reveal, Problem> {

@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 
-use super::auth::{Public, Scraper};
+use super::auth::{Public, Scraper, blocking};
 use super::problem::Problem;
 use crate::service::{Code, Error};
 
@@ -28,8 +28,7 @@ pub(super) async fn alive(_: Public) -> HttpResponse {
 
 pub(super) async fn ready(public: Public) -> Result<HttpResponse, Problem> {
     let service = public.service;
-    let ready = web::block(move || service.readiness()).await;
-    ready.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+    blocking(move || service.readiness()).await??;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(Health { status: "ready" }))
@@ -46,16 +45,11 @@ pub(super) async fn metrics(
         )));
     };
     let service = scraper.service;
-    let page = web::block(move || {
-        // What cannot be measured now keeps its last value; the rest is shown all the same.
-        if let Err(error) = service.measure() {
-            tracing::warn!(error = %error, "some metrics could not be brought up to date");
-        }
+    let page = blocking(move || {
+        service.measure();
         handle.render()
     });
-    let page = page
-        .await
-        .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    let page = page.await?;
     Ok(HttpResponse::Ok()
         .content_type(EXPOSITION)
         .insert_header((CACHE_CONTROL, "no-store"))

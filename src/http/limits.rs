@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Settings;
 use crate::service::{Code, Error};
@@ -49,19 +50,28 @@ impl RateLimit {
     }
 }
 
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 2_048;
+
 /// How long a request's body may take to arrive.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyTimeout(pub(super) Duration);
 
 /// A listener whose connections are cut when a client leaves an answer unread for `write_timeout`: the kernel's own
-/// limit (TCP_USER_TIMEOUT), which connections inherit from their listener.
+/// limit (TCP_USER_TIMEOUT, Linux only), which connections inherit from their listener.
 ///
 /// # Errors
 /// If the address cannot be bound.
 pub(super) fn listen(address: SocketAddr, write_timeout: Duration) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(write_timeout))?;
-    Ok(listener)
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(write_timeout))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = write_timeout;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! Around every request: an id, a log line, and the counts of docs/operations.md. Of the path only the route's pattern is
 //! ever written down; of the caller only the API key's id and roles.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage, web};
+use actix_web::{HttpMessage, HttpRequest, web};
 use metrics::{counter, gauge, histogram};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::unread::{Kept, Sent};
 use crate::service::{Caller, Service};
@@ -20,40 +22,94 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken over.
 const MAX_ID: usize = 64;
 
+/// Answers below are about people, and opened data must not stay in caches.
+const LEDGERS: &str = "/v1/ledgers/{ledger}";
+/// The status of a request whose client hung up before the answer.
+const CANCELLED: &str = "cancelled";
+
 /// Whether requests are logged.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AccessLog(pub(super) bool);
 
-/// Who asked, left behind by the check of the API key.
-#[derive(Debug, Clone)]
-pub(super) struct Asker {
+/// What was found out about a request on its way: kept apart from it, so that it outlives one that is given up.
+#[derive(Debug, Clone, Default)]
+struct Trail(Rc<RefCell<Option<Asker>>>);
+
+/// Who asked, and for what.
+#[derive(Debug)]
+struct Asker {
     key: String,
     roles: String,
+    route: String,
 }
 
-impl Asker {
-    pub(super) fn of(caller: &Caller) -> Self {
+/// Notes who makes a request, once the API key was checked.
+pub(super) fn remember(request: &HttpRequest, caller: &Caller) {
+    if let Some(trail) = request.extensions().get::<Trail>() {
         let roles: Vec<_> = caller.key.roles.iter().map(|role| role.as_str()).collect();
-        Self {
+        *trail.0.borrow_mut() = Some(Asker {
             key: caller.key.id.clone(),
             roles: roles.join(","),
-        }
+            route: route(request),
+        });
     }
 }
 
-/// Counted from the start of a request until its head is made, also when the client hangs up.
-struct UnderWay;
+fn route(request: &HttpRequest) -> String {
+    request.match_pattern().unwrap_or_else(|| "none".to_owned())
+}
+
+/// A request from its start until its head is made. One whose client hangs up before is counted and logged, too.
+struct UnderWay {
+    started: Instant,
+    method: &'static str,
+    logged: bool,
+    span: Span,
+    trail: Trail,
+    answered: bool,
+}
 
 impl UnderWay {
-    fn begin() -> Self {
+    fn begin(request: &ServiceRequest, id: &str) -> Self {
         gauge!("oubliette_http_requests_in_flight").increment(1.0);
-        Self
+        let trail = Trail::default();
+        request.extensions_mut().insert(trail.clone());
+        Self {
+            started: Instant::now(),
+            method: method(request.method()),
+            logged: request.app_data::<AccessLog>().is_some_and(|log| log.0),
+            // At the level of errors, so that it is there at every level of the log.
+            span: tracing::error_span!("request", id = %id),
+            trail,
+            answered: false,
+        }
+    }
+
+    /// Counts and logs, once.
+    fn end(&mut self, route: Option<String>, status: Option<u16>) {
+        self.answered = true;
+        let took = self.started.elapsed();
+        let asker = self.trail.0.borrow();
+        let known = || asker.as_ref().map(|asker| asker.route.clone());
+        let route = route.or_else(known).unwrap_or_else(|| "none".to_owned());
+        count(&route, self.method, status, took);
+        if self.logged {
+            self.span
+                .in_scope(|| log(asker.as_ref(), &route, self.method, status, took));
+        }
+    }
+
+    fn has_valid_key(&self) -> bool {
+        self.trail.0.borrow().is_some()
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
         gauge!("oubliette_http_requests_in_flight").decrement(1.0);
+        if !self.answered {
+            self.end(None, None);
+        }
     }
 }
 
@@ -62,22 +118,27 @@ pub(super) async fn request(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<Sent<BoxBody>>, actix_web::Error> {
     let kept = Kept::of(&mut request);
-    let started = Instant::now();
-    let _under_way = UnderWay::begin();
-    let logged = request.app_data::<AccessLog>().is_some_and(|log| log.0);
     let id = given_id(&request).unwrap_or_else(|| fresh_id(&request));
-    let span = tracing::info_span!("request", id = %id);
-    let method = method(request.method());
-    let mut response = next.call(request).instrument(span.clone()).await?;
+    let mut under_way = UnderWay::begin(&request, &id);
+    let span = under_way.span.clone();
+    let mut response = next.call(request).instrument(span).await?;
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    let took = started.elapsed();
-    let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
-    count(&route, method, response.status().as_u16(), took);
-    if logged {
-        span.in_scope(|| log(&response, &route, method, took));
+    let route = route(response.request());
+    if route.starts_with(LEDGERS) && !response.headers().contains_key(CACHE_CONTROL) {
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+    if !under_way.has_valid_key() {
+        // The time for a head is limited for a connection's first one alone: a stranger gets no second.
+        response
+            .response_mut()
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
+    under_way.end(Some(route), Some(response.status().as_u16()));
     Ok(response.map_body(|_, body| kept.until_sent(body)))
 }
 
@@ -110,23 +171,19 @@ fn method(method: &Method) -> &'static str {
     }
 }
 
-fn count(route: &str, method: &'static str, status: u16, took: Duration) {
-    counter!("oubliette_http_requests_total",
-        "route" => route.to_owned(), "method" => method, "status" => status.to_string())
-    .increment(1);
+fn count(route: &str, method: &'static str, status: Option<u16>, took: Duration) {
+    let text = status.map_or_else(|| CANCELLED.to_owned(), |status| status.to_string());
+    counter!("oubliette_http_requests_total", "route" => route.to_owned(), "method" => method, "status" => text)
+        .increment(1);
     histogram!("oubliette_http_request_seconds", "route" => route.to_owned(), "method" => method).record(took);
 }
 
-fn log<B>(response: &ServiceResponse<B>, route: &str, method: &'static str, took: Duration) {
-    let extensions = response.request().extensions();
-    let asker = extensions.get::<Asker>();
-    tracing::info!(
-        method,
-        route,
-        status = response.status().as_u16(),
-        duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        key = asker.map_or("-", |asker| asker.key.as_str()),
-        roles = asker.map_or("-", |asker| asker.roles.as_str()),
-        "answered"
-    );
+fn log(asker: Option<&Asker>, route: &str, method: &'static str, status: Option<u16>, took: Duration) {
+    let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let key = asker.map_or("-", |asker| asker.key.as_str());
+    let roles = asker.map_or("-", |asker| asker.roles.as_str());
+    match status {
+        Some(status) => tracing::info!(method, route, status, duration_us, key, roles, "answered"),
+        None => tracing::info!(method, route, status = CANCELLED, duration_us, key, roles, "hung up"),
+    }
 }

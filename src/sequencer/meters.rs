@@ -11,6 +11,7 @@ pub(super) struct Meters {
     seconds: Histogram,
     events: Histogram,
     failed: Counter,
+    appended: Counter,
 }
 
 impl Default for Meters {
@@ -19,6 +20,7 @@ impl Default for Meters {
             seconds: metrics::histogram!("oubliette_commit_seconds"),
             events: metrics::histogram!("oubliette_commit_events"),
             failed: metrics::counter!("oubliette_commits_failed_total"),
+            appended: metrics::counter!("oubliette_events_appended_total"),
         }
     }
 }
@@ -39,9 +41,16 @@ impl Meters {
             .map(|ledger| u32::try_from(ledger.events.len()).unwrap_or(u32::MAX))
             .sum();
         self.events.record(f64::from(events));
-        if written.is_err() {
-            self.failed.increment(1);
+        match written {
+            Ok(()) => self.appended.increment(of_callers(batch)),
+            Err(_) => self.failed.increment(1),
         }
         written
     }
+}
+
+/// Events in streams that are not Oubliette's own.
+fn of_callers(batch: &Batch) -> u64 {
+    let events = batch.ledgers.iter().flat_map(|ledger| &ledger.events);
+    events.filter(|event| !event.meta.stream.is_system()).count() as u64
 }

@@ -252,11 +252,12 @@ impl Service {
     }
 }
 
-/// Runs blocking work off the server's threads.
+/// Runs blocking work off the server's threads, with the id of the request in what it logs.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work))
         .await
         .map_err(super::access::internal)?
 }

@@ -30,6 +30,7 @@ use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
 pub(crate) use certificate::SignedCertificate;
 pub(crate) use saga::Erasure;
+pub(super) use saga::STREAM;
 
 /// The most subjects of one request.
 const MAX_SUBJECTS: usize = 1_000;

@@ -3,18 +3,22 @@
 //! Labels are ledger names, codes, states and kinds: never a stream, a tag or a person.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, counter, gauge};
+use metrics::{Histogram, counter, gauge};
 use parking_lot::Mutex;
 
 use super::append::AppendAnswer;
-use super::erase::ErasureView;
+use super::erase::{ErasureView, STREAM};
+use super::ledger::system_name;
+use super::recent::Recent;
 use super::verify::VerificationView;
 use super::{Code, Error, Ledger, Service};
+use crate::keystore::KeyStoreError;
 use crate::spec::ids::Timestamp;
 use crate::spec::report::Verdict;
-use crate::store::LedgerNumber;
+use crate::store::{Direction, LedgerNumber};
 
 /// States that an erasure can be in; each is shown, at 0 too.
 const ERASURE_STATES: [&str; 7] = [
@@ -32,26 +36,28 @@ const VERDICTS: [&str; 4] = ["valid", "incomplete", "tampered", "failed"];
 /// Handles and what the last look found.
 pub(super) struct Meters {
     append_seconds: Histogram,
-    appended: Counter,
     verified: Mutex<HashMap<LedgerNumber, Option<(Timestamp, &'static str)>>>,
-    erasures: Mutex<HashMap<LedgerNumber, Tally>>,
+    erasures: Mutex<HashMap<LedgerNumber, Arc<Tally>>>,
+    keys: Recent<Option<Arc<KeyStoreError>>>,
+    measured: Recent<()>,
 }
 
 impl Default for Meters {
     fn default() -> Self {
         Self {
             append_seconds: metrics::histogram!("oubliette_append_seconds"),
-            appended: metrics::counter!("oubliette_events_appended_total"),
             verified: Mutex::default(),
             erasures: Mutex::default(),
+            keys: Recent::default(),
+            measured: Recent::default(),
         }
     }
 }
 
-/// A ledger's erasures as they stood at a size.
+/// A ledger's erasures as they stood at a version of their stream.
 #[derive(Default)]
 struct Tally {
-    size: u64,
+    version: u64,
     states: HashMap<&'static str, u64>,
     open_until: Vec<Timestamp>,
 }
@@ -59,12 +65,7 @@ struct Tally {
 impl Meters {
     pub(super) fn append(&self, took: Duration, answer: &Result<AppendAnswer, Error>) {
         match answer {
-            Ok(answer) => {
-                self.append_seconds.record(took);
-                if !answer.repeated {
-                    self.appended.increment(answer.events.len() as u64);
-                }
-            }
+            Ok(_) => self.append_seconds.record(took),
             Err(error) => counter!("oubliette_appends_refused_total", "code" => error.code.as_str()).increment(1),
         }
     }
@@ -90,65 +91,86 @@ fn seconds(time: Timestamp) -> f64 {
     time.0 as f64 / 1e6
 }
 
+/// Says in the log what could not be measured.
+fn is_failed(what: &str, measured: Result<(), Error>) -> bool {
+    if let Err(error) = &measured {
+        tracing::warn!(what, error = %error, "a metric could not be brought up to date");
+    }
+    measured.is_err()
+}
+
 #[allow(clippy::cast_precision_loss)]
 fn float(count: u64) -> f64 {
     count as f64
 }
 
 impl Service {
-    /// Whether events are taken and keys can be had. Reads the vault; blocks.
+    /// Whether events are taken and keys can be had. Key store and vault are asked at most once a second; blocks.
     ///
     /// # Errors
-    /// `not_ready` if the writer is poisoned, `key_unavailable` if key store or vault cannot be read.
+    /// `not_ready` if the writer is poisoned, `key_unavailable` if key store or vault cannot be read, or the key store
+    /// cannot be written.
     pub fn readiness(&self) -> Result<(), Error> {
         if !self.is_ready() {
             let detail = "the last commit failed; the writer tries again every second. Look at the server's log and the \
                           free space of the disk";
             return Err(Error::new(Code::NotReady, detail));
         }
-        self.keystore.check().map_err(|error| {
+        let failed = self.meters.keys.get(|| self.keystore.check().err().map(Arc::new));
+        failed.map_or(Ok(()), |error| {
             // Whoever asks needs no key, so the folders stand in the log alone.
-            let detail = "keys cannot be had: key store or vault cannot be read. The server's log names the part";
-            Error::new(Code::KeyUnavailable, detail).caused_by(error)
+            let detail = "keys cannot be had: key store or vault fails. The server's log names the part";
+            Err(Error::new(Code::KeyUnavailable, detail).caused_by(error))
         })
     }
 
-    /// Brings every gauge up to date. Blocks.
-    ///
-    /// # Errors
-    /// If store or key store cannot be read.
-    pub fn measure(&self) -> Result<(), Error> {
+    /// Brings every gauge up to date, at most once a second. What cannot be measured keeps its last value, is counted by
+    /// `oubliette_measure_failed`, and keeps nothing else from being measured. Blocks.
+    pub fn measure(&self) {
+        self.meters.measured.get(|| self.measure_all());
+    }
+
+    fn measure_all(&self) {
         let flag = |name: &'static str, on: bool| gauge!(name).set(if on { 1.0 } else { 0.0 });
         flag("oubliette_ready", self.readiness().is_ok());
         flag("oubliette_vault_healthy", self.keystore.vault().is_healthy());
         gauge!("oubliette_queue_events").set(float(self.sequencer.waiting() as u64));
+        let mut failed = u64::from(is_failed("the disk's use", self.measure_disk()));
+        for ledger in self.all_ledgers() {
+            let name = ledger.record.name.to_string();
+            // The verdict first: it is what a damaged ledger is known by.
+            for (what, measured) in [
+                ("verifications", self.measure_verifications(&ledger, &name)),
+                ("the checkpoint", self.measure_checkpoint(&ledger, &name)),
+                ("erasures", self.measure_erasures(&ledger, &name)),
+            ] {
+                failed += u64::from(is_failed(&format!("{what} of the ledger {name}"), measured));
+            }
+        }
+        gauge!("oubliette_measure_failed").set(float(failed));
+    }
+
+    fn measure_disk(&self) -> Result<(), Error> {
+        gauge!("oubliette_disk_bytes", "kind" => "keystore").set(float(self.keystore.disk_bytes()));
+        gauge!("oubliette_disk_bytes", "kind" => "vault").set(float(self.keystore.vault().disk_bytes()));
         for (kind, bytes) in self.store.disk_bytes()? {
             gauge!("oubliette_disk_bytes", "kind" => kind).set(float(bytes));
         }
-        gauge!("oubliette_disk_bytes", "kind" => "keystore").set(float(self.keystore.disk_bytes()));
-        gauge!("oubliette_disk_bytes", "kind" => "vault").set(float(self.keystore.vault().disk_bytes()));
-        self.all_ledgers()
-            .iter()
-            .try_for_each(|ledger| self.measure_ledger(ledger))
+        Ok(())
     }
 
-    fn measure_ledger(&self, ledger: &Ledger) -> Result<(), Error> {
-        let name = ledger.record.name.to_string();
+    fn measure_checkpoint(&self, ledger: &Ledger, name: &str) -> Result<(), Error> {
         let view = self.view(ledger)?;
-        gauge!("oubliette_checkpoint_size_events", "ledger" => name.clone()).set(float(view.size()));
+        gauge!("oubliette_checkpoint_size_events", "ledger" => name.to_owned()).set(float(view.size()));
         if let Some(head) = view.head {
-            gauge!("oubliette_checkpoint_timestamp_seconds", "ledger" => name.clone()).set(seconds(head.recorded_at));
+            let at = seconds(head.recorded_at);
+            gauge!("oubliette_checkpoint_timestamp_seconds", "ledger" => name.to_owned()).set(at);
         }
-        self.measure_erasures(ledger, &name, view.size())?;
-        self.measure_verifications(ledger, &name)
+        Ok(())
     }
 
-    fn measure_erasures(&self, ledger: &Ledger, name: &str, size: u64) -> Result<(), Error> {
-        let mut tallies = self.meters.erasures.lock();
-        let tally = tallies.entry(ledger.record.number).or_default();
-        if tally.size != size {
-            *tally = Tally::of(size, &self.erasures(ledger)?);
-        }
+    fn measure_erasures(&self, ledger: &Ledger, name: &str) -> Result<(), Error> {
+        let tally = self.tally(ledger)?;
         for state in ERASURE_STATES {
             let count = tally.states.get(state).copied().unwrap_or(0);
             gauge!("oubliette_erasures", "ledger" => name.to_owned(), "state" => state).set(float(count));
@@ -157,6 +179,29 @@ impl Service {
         let overdue = tally.open_until.iter().filter(|due| **due < now).count();
         gauge!("oubliette_erasures_overdue", "ledger" => name.to_owned()).set(float(overdue as u64));
         Ok(())
+    }
+
+    /// The history is read again only when its stream has grown.
+    fn tally(&self, ledger: &Ledger) -> Result<Arc<Tally>, Error> {
+        let number = ledger.record.number;
+        let row = self.store.stream_rows(number, &[system_name(STREAM)?])?.pop().flatten();
+        let Some(row) = row else { return Ok(Arc::default()) };
+        let known = self.meters.erasures.lock().get(&number).cloned();
+        if let Some(known) = known.filter(|known| known.version == row.version) {
+            return Ok(known);
+        }
+        // Stored, but not published yet: such a tally is not the one of this version, and not kept.
+        let versions = row.version..row.version.saturating_add(1);
+        let newest = self
+            .store
+            .stream_events(number, row.stream_ref, versions, Direction::Forward, 1)?;
+        let size = self.view(ledger)?.size();
+        let is_whole = newest.iter().all(|index| *index < size);
+        let tally = Arc::new(Tally::of(row.version, &self.erasures(ledger)?));
+        if is_whole {
+            self.meters.erasures.lock().insert(number, Arc::clone(&tally));
+        }
+        Ok(tally)
     }
 
     fn measure_verifications(&self, ledger: &Ledger, name: &str) -> Result<(), Error> {
@@ -187,9 +232,9 @@ impl Service {
 }
 
 impl Tally {
-    fn of(size: u64, erasures: &[ErasureView]) -> Self {
+    fn of(version: u64, erasures: &[ErasureView]) -> Self {
         let mut tally = Self {
-            size,
+            version,
             ..Self::default()
         };
         for erasure in erasures {

@@ -16,6 +16,7 @@ mod measure;
 mod pace;
 pub mod prove;
 pub mod read;
+mod recent;
 mod records;
 mod refused;
 pub mod report;

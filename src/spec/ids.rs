@@ -222,8 +222,9 @@ impl<'de> Deserialize<'de> for SubjectId {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The last moment that can be written: the end of the year 9999.
-    pub const MAX: Self = Self(253_402_300_799_999_999);
+    /// The last moment that can be written: 9999-12-30T21:59:59.999999Z, in every time zone still a time of the year 9999
+    /// (and the last one that the `jiff` library knows).
+    pub const MAX: Self = Self(253_402_207_199_999_999);
 }
 
 impl fmt::Display for Timestamp {
@@ -260,6 +261,14 @@ mod tests {
         assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
         assert!("1969-12-31T23:59:59Z".parse::<Timestamp>().is_err());
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn the_last_moment_is_written_and_read_back() {
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-30T21:59:59.999999Z");
+        assert_eq!(Timestamp::MAX.to_string().parse::<Timestamp>().unwrap(), Timestamp::MAX);
+        assert!("9999-12-31T00:00:00Z".parse::<Timestamp>().is_err());
+        assert!("9999-12-30T22:00:00Z".parse::<Timestamp>().is_err());
     }
 
     #[test]

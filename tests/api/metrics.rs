@@ -81,12 +81,15 @@ fn what_happens_is_counted_and_nobody_is_named() {
     client.post("verifications", &json!({"fast": true})).expect(202);
     let main = "ledger=\"main\"";
     eventually("the verification is counted", || {
-        page(&client).contains("oubliette_verification_verdict")
+        let page = page(&client);
+        page.contains("oubliette_verification_verdict")
+            && page.contains("oubliette_verifications_running{ledger=\"main\"} 0")
     });
     let page = page(&client);
     for (name, labels, expected) in [
         ("oubliette_ready", &[][..], 1.0),
         ("oubliette_vault_healthy", &[], 1.0),
+        ("oubliette_measure_failed", &[], 0.0),
         ("oubliette_queue_events", &[], 0.0),
         ("oubliette_events_appended_total", &[], 2.0),
         ("oubliette_append_seconds_count", &[], 2.0),
@@ -137,6 +140,38 @@ fn what_happens_is_counted_and_nobody_is_named() {
     for private in ["private", handle.as_str(), data.key()] {
         assert!(!page.contains(private), "{private} stands in\n{page}");
     }
+}
+
+#[test]
+fn who_hangs_up_before_the_answer_is_counted_too() {
+    let data = Data::new();
+    let server = data.serve_with(&[("OUBLIETTE_LOG_FORMAT", "json")]);
+    let mut socket = std::net::TcpStream::connect(server.address()).unwrap();
+    let head = format!(
+        "POST /v1/ledgers/main/streams/private/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         content-length: 1000\r\n\r\n{{",
+        data.key()
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    // A reset, not an orderly end.
+    socket2::SockRef::from(&socket)
+        .set_linger(Some(std::time::Duration::ZERO))
+        .unwrap();
+    drop(socket);
+    let labels = [
+        "route=\"/v1/ledgers/{ledger}/streams/{stream}/events\"",
+        "method=\"POST\"",
+        "status=\"cancelled\"",
+    ];
+    let client = server.client();
+    eventually("the request is counted", || {
+        let page = page(&client);
+        page.lines().any(|line| labels.iter().all(|label| line.contains(label)))
+    });
+    assert_eq!(value(&page(&client), "oubliette_http_requests_in_flight", &[]), 1.0);
+    eventually("it has a line in the log", || data.log().contains("hung up"));
+    assert!(!data.log().contains("private"));
 }
 
 #[test]

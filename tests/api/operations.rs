@@ -20,6 +20,7 @@ fn an_idle_ledger_is_ready_and_one_without_its_vault_is_not() {
         let zeros = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
         std::fs::write(file, zeros).unwrap();
     }
+    eventually("readiness is looked at again", || client.get("/readyz").status == 503);
     let problem = client.get("/readyz").problem(503, "key_unavailable");
     assert!(problem["detail"].as_str().unwrap().contains("vault"), "{problem}");
     let folder = data.path();
@@ -28,6 +29,7 @@ fn an_idle_ledger_is_ready_and_one_without_its_vault_is_not() {
     client.get("/healthz").expect(200);
     let page = server.client().get("/metrics").text();
     assert!(page.contains("\noubliette_ready 0\n"), "{page}");
+    assert!(page.contains("\noubliette_measure_failed 0\n"), "{page}");
 }
 
 /// The log's lines about requests, as JSON.
@@ -95,6 +97,71 @@ fn every_request_has_an_id_and_one_line_without_anything_personal() {
     let secret = data.key().rsplit('_').next().unwrap();
     for private in ["private", "ada@example.com", "<script>", secret] {
         assert!(!log.contains(private), "{private} stands in the log:\n{log}");
+    }
+}
+
+#[test]
+fn a_log_of_warnings_names_the_request_also_for_work_on_other_threads() {
+    let data = Data::new();
+    let server = data.serve_with(&[("OUBLIETTE_LOG_FORMAT", "json"), ("OUBLIETTE_LOG", "warn")]);
+    // One mirror differs: reading a key repairs it, on the thread that reads.
+    let slots: Vec<_> = files(&data.path().join("vault/b"));
+    for file in slots.iter().filter(|file| file.ends_with("slots")) {
+        let zeros = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+        std::fs::write(file, zeros).unwrap();
+    }
+    server
+        .client()
+        .send("GET", "/readyz", &[("x-request-id", "ready-1")], b"")
+        .expect(200);
+    let lines = data.log();
+    let mut lines = lines
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let repair = lines.find(|line| {
+        line["fields"]["message"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("repaired")
+    });
+    assert_eq!(repair.unwrap()["span"]["id"], "ready-1", "{}", data.log());
+    assert_eq!(answered(&data).len(), 0);
+}
+
+#[test]
+fn paths_stay_out_of_the_log_at_every_level() {
+    let data = Data::new();
+    let server = data.serve_with(&[("OUBLIETTE_LOG", "trace,actix_web=trace,actix_http=trace")]);
+    let client = server.client();
+    client.append("private-stream", json!({"type": "t"}));
+    client.get("events?tag=private-tag").expect(200);
+    client
+        .get("streams/private-stream/events?limit=private-limit")
+        .problem(422, "invalid_field");
+    client.get("/v1/private-path").problem(404, "not_found");
+    client
+        .post("streams/private-stream/events", &json!({"private-field": 1}))
+        .problem(422, "invalid_field");
+    server.stop();
+    let log = data.log();
+    assert!(log.contains("TRACE") && log.contains("answered"), "{log}");
+    assert!(!log.contains("private"), "{log}");
+}
+
+#[test]
+fn opened_data_stays_out_of_caches() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    client.append("s", json!({"type": "t", "personal": [{"subject": "p", "data": 1}]}));
+    for path in [
+        "events?reveal=true",
+        "events/1?reveal=true",
+        "streams/s/events",
+        "events/none",
+        "erasures",
+    ] {
+        assert_eq!(client.get(path).header("cache-control"), "no-store", "{path}");
     }
 }
 

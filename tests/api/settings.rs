@@ -50,6 +50,11 @@ fn a_bad_setting_is_named_with_its_mend() {
         ("log = \"loud\"\n", &[], &["log: ", "level"]),
         ("keep_alive_seconds = 0\n", &[], &["keep_alive_seconds", "1 to 86400"]),
         ("max_connections = 0\n", &[], &["max_connections", "at least 1"]),
+        (
+            "max_connections = 1000000000000\n",
+            &[],
+            &["max_connections", "open files", "at most"],
+        ),
         ("", &["--listen", "0.0.0.0:0"], &["0.0.0.0:0", "tls_certificate"]),
         ("tls_key = \"k.pem\"\n", &[], &["tls_certificate", "is missing"]),
         ("keystore_dir = \"/nowhere/else\"\n", &[], &["/nowhere/else"]),
@@ -106,4 +111,45 @@ fn shells_get_their_completions() {
         .unwrap();
     assert!(bash.status.success(), "{}", text(&bash.stderr));
     assert_eq!(run(&["completions", "dos"]).status.code(), Some(2));
+}
+
+#[test]
+fn values_are_checked_for_a_command_on_a_directory_too() {
+    let data = Data::new();
+    let append = |environment: (&str, &str)| {
+        Command::new(OUBLIETTE)
+            .args(["append", "--stream", "s", "--type", "t", "--data"])
+            .arg(data.path())
+            .envs([environment])
+            .output()
+            .unwrap()
+    };
+    for (name, word) in [
+        ("OUBLIETTE_MAX_CONNECTIONS", "max_connections"),
+        ("OUBLIETTE_BODY_TIMEOUT_SECONDS", "body_timeout_seconds"),
+    ] {
+        let value = if word == "max_connections" {
+            "0"
+        } else {
+            "18446744073709551615"
+        };
+        let refused = append((name, value));
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+        assert!(text(&refused.stderr).contains(word), "{}", text(&refused.stderr));
+    }
+    // Where a server would listen is nothing to such a command.
+    assert_eq!(append(("OUBLIETTE_LISTEN", "0.0.0.0:80")).status.code(), Some(0));
+}
+
+#[test]
+fn a_missing_mirror_is_told_and_no_mirror_is_refused() {
+    let data = Data::new();
+    std::fs::rename(data.path().join("vault/b"), data.path().join("away")).unwrap();
+    let told = check(&data, &[], &[]);
+    assert_eq!(told.status.code(), Some(0), "{}", text(&told.stderr));
+    assert!(text(&told.stderr).contains("vault/b"), "{}", text(&told.stderr));
+    data.serve().stop();
+    std::fs::rename(data.path().join("vault/a"), data.path().join("away-too")).unwrap();
+    let refused = check(&data, &[], &[]);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
 }

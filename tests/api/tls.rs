@@ -1,5 +1,6 @@
 //! TLS and mutual TLS: a real server, certificates made for the test, the real command line as the client.
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -15,7 +16,12 @@ struct Authority {
 
 impl Authority {
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        change(&mut params);
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -134,6 +140,84 @@ fn with_client_authorities_every_client_shows_a_certificate() {
     ends(&ask(&data, &server, &half), 2, "--client-key");
 }
 
+/// How often a client that keeps sessions is asked for its certificate in two connections.
+fn full_handshakes(server: &Server, authority: &Authority, (chain, key): &(String, String)) -> usize {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.issuer.der().clone()).unwrap();
+    let chain = vec![CertificateDer::from_pem_file(chain).unwrap()];
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap())
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let connect = || {
+        let name = "127.0.0.1".try_into().unwrap();
+        let mut tls = rustls::ClientConnection::new(config.clone(), name).unwrap();
+        let mut socket = std::net::TcpStream::connect(server.address()).unwrap();
+        let mut stream = rustls::Stream::new(&mut tls, &mut socket);
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+        tls.handshake_kind().unwrap()
+    };
+    let kinds = [connect(), connect()];
+    kinds
+        .iter()
+        .filter(|kind| **kind == rustls::HandshakeKind::Full)
+        .count()
+}
+
+#[test]
+fn a_client_shows_its_certificate_at_every_connection() {
+    let (data, authority) = (Data::new(), Authority::new());
+    let (server, client) = (authority.issue("server", |_| {}), authority.issue("client", |_| {}));
+    let resumes = with_tls(&data, &server, &[]);
+    assert_eq!(
+        full_handshakes(&resumes, &authority, &client),
+        1,
+        "the client does resume"
+    );
+    resumes.stop();
+    let mutual = with_tls(&data, &server, &[("OUBLIETTE_TLS_CLIENT_CA", &authority.ca())]);
+    assert_eq!(full_handshakes(&mutual, &authority, &client), 2);
+}
+
+#[test]
+fn an_expired_authority_among_others_is_left_out() {
+    let (data, authority, good) = (Data::new(), Authority::new(), Authority::new());
+    let old = Authority::with(|params| params.not_after = date_time_ymd(2020, 2, 3));
+    let both = good.file("both.pem");
+    std::fs::write(&both, old.issuer.pem() + &good.issuer.pem()).unwrap();
+    let chain = authority.issue("server", |_| {});
+    std::fs::set_permissions(&chain.1, std::os::unix::fs::PermissionsExt::from_mode(0o604)).unwrap();
+    let server = with_tls(&data, &chain, &[("OUBLIETTE_TLS_CLIENT_CA", &both)]);
+    let (certificate, key) = good.issue("client", |_| {});
+    let ca = authority.ca();
+    let arguments = [
+        "key",
+        "list",
+        "--ca",
+        &ca,
+        "--client-cert",
+        &certificate,
+        "--client-key",
+        &key,
+    ];
+    ends(&ask(&data, &server, &arguments), 0, data.vkey());
+    for told in [
+        "left out: it expired at 2020-02-03",
+        "every user of this machine may use the TLS key",
+    ] {
+        assert!(data.log().contains(told), "{}", data.log());
+    }
+}
+
 #[test]
 fn files_that_cannot_serve_are_refused_with_the_mend() {
     let (data, authority) = (Data::new(), Authority::new());
@@ -141,6 +225,7 @@ fn files_that_cannot_serve_are_refused_with_the_mend() {
     let (other_chain, other_key) = authority.issue("other", |_| {});
     let expired = authority.issue("expired", |params| params.not_after = date_time_ymd(2020, 2, 3));
     let future = authority.issue("future", |params| params.not_before = date_time_ymd(3000, 1, 1));
+    let old = Authority::with(|params| params.not_after = date_time_ymd(2020, 2, 3));
     let (missing, folder) = (authority.file("missing.pem"), authority.folder.path().to_str().unwrap());
     let empty = authority.file("empty.pem");
     std::fs::write(&empty, "nothing of use\n").unwrap();
@@ -199,7 +284,8 @@ fn files_that_cannot_serve_are_refused_with_the_mend() {
         ),
         (&chain, &key, &missing, "tls_client_ca", &missing, "no such file"),
         (&chain, &key, &empty, "tls_client_ca", &empty, "BEGIN CERTIFICATE"),
-        (&chain, &key, &expired.0, "tls_client_ca", &expired.0, "expired"),
+        (&chain, &key, &old.ca(), "tls_client_ca", &old.ca(), "expired"),
+        (&chain, &key, &chain, "tls_client_ca", &chain, "not an authority"),
     ] {
         let environment = [
             ("OUBLIETTE_TLS_CERTIFICATE", chain.as_str()),

@@ -30,6 +30,7 @@ use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use rocksdb::WriteBatch;
@@ -62,6 +63,8 @@ pub struct RocksKeyStore {
     gate: Arc<Gate>,
     caches: Caches,
     minting: Group<Vec<Ask>, Vec<Result<Settled, Refusal>>, KeyStoreError>,
+    /// Whether the last write of a group failed.
+    unwritable: AtomicBool,
     /// Held by what creates ledgers, fences and destroys: one at a time.
     admin: Mutex<()>,
 }
@@ -143,6 +146,7 @@ impl RocksKeyStore {
             gate: Arc::default(),
             caches: Caches::default(),
             minting: Group::default(),
+            unwritable: AtomicBool::new(false),
             admin: Mutex::new(()),
         };
         store.db.scan(&[Table::Master as u8], |row, value| {
@@ -258,8 +262,14 @@ impl KeyStore for RocksKeyStore {
     }
 
     fn check(&self) -> Result<(), KeyStoreError> {
-        if self.db.get(&rows::store_row("owner"))?.is_none() {
-            return Err(KeyStoreError::Damaged("owner"));
+        let owner = rows::store_row("owner");
+        let value = self.db.get(&owner)?.ok_or(KeyStoreError::Damaged("owner"))?;
+        if self.unwritable.load(Ordering::Acquire) {
+            // Nobody may come to mint as long as this fails, so it is tried here, with a row that stays what it is.
+            let mut again = WriteBatch::default();
+            again.put(owner, value);
+            self.db.write(again)?;
+            self.unwritable.store(false, Ordering::Release);
         }
         let ledgers: Vec<_> = self.ledgers.read().keys().copied().collect();
         ledgers

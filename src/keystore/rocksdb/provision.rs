@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rocksdb::WriteBatch;
 
@@ -189,7 +190,9 @@ impl RocksKeyStore {
                 .map(|asks| asks.iter().map(|ask| draft.settle(ask)).collect())
                 .collect();
             let answers = answers?;
-            draft.commit()?;
+            let written = draft.commit();
+            self.unwritable.store(written.is_err(), Ordering::Release);
+            written?;
             for (ask, answer) in group.iter().flatten().zip(answers.iter().flatten()) {
                 if let Ok(settled) = answer {
                     let key = ask.category.as_ref().map(|category| (category, settled.generation));

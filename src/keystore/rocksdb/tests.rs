@@ -595,3 +595,15 @@ fn cost_of_the_common_calls() {
         drop(store.resolve(ONE, &id(&format!("new-{n}"))))
     });
 }
+
+#[test]
+fn after_a_write_that_failed_the_check_writes_again_before_it_is_content() {
+    let place = Place::new();
+    let store = place.create();
+    store.unwritable.store(true, Ordering::Release);
+    let owner = store.db.get(&rows::store_row("owner")).unwrap();
+    store.check().unwrap();
+    assert!(!store.unwritable.load(Ordering::Acquire));
+    drop(store);
+    assert_eq!(place.open().unwrap().db.get(&rows::store_row("owner")).unwrap(), owner);
+}

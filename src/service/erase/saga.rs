@@ -21,7 +21,7 @@ use crate::spec::seal::SealedBlock;
 use crate::spec::system::{Basis, Reason};
 use crate::store::{Direction, Lookup};
 
-const STREAM: &str = "$erasures";
+pub(in crate::service) const STREAM: &str = "$erasures";
 const REQUESTED: &str = "erasure.requested";
 const COMPLETED: &str = "erasure.completed";
 /// Blocks that are tried after the destruction.

@@ -9,8 +9,11 @@ use crate::store::{Direction, Lookup};
 
 /// Events that one page looks at before it hands back a cursor, found or not.
 const MAX_LOOKED_AT: usize = 20_000;
-/// Events that are read from the store at once, at the most.
+/// Events that are read from the store at once, at the most, and to begin with, while nothing is known of their size.
 const CHUNK: usize = 128;
+const FIRST_CHUNK: usize = 8;
+/// Bytes of bodies with which a page ends, however many events are missing to its limit.
+const PAGE_BYTES: usize = 16 << 20;
 /// Events that lie side by side, on average, from which ranges are read.
 const RUN: usize = 4;
 
@@ -72,7 +75,7 @@ pub struct StreamView {
 }
 
 impl Service {
-    /// One page. Nothing beyond the head of now is in it.
+    /// One page: up to `limit` events, or fewer where they are large. Nothing beyond the head of now is in it.
     ///
     /// # Errors
     /// `stream_not_found` for a stream that never was.
@@ -117,26 +120,30 @@ impl Service {
     fn find(&self, ledger: &Ledger, filter: &Filter, limit: usize) -> Result<(Vec<StoredEvent>, Option<u64>), Error> {
         let mut range = self.bounds(ledger, filter)?;
         let stream = self.stream_ref(ledger, filter)?;
-        let (mut found, mut looked_at) = (Vec::new(), 0);
+        let (mut found, mut looked_at, mut bytes, mut chunk) = (Vec::new(), 0, 0, FIRST_CHUNK);
         loop {
             // No more than can be of use: events can be large.
-            let most = limit.saturating_sub(found.len()).clamp(1, CHUNK);
+            let most = limit.saturating_sub(found.len()).clamp(1, chunk);
             let indexes = self.candidates(ledger, filter, stream, &range, most)?;
             let Some(last) = indexes.last().copied() else {
                 return Ok((found, None));
             };
+            let mut weight = 0;
             for event in self.load(ledger, &indexes)? {
                 let index = event.index;
+                weight += event.weight();
                 if matches(filter, stream, &event) {
+                    bytes += event.weight();
                     found.push(event);
                 }
-                if found.len() == limit {
+                if found.len() == limit || bytes >= PAGE_BYTES {
                     let more = advance(&range, index, filter.direction);
                     let more = !more.is_empty() && !self.candidates(ledger, filter, stream, &more, 1)?.is_empty();
                     return Ok((found, more.then_some(index)));
                 }
             }
             looked_at += indexes.len();
+            chunk = next_chunk(weight / indexes.len(), PAGE_BYTES - bytes);
             range = advance(&range, last, filter.direction);
             if looked_at >= MAX_LOOKED_AT && !range.is_empty() {
                 return Ok((found, Some(last)));
@@ -324,6 +331,12 @@ impl Service {
         }
         Ok(events)
     }
+}
+
+/// How many events to read next, if they are as large as the last ones were, so that the rest of the page is not passed by
+/// much.
+fn next_chunk(average: usize, rest: usize) -> usize {
+    (rest / average.max(1)).clamp(1, CHUNK)
 }
 
 /// What of a range remains once the read is past `index`.
