@@ -198,6 +198,7 @@ pub struct VaultAnchor {
 /// How the vault's checkpoint compares with the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum VaultState {
     /// The ledger has its root at its size.
     Agrees,
