@@ -98,7 +98,7 @@ impl Default for Settings {
             workers: 0,
             pii_guard: true,
             queue_events: 16_384,
-            max_connections: 8_192,
+            max_connections: 2_048,
             header_timeout_seconds: 10,
             body_timeout_seconds: 60,
             write_timeout_seconds: 60,
