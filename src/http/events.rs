@@ -1,5 +1,7 @@
 //! Append and read.
 
+use std::ops::ControlFlow;
+
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
 use actix_web::web::{Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
@@ -269,18 +271,26 @@ pub(super) async fn one(
 ) -> Result<HttpResponse, Problem> {
     let reveal = reveal(&on, query.reveal)?;
     let read = on.blocking(move |service, ledger| {
-        let index = service.index_of(ledger, &path.1)?;
-        service.event(ledger, index, reveal)
+        let event = service.event(ledger, service.index_of(ledger, &path.1)?, reveal)?;
+        Ok(match reveal {
+            // Nothing to record, and nothing that a fence could withdraw.
+            Reveal::Sealed => ControlFlow::Break(json(&event)?),
+            Reveal::Open => ControlFlow::Continue(event),
+        })
     });
-    let mut event = read.await?;
-    on.service
-        .record_reveal(&on.ledger, &on.caller, std::slice::from_ref(&event))
-        .await?;
-    let written = on.blocking(move |service, ledger| {
-        service.withdraw_fenced(ledger, std::slice::from_mut(&mut event))?;
-        json(&event)
-    });
-    let body = written.await?;
+    let body = match read.await? {
+        ControlFlow::Break(body) => body,
+        ControlFlow::Continue(mut event) => {
+            on.service
+                .record_reveal(&on.ledger, &on.caller, std::slice::from_ref(&event))
+                .await?;
+            let written = on.blocking(move |service, ledger| {
+                service.withdraw_fenced(ledger, std::slice::from_mut(&mut event))?;
+                json(&event)
+            });
+            written.await?
+        }
+    };
     Ok(HttpResponse::Ok().content_type("application/json").body(body))
 }
 
