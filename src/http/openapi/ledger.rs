@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::ledgers::KeyPage;
 use super::super::proofs::{ConsistencyProof, InclusionProof};
 use super::super::{as_of, events, ledgers, log, proofs};
-use super::operation::{APPENDS, Operation};
+use super::operation::{APPENDS, Operation, on_ledger as op};
 use crate::service::Code;
 use crate::service::append::AppendAnswer;
 use crate::service::as_of::{LedgerAsOf, StateDiff, StreamState};
@@ -33,25 +33,6 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(of_moments());
     all.extend(of_log());
     all
-}
-
-fn op<F, Args>(
-    method: &'static str,
-    path: &str,
-    handler: F,
-    names: (&'static str, &'static str),
-    summary: &'static str,
-) -> Operation
-where
-    F: actix_web::Handler<Args>,
-    Args: super::operation::Arguments,
-{
-    Operation::of(
-        (method, &format!("/v1/ledgers/{{ledger}}{path}")),
-        handler,
-        names,
-        summary,
-    )
 }
 
 fn append(operation: Operation) -> Operation {

@@ -146,6 +146,26 @@ fn there(mut parameter: Value) -> Value {
     parameter
 }
 
+/// An operation on the ledger of the path.
+pub(super) fn on_ledger<F, Args>(
+    method: &'static str,
+    path: &str,
+    handler: F,
+    names: (&'static str, &'static str),
+    summary: &'static str,
+) -> Operation
+where
+    F: actix_web::Handler<Args>,
+    Args: Arguments,
+{
+    Operation::of(
+        (method, &format!("/v1/ledgers/{{ledger}}{path}")),
+        handler,
+        names,
+        summary,
+    )
+}
+
 impl Operation {
     /// The operation that a handler does on a route; `{path:.*}` is written `{path}`.
     pub(super) fn of<F, Args>(

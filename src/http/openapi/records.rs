@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::page::{ErasurePage, ExportPage, VerificationPage};
 use super::super::subjects::HandleView;
 use super::super::{erasures, exports, reports, subjects, verifications};
-use super::operation::{APPENDS, Arguments, Operation};
+use super::operation::{APPENDS, Operation, on_ledger as op};
 use crate::service::Code;
 use crate::service::erase::{ErasureRequest, ErasureView};
 use crate::service::export::{ExportRequest, ExportView};
@@ -18,25 +18,6 @@ pub(super) fn operations() -> Vec<Operation> {
     let mut all = of_people();
     all.extend(of_auditors());
     all
-}
-
-fn op<F, Args>(
-    method: &'static str,
-    path: &str,
-    handler: F,
-    names: (&'static str, &'static str),
-    summary: &'static str,
-) -> Operation
-where
-    F: actix_web::Handler<Args>,
-    Args: Arguments,
-{
-    Operation::of(
-        (method, &format!("/v1/ledgers/{{ledger}}{path}")),
-        handler,
-        names,
-        summary,
-    )
 }
 
 fn of_people() -> Vec<Operation> {
