@@ -20,17 +20,7 @@ have_libclang() {
 }
 
 if ! have_libclang; then
-    as_root=()
-    if ((EUID != 0)); then as_root=(sudo -n); fi
-    by_hand="sudo apt-get update && sudo apt-get install -y libclang-dev"
-    if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
-        die "libclang is missing. On Debian or Ubuntu run: $by_hand"
-    fi
-    say "libclang is missing: installing Debian's libclang-dev (about a minute)."
-    export DEBIAN_FRONTEND=noninteractive
-    "${as_root[@]}" apt-get -qq update || say "apt-get update failed; trying with the package lists that are here."
-    "${as_root[@]}" apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends libclang-dev ||
-        die "libclang-dev could not be installed. By hand: $by_hand"
+    install_debian libclang-dev libclang
     have_libclang || die "libclang-dev is installed but libclang was not found; set LIBCLANG_PATH to its folder"
 fi
 

@@ -29,3 +29,18 @@ lock() {
     say "Another build on this machine holds the cache; waiting for it to finish."
     flock 9
 }
+
+# install_debian <package> <what is missing>: as root or by sudo without a password; else says the line to run, and ends.
+install_debian() {
+    local package=$1 missing=$2 as_root=()
+    local by_hand="sudo apt-get update && sudo apt-get install -y $package"
+    if ((EUID != 0)); then as_root=(sudo -n); fi
+    if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
+        die "$missing is missing. On Debian or Ubuntu run: $by_hand"
+    fi
+    say "$missing is missing: installing Debian's $package."
+    export DEBIAN_FRONTEND=noninteractive
+    "${as_root[@]}" apt-get -qq update || say "apt-get update failed; trying with the package lists that are here."
+    "${as_root[@]}" apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends "$package" ||
+        die "$package could not be installed. By hand: $by_hand"
+}

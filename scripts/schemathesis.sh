@@ -5,30 +5,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-by_hand="sudo apt-get install -y python3-venv"
 requirements=tests/schemathesis/requirements.txt
 cache=$(cache_dir)
 cache=${cache:-$PWD/target}
 venv=$cache/schemathesis-$(sha256sum "$requirements" | cut -c1-12)
 
-install_python() {
-    python3 -c 'import ensurepip, venv' 2>/dev/null && return 0
-    local as_root=()
-    if ((EUID != 0)); then as_root=(sudo -n); fi
-    if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
-        die "Python 3 with venv is missing. On Debian or Ubuntu run: $by_hand"
-    fi
-    say "Python's venv is missing: installing Debian's python3-venv."
-    export DEBIAN_FRONTEND=noninteractive
-    "${as_root[@]}" apt-get -qq update || say "apt-get update failed; trying with the package lists that are here."
-    "${as_root[@]}" apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends python3-venv ||
-        die "python3-venv could not be installed. By hand: $by_hand"
-}
-
 if [[ ! -e $venv/complete ]]; then
     lock "$cache/lock"
     if [[ ! -e $venv/complete ]]; then
-        install_python
+        python3 -c 'import ensurepip, venv' 2>/dev/null || install_debian python3-venv "Python 3 with venv"
         say "Installing schemathesis once for this machine, in $venv."
         rm -rf "$venv"
         python3 -m venv "$venv"
