@@ -5,10 +5,10 @@ use std::str::FromStr;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, ContentType};
 use actix_web::web::{Path, Query};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::auth::{On, Reader};
-use super::events::{reveal, stream_name};
+use super::events::{json, reveal, stream_name};
 use super::problem::Problem;
 use crate::service::as_of::Moment;
 use crate::service::{Code, Error, FieldError, Ledger};
@@ -134,10 +134,10 @@ pub(super) async fn state(
     let answer = on.blocking(move |service, ledger| {
         unfenced(ledger, || {
             service.withdraw_fenced_state(ledger, &mut state.personal)?;
-            written(&state)
+            json(&state)
         })
     });
-    Ok(json(answer.await?))
+    Ok(unkept(answer.await?))
 }
 
 /// Makes an answer until no key was taken away meanwhile.
@@ -151,11 +151,7 @@ fn unfenced(ledger: &Ledger, mut make: impl FnMut() -> Result<Vec<u8>, Error>) -
     }
 }
 
-fn written(answer: &impl Serialize) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(answer).map_err(|error| Error::new(Code::Internal, error.to_string()))
-}
-
-fn json(body: Vec<u8>) -> HttpResponse {
+fn unkept(body: Vec<u8>) -> HttpResponse {
     let mut answer = HttpResponse::Ok();
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
     answer.content_type(ContentType::json()).body(body)
@@ -212,8 +208,8 @@ pub(super) async fn diff(
     let answer = on.blocking(move |service, ledger| {
         unfenced(ledger, || {
             service.withdraw_fenced_state(ledger, states.personal_mut())?;
-            written(&states.difference()?)
+            json(&states.difference()?)
         })
     });
-    Ok(json(answer.await?))
+    Ok(unkept(answer.await?))
 }

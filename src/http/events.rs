@@ -249,7 +249,8 @@ fn lines(page: &Page) -> Result<Vec<u8>, Error> {
     Ok(lines)
 }
 
-fn json(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+/// An answer as bytes, to be made off the server's threads.
+pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(value).map_err(unwritable)
 }
 

@@ -9,6 +9,20 @@ use super::sample;
 use super::stage::{self, Line, Stage};
 use crate::cli::failure::Failure;
 
+/// The question that is asked before and after the erasure.
+const OPENED: [&str; 10] = [
+    "export",
+    "--data",
+    "data",
+    "--format",
+    "ndjson",
+    "--tag",
+    "cloudtrail",
+    "--reveal",
+    "--out",
+    "-",
+];
+
 /// The tour under way.
 pub(super) struct Tour {
     pub(super) stage: Stage,
@@ -125,21 +139,9 @@ impl Tour {
             title,
             &format!("   {words} Reading it like this is recorded in the ledger itself."),
         );
-        let arguments = [
-            "export",
-            "--data",
-            "data",
-            "--format",
-            "ndjson",
-            "--tag",
-            "cloudtrail",
-            "--reveal",
-            "--out",
-            "-",
-        ];
         let person = self.person.clone();
         self.stage
-            .expect(0, &Self::oubliette(&arguments), |out| about(out, &person))?;
+            .expect(0, &Self::oubliette(&OPENED), |out| about(out, &person))?;
         let (with, all) = sample::files_with(&self.stage.path("data"), &self.person)?;
         let person = &self.person;
         self.stage.say(&format!(
@@ -182,19 +184,7 @@ impl Tour {
     fn look_again(&mut self) -> Result<(), Failure> {
         self.stage
             .say("   After: the same question. The events are all there; what they said about the person is not.");
-        let arguments = [
-            "export",
-            "--data",
-            "data",
-            "--format",
-            "ndjson",
-            "--tag",
-            "cloudtrail",
-            "--reveal",
-            "--out",
-            "-",
-        ];
-        self.stage.expect(0, &Self::oubliette(&arguments), erased)?;
+        self.stage.expect(0, &Self::oubliette(&OPENED), erased)?;
         Ok(())
     }
 

@@ -109,6 +109,7 @@ impl Service {
         let end = self.first_at_or_after(ledger, period.to)?.max(first);
         let made_at = self.clock.now();
         let (events, acts) = self.count_events(ledger, first..end)?;
+        let verified = self.verifications_by_age(ledger)?;
         let report = ComplianceReport {
             format: FORMAT.to_owned(),
             id: self.fresh_id(),
@@ -117,7 +118,7 @@ impl Service {
             period,
             made_at,
             by: acts::by(&caller.key.id, caller.key.roles.iter().map(|role| role.as_str())),
-            integrity: self.integrity(ledger, end)?,
+            integrity: self.integrity(ledger, end, &verified)?,
             anchors: self.anchors(ledger, made_at)?,
             events,
             subjects: self.count_subjects(ledger)?,
@@ -125,7 +126,7 @@ impl Service {
             keys: self.report_keys(ledger, acts.keys, end)?,
             reveals: acts.reveals,
             exports: acts.exports,
-            verifications: self.report_verifications(ledger, period)?,
+            verifications: state::verifications_in(&verified, period),
             refused: self.report_refused(ledger, period)?,
             limits: limits(),
         };

@@ -19,9 +19,8 @@ const NAMED_FINDINGS: usize = 5;
 
 impl Service {
     /// The tree at the end of the period, and the last verification that covers it.
-    pub(super) fn integrity(&self, ledger: &Ledger, end: u64) -> Result<Integrity, Error> {
+    pub(super) fn integrity(&self, ledger: &Ledger, end: u64, views: &[VerificationView]) -> Result<Integrity, Error> {
         let (_, checkpoint) = self.checkpoint_covering(ledger, end.saturating_sub(1))?;
-        let views = self.finished_verifications(ledger)?;
         let found = views.iter().filter_map(|view| self.covering(ledger, view).transpose());
         let mut by_time = found.collect::<Result<Vec<_>, _>>()?;
         by_time.sort_by_key(|found| found.finished_at);
@@ -126,26 +125,11 @@ impl Service {
         Ok(Erasures::of(lines, period, MAX_ERASURES))
     }
 
-    fn finished_verifications(&self, ledger: &Ledger) -> Result<Vec<VerificationView>, Error> {
+    /// All verifications, oldest first.
+    pub(super) fn verifications_by_age(&self, ledger: &Ledger) -> Result<Vec<VerificationView>, Error> {
         let mut views = self.verifications(ledger)?;
         views.reverse();
         Ok(views)
-    }
-
-    /// Verifications that began in the period.
-    pub(super) fn report_verifications(&self, ledger: &Ledger, period: Period) -> Result<Verifications, Error> {
-        let mut all = self.finished_verifications(ledger)?;
-        all.retain(|view| (period.from..period.to).contains(&view.started_at));
-        let lines: Vec<_> = all.iter().map(verification_line).collect();
-        let count =
-            |wanted: &dyn Fn(&VerificationLine) -> bool| lines.iter().filter(|line| wanted(line)).count() as u64;
-        Ok(Verifications {
-            total: lines.len() as u64,
-            with_findings: count(&|line| line.findings > 0),
-            failed: all.iter().filter(|view| view.error.is_some()).count() as u64,
-            omitted: lines.len().saturating_sub(MAX_ROWS) as u64,
-            list: lines.into_iter().take(MAX_ROWS).collect(),
-        })
     }
 
     /// Appends refused for erased people.
@@ -160,6 +144,20 @@ impl Service {
             by_day,
             proved: false,
         })
+    }
+}
+
+/// Verifications that began in the period.
+pub(super) fn verifications_in(views: &[VerificationView], period: Period) -> Verifications {
+    let began = |view: &&VerificationView| (period.from..period.to).contains(&view.started_at);
+    let all: Vec<_> = views.iter().filter(began).collect();
+    let lines: Vec<_> = all.iter().map(|view| verification_line(view)).collect();
+    Verifications {
+        total: lines.len() as u64,
+        with_findings: lines.iter().filter(|line| line.findings > 0).count() as u64,
+        failed: all.iter().filter(|view| view.error.is_some()).count() as u64,
+        omitted: lines.len().saturating_sub(MAX_ROWS) as u64,
+        list: lines.into_iter().take(MAX_ROWS).collect(),
     }
 }
 
