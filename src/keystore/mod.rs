@@ -251,6 +251,14 @@ pub trait KeyStore: Send + Sync {
     /// [`KeyStoreError`] if an order is not fenced or the write fails; then nothing is destroyed.
     fn destroy(&self, ledger: LedgerId, orders: &[ErasureOrder], mark: u64) -> Result<Destroyed, KeyStoreError>;
 
+    /// Makes everything that was deleted or overwritten leave the files: write buffers flushed, all sorted files written
+    /// anew, log and manifest rolled, the old ones deleted. Nobody waits for it. `false`: an old file is still held, or it
+    /// was stopped by a failure of the engine; try again later. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn scrub(&self) -> Result<bool, KeyStoreError>;
+
     /// What an order still leaves in the database, whatever fences and caches say: for the check after a destruction.
     /// Looks through every bucket.
     ///

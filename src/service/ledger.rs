@@ -48,6 +48,8 @@ pub struct Ledger {
     pub(crate) unfinished: AtomicBool,
     /// Moves with every step that takes keys away.
     pub(crate) fencing: Fencing,
+    /// What removed bodies, as read last.
+    pub(crate) authorities: super::removed::Authorities,
 }
 
 /// A public key as `GET /keys` shows it.
@@ -310,6 +312,7 @@ impl Service {
             record: record.clone(),
             unfinished: AtomicBool::new(false),
             fencing: Fencing::new(self.clock.now()),
+            authorities: super::removed::Authorities::default(),
         };
         self.sequencer
             .open_ledger(record, LedgerKeys { event, checkpoint }, fences)

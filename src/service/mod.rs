@@ -19,6 +19,7 @@ pub mod read;
 mod recent;
 mod records;
 mod refused;
+mod removed;
 pub mod report;
 pub mod request;
 pub mod subject;
@@ -77,6 +78,8 @@ pub struct Service {
     access: access::Keys,
     founding: tokio::sync::Mutex<()>,
     erasing: tokio::sync::Mutex<()>,
+    /// Held by what removes bodies: one at a time, so that no body is removed twice.
+    removing: tokio::sync::Mutex<()>,
     verifying: verify::Running,
     meters: measure::Meters,
     reporting: Arc<tokio::sync::Semaphore>,
@@ -134,6 +137,7 @@ impl Service {
             access,
             founding: tokio::sync::Mutex::new(()),
             erasing: tokio::sync::Mutex::new(()),
+            removing: tokio::sync::Mutex::new(()),
             verifying: verify::Running::default(),
             meters: measure::Meters::default(),
             reporting: Arc::new(tokio::sync::Semaphore::new(report::MAX_RUNNING)),
@@ -209,6 +213,7 @@ impl Service {
             events,
             fences,
             records,
+            removals: Vec::new(),
         };
         self.submit(append).await?.map_err(Error::from)
     }

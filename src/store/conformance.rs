@@ -161,6 +161,7 @@ fn next(ledger: u32, expected: Option<Head>, sketches: &[Sketch]) -> LedgerBatch
         ledger: record(ledger),
         expected,
         head,
+        removals: Vec::new(),
         streams: streams.collect(),
         events,
         tiles: Vec::new(),

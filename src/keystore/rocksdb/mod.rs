@@ -8,9 +8,10 @@
 //! | `key` | pass → fences → cache, or unwrap row by row; the pass goes with the lease |
 //! | `fence` | durable rows → fences in memory → drain the passes → purge the caches |
 //! | `destroy` | collect the rows → one synced write → fences in memory |
+//! | `scrub` | flush → forced compaction → log and manifest rolled → the old files must be gone |
 //!
 //! Invariants: a store opens only with the vault it was made with; nobody reads a fence before having a pass; what does
-//! not unwrap is unavailable, never erased. Out of scope: epochs beyond the first, compaction after an erasure.
+//! not unwrap is unavailable, never erased. Out of scope: epochs beyond the first.
 
 mod caches;
 mod database;
@@ -24,6 +25,7 @@ mod migrations;
 mod people;
 mod provision;
 mod rows;
+mod scrub;
 mod wrap;
 
 use std::collections::HashMap;
@@ -247,6 +249,10 @@ impl KeyStore for RocksKeyStore {
 
     fn destroy(&self, ledger: LedgerId, orders: &[ErasureOrder], mark: u64) -> Result<Destroyed, KeyStoreError> {
         self.destroy_keys(ledger, orders, mark)
+    }
+
+    fn scrub(&self) -> Result<bool, KeyStoreError> {
+        self.db.scrub()
     }
 
     fn remains(&self, ledger: LedgerId, order: &ErasureOrder) -> Result<Remains, KeyStoreError> {

@@ -150,6 +150,7 @@ impl Service {
                 identity_resolves: checked.identity_resolves,
             },
             residues: RESIDUES.iter().filter(pending).map(residue).collect(),
+            derived: Vec::new(),
             suppression: Suppression {
                 active: suppressed,
                 until: None,

@@ -1,4 +1,4 @@
-//! What a certificate says against what its two events say (docs/spec/09-evidence.md).
+//! What a certificate says against what its events say (docs/spec/09-evidence.md).
 //!
 //! Every stated fact that an event states too must be the same, and present if the event has it. What the event does not
 //! state stays on the word of the certificate; the report names it.
@@ -8,10 +8,39 @@ use std::fmt::Display;
 
 use super::{Certificate, CertifiedSubject, Status};
 use crate::spec::evidence::Review;
-use crate::spec::ids::{Category, Handle};
+use crate::spec::ids::{Category, Handle, Timestamp};
 use crate::spec::report::FindingCode;
-use crate::spec::system::{Authority, DestroyedSubject, ErasureCompleted, ErasureRequested};
+use crate::spec::system::{Authority, DestroyedSubject, ErasureCompleted, ErasureRequested, ErasureResidueRemoved};
 use crate::spec::verify::Examined;
+
+/// What the events after `erasure.completed` record as gone.
+#[derive(Debug, Default)]
+pub(super) struct Removed(Vec<ErasureResidueRemoved>);
+
+impl Removed {
+    /// Takes an event's word, if its signature holds. One of another erasure does not belong here.
+    pub(super) fn add(&mut self, review: &mut Review<'_>, certificate: &Certificate, event: Examined) {
+        if let Some((event, Authority::ResidueRemoved(removed))) = with_authority(Some(&event)) {
+            review.compare(Some(event.index), "request", &removed.request, &certificate.request);
+            self.0.push(removed.clone());
+        }
+    }
+
+    fn has(&self, residue: &str) -> bool {
+        self.0.iter().any(|removed| &*removed.residue == residue)
+    }
+
+    fn at(&self, residue: &str) -> Option<Timestamp> {
+        let mut all = self.0.iter();
+        all.find(|removed| &*removed.residue == residue)
+            .map(|removed| removed.at)
+    }
+
+    fn derived(&self) -> Option<String> {
+        let derived = self.0.iter().find_map(|removed| removed.derived.as_ref())?;
+        Some(format!("{derived:?}"))
+    }
+}
 
 /// Compares with `erasure.requested`. Gives the names of members that the event does not state.
 pub(super) fn check_requested(
@@ -47,11 +76,12 @@ fn categories(categories: Option<&[Category]>) -> String {
     categories.map_or("all".to_owned(), |categories| format!("{categories:?}"))
 }
 
-/// Compares with `erasure.completed`. Gives the names of members that the event does not state.
+/// Compares with `erasure.completed` and what came of it. Gives the names of members that the events do not state.
 pub(super) fn check_completed(
     review: &mut Review<'_>,
     certificate: &Certificate,
     event: Option<&Examined>,
+    removed: &Removed,
 ) -> Vec<&'static str> {
     let Some((event, Authority::ErasureCompleted(completed))) = with_authority(event) else {
         let expected = "a valid erasure.completed";
@@ -66,7 +96,7 @@ pub(super) fn check_completed(
     let (signed, stated) = (optional(recorded), optional(certificate.completed_at));
     review.compare(index, "completed_at", &signed, &stated);
     let mut facts = Facts::new(review, event.index);
-    facts.completed(completed, certificate);
+    facts.completed(completed, certificate, removed);
     facts.unshown.into_iter().collect()
 }
 
@@ -127,7 +157,7 @@ impl<'r, 't> Facts<'r, 't> {
         self.compare("reason", reason, Some(format!("{:?}", certificate.reason)));
     }
 
-    fn completed(&mut self, completed: &ErasureCompleted, certificate: &Certificate) {
+    fn completed(&mut self, completed: &ErasureCompleted, certificate: &Certificate, removed: &Removed) {
         for stated in &certificate.subjects {
             let mut signed = completed.subjects.iter();
             if let Some(signed) = signed.find(|signed| signed.handle == stated.handle) {
@@ -152,8 +182,10 @@ impl<'r, 't> Facts<'r, 't> {
             signed.and_then(|check| check.identity_resolves),
             Some(stated.identity_resolves),
         );
-        self.residues(completed.pending.as_deref(), certificate);
-        self.later_times(certificate);
+        self.residues(completed.pending.as_deref(), certificate, removed);
+        self.later_times(certificate, removed);
+        let stated = (!certificate.derived.is_empty()).then(|| format!("{:?}", certificate.derived));
+        self.compare("derived", removed.derived(), stated);
     }
 
     fn subject(&mut self, signed: &DestroyedSubject, stated: &CertifiedSubject) {
@@ -166,27 +198,32 @@ impl<'r, 't> Facts<'r, 't> {
         self.compare("blocks_sealed", signed.blocks, Some(stated.blocks_sealed));
     }
 
-    /// A provisional certificate lists all that was pending; what a final one may leave out, its own rules say.
-    fn residues(&mut self, pending: Option<&[Box<str>]>, certificate: &Certificate) {
+    /// A provisional certificate lists all that was pending and is not recorded as gone; what a final one may leave out,
+    /// its own rules say.
+    fn residues(&mut self, pending: Option<&[Box<str>]>, certificate: &Certificate, removed: &Removed) {
         if certificate.status == Status::Final {
             return;
         }
         let codes = |codes: BTreeSet<&str>| codes.into_iter().collect::<Vec<_>>().join(", ");
-        let signed = pending.map(|pending| codes(pending.iter().map(AsRef::as_ref).collect()));
+        let left = |pending: &[Box<str>]| {
+            let left = pending.iter().map(AsRef::as_ref).filter(|code| !removed.has(code));
+            codes(left.collect())
+        };
+        let signed = pending.map(left);
         let stated = codes(certificate.residues.iter().map(|residue| &*residue.code).collect());
         self.compare("residues", signed, Some(stated));
     }
 
-    /// No event of this version states when the later steps were done.
-    fn later_times(&mut self, certificate: &Certificate) {
+    /// When the later steps were done, as far as an event states it.
+    fn later_times(&mut self, certificate: &Certificate, removed: &Removed) {
         let times = &certificate.times;
-        for (field, time) in [
-            ("times, t2", times.t2),
-            ("times, t3", times.t3),
-            ("times, t4", times.t4),
-            ("times, t5", times.t5),
+        for (field, signed, time) in [
+            ("times, t2", None, times.t2),
+            ("times, t3", removed.at("key_store_files"), times.t3),
+            ("times, t4", removed.at("ciphertext"), times.t4),
+            ("times, t5", None, times.t5),
         ] {
-            self.compare(field, None::<u64>, time);
+            self.compare(field, signed, time);
         }
     }
 }

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use super::evidence::Evidence;
 use super::ids::{Category, Handle, Origin, Timestamp};
-use super::system::{Basis, Reason};
+use super::system::{Basis, DerivedStore, Reason};
 
 /// The format that certificates name.
 pub const FORMAT: &str = "oubliette/certificate/v1";
@@ -70,6 +70,9 @@ pub struct Certificate {
     pub verification: DestructionCheck,
     /// Where something may still be.
     pub residues: Vec<Residue>,
+    /// What became of everything that is made from the person's data, as far as it was looked after.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub derived: Vec<DerivedStore>,
     /// Whether the same subject id is refused from now on.
     pub suppression: Suppression,
     /// Always false: an erasure covers the one ledger that it names.

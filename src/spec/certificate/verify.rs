@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::compare::{check_completed, check_requested};
+use super::compare::{Removed, check_completed, check_requested};
 use super::{Certificate, FORMAT, Status, Times};
 use crate::spec::evidence::{Evidence, Review};
 use crate::spec::hash::Hash;
@@ -137,11 +137,13 @@ fn check(review: &mut Review<'_>, document: &[u8], certificate: &Certificate) ->
     let mut evidence = certificate.evidence.iter().enumerate();
     let first = evidence.next().map(|(_, event)| review.evidence("evidence/0", event));
     let second = evidence.next().map(|(_, event)| review.evidence("evidence/1", event));
+    let mut removed = Removed::default();
     for (number, event) in evidence {
-        review.evidence(&format!("evidence/{number}"), event);
+        let event = review.evidence(&format!("evidence/{number}"), event);
+        removed.add(review, certificate, event);
     }
     let mut unshown = check_requested(review, certificate, first.as_ref());
-    unshown.extend(check_completed(review, certificate, second.as_ref()));
+    unshown.extend(check_completed(review, certificate, second.as_ref(), &removed));
     check_statements(review, certificate);
     unshown
 }
