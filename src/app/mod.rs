@@ -290,6 +290,7 @@ impl App {
             entropy: Arc::clone(entropy),
             limits: Limits::default(),
             guard: settings.pii_guard,
+            purging: settings.purging(),
         })?;
         Ok(Self {
             service: Arc::new(service),

@@ -8,11 +8,12 @@
 //! | 4 | one atomic key-store write: keys, identity and handle rows gone, suppression row and applied mark written | forensics on the key store's files together with the epoch key |
 //! | 5 | verify: no key is lent, sampled blocks do not open, the identity does not resolve | |
 //! | 6 | append `erasure.completed`, which names what is still pending | |
+//! | 8 | in the background ([`purge`]): ciphertext and residue leave the files (T3, T4) | |
 //!
-//! Not yet part of it: the change of epoch, the removal of residue from the files, of ciphertext and of backups. The
-//! certificate says so.
+//! Not yet part of it: the change of epoch, and backups. The certificate says so.
 
 mod certificate;
+mod purge;
 mod saga;
 
 use std::collections::HashSet;
@@ -29,8 +30,11 @@ use crate::keystore::{ErasureOrder, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
 pub(crate) use certificate::SignedCertificate;
+pub(crate) use purge::NextLook;
+pub(super) use purge::PURGES;
+pub use purge::{Purge, Purging};
 pub(crate) use saga::Erasure;
-pub(super) use saga::STREAM;
+pub(super) use saga::{STREAM, sealed_blocks};
 
 /// The most subjects of one request.
 const MAX_SUBJECTS: usize = 1_000;
@@ -83,8 +87,23 @@ pub struct ErasureView {
     /// When the keys were found destroyed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
+    /// What it left pending, and what of it is gone since.
+    pub residues: Vec<ResidueView>,
     /// Where the certificate is.
     pub certificate: String,
+}
+
+/// Something that an erasure left pending.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct ResidueView {
+    /// Its code, as the certificate has it.
+    pub residue: String,
+    /// `pending` or `removed`.
+    #[schema(pattern = "^(pending|removed)$")]
+    pub state: &'static str,
+    /// When it was found gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed_at: Option<Timestamp>,
 }
 
 /// A subject of an erasure.

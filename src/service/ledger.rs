@@ -48,6 +48,10 @@ pub struct Ledger {
     pub(crate) unfinished: AtomicBool,
     /// Moves with every step that takes keys away.
     pub(crate) fencing: Fencing,
+    /// When to look for residues of erasures.
+    pub(crate) residues: super::erase::NextLook,
+    /// When to look for redactions that are not completed.
+    pub(crate) redacted: super::erase::NextLook,
     /// What removed bodies, as read last.
     pub(crate) authorities: super::removed::Authorities,
 }
@@ -312,6 +316,8 @@ impl Service {
             record: record.clone(),
             unfinished: AtomicBool::new(false),
             fencing: Fencing::new(self.clock.now()),
+            residues: super::erase::NextLook::default(),
+            redacted: super::erase::NextLook::default(),
             authorities: super::removed::Authorities::default(),
         };
         self.sequencer

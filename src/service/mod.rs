@@ -18,6 +18,7 @@ pub mod prove;
 pub mod read;
 mod recent;
 mod records;
+pub mod redact;
 mod refused;
 mod removed;
 pub mod report;
@@ -27,6 +28,7 @@ pub mod verify;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
@@ -73,6 +75,9 @@ pub struct Service {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) limits: Limits,
     pub(crate) guard: bool,
+    pub(crate) purging: erase::Purging,
+    /// Set when the server stops: work in the background ends at its next step.
+    pub(crate) stopping: AtomicBool,
     ledgers: RwLock<HashMap<LedgerName, Arc<Ledger>>>,
     signing_keys: Arc<dyn ledger::SigningKeyStore>,
     access: access::Keys,
@@ -105,6 +110,8 @@ pub struct Components {
     pub limits: Limits,
     /// Whether the PII guard is on.
     pub guard: bool,
+    /// How residues of erasures are removed.
+    pub purging: erase::Purging,
 }
 
 impl Service {
@@ -123,6 +130,7 @@ impl Service {
             entropy,
             limits,
             guard,
+            purging,
         } = parts;
         Ok(Self {
             store,
@@ -132,6 +140,8 @@ impl Service {
             entropy,
             limits,
             guard,
+            purging,
+            stopping: AtomicBool::new(false),
             ledgers: RwLock::default(),
             signing_keys,
             access,
@@ -181,6 +191,11 @@ impl Service {
     /// Whether the writer takes events.
     pub fn is_ready(&self) -> bool {
         self.sequencer.is_healthy()
+    }
+
+    /// Ends work in the background at its next step; what it leaves is taken up at the next start.
+    pub fn stop_background(&self) {
+        self.stopping.store(true, Ordering::Release);
     }
 
     /// A fresh id for a request that brought none.

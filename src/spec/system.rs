@@ -6,7 +6,7 @@
 //! erasure.requested {request, subjects: [{handle}], ?categories, ?basis, ?reason, ?due_at}
 //! erasure.completed {request, subjects: [{handle, ?keys_destroyed, ?identity_destroyed, ?blocks}], ?fenced_at,
 //!                    ?verification, ?pending}
-//! erasure.residue_removed {request, residue, at, ?purges: [index], ?derived}: what was pending has left the files
+//! erasure.residue_removed {request, residue, at, ?purges: [index], ?alone, ?derived}: what was pending has left the files
 //! epoch.destroyed   the last copy of an erased person's keys has expired
 //! bodies.purged     {ground: "erasure" | "retention", ?requests, positions: [[index, ordinal], ...]}
 //! bodies.redacted   {ground, positions: [[index, ordinal], ...]}
@@ -259,6 +259,9 @@ pub struct ErasureResidueRemoved {
     /// The events that authorised the removal of bodies, by leaf index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purges: Option<Vec<u64>>,
+    /// Whether one of them lists the bodies of one person alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alone: Option<bool>,
     /// What became of everything that is made from the person's data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub derived: Option<Vec<DerivedStore>>,

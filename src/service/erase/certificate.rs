@@ -1,13 +1,15 @@
 //! The certificate of an erasure: made from its events, so that it is the same at every request.
 //!
-//! At this stage every certificate is provisional: live keys are deleted and access is fenced, but what the key store's
-//! files still hold can be opened with the present epoch key, ciphertext stays, and backups are not tracked.
+//! What was pending when the erasure completed goes later, and with each record of that the certificate changes: the parts
+//! that are gone are dated, and stand among its residues no more. At this stage every certificate is provisional: the epoch
+//! key has not changed, and backups are not tracked.
 
 use uuid::Uuid;
 
 use super::super::access::internal;
 use super::super::verify::read_records;
 use super::super::{Code, Error, Ledger, Service};
+use super::purge::{CIPHERTEXT, KEY_STORE_FILES};
 use super::saga::{Completed, Erasure, Recorded};
 use crate::spec::certificate::{
     Certificate, CertifiedSubject, DestructionCheck, FORMAT, Residue, Status, Suppression, Times,
@@ -18,7 +20,7 @@ use crate::spec::evidence::{Evidence, Inclusion};
 const RESIDUES: [(&str, &str); 4] = [
     (
         "key_store_files",
-        "Deleted key rows may still lie in the key store's files (log and sorted files) until they are rewritten. They are \
+        "Old copies of the deleted key rows may still lie in the key store's files (log and sorted files) until they are rewritten. They are \
          wrapped under keys that lead to the present epoch key.",
     ),
     (
@@ -26,7 +28,10 @@ const RESIDUES: [(&str, &str); 4] = [
         "The epoch key in the vault has not been changed since. Whoever holds it together with an old copy of the key \
          store's files can still open the data.",
     ),
-    ("ciphertext", "The sealed blocks still lie in the ledger's store."),
+    (
+        "ciphertext",
+        "The sealed blocks, or old copies of them, still lie in the files of the ledger's store.",
+    ),
     (
         "backups",
         "Copies of key store and vault that were made outside this system before the erasure are not known to it.",
@@ -41,6 +46,10 @@ const LIMITS: [&str; 5] = [
      elsewhere (swap, machine snapshots) cannot be shown.",
     "The history keeps that events of certain types happened at certain times, and which of them share a stream.",
 ];
+
+/// Where one person's blocks were listed without those of others.
+const LISTED_ALONE: &str = "The ledger lists the positions of the removed blocks of this person together, without those \
+                            of others: which events they belonged to can be seen for ever.";
 
 /// A signed certificate, and the checkpoint under which its events are proved.
 #[derive(Debug)]
@@ -72,10 +81,12 @@ impl Service {
         let mut certificates = Vec::new();
         for erasure in self.all_erasures(ledger)? {
             let Some(completed) = &erasure.completed else { continue };
-            let (covering, checkpoint) = self.checkpoint_covering(ledger, completed.index)?;
+            let (covering, _) = self.checkpoint_covering(ledger, completed.index)?;
             if covering > size {
                 continue;
             }
+            let erasure = erasure.within(size);
+            let (covering, checkpoint) = self.checkpoint_covering(ledger, erasure.last_index())?;
             if let Some(document) = self.sign_certificate(ledger, &erasure)? {
                 certificates.push(SignedCertificate {
                     request: erasure.requested.payload.request,
@@ -108,7 +119,7 @@ impl Service {
         completed: &Recorded<Completed>,
     ) -> Result<Certificate, Error> {
         let requested = &erasure.requested.payload;
-        let (size, checkpoint) = self.checkpoint_covering(ledger, completed.index)?;
+        let (size, checkpoint) = self.checkpoint_covering(ledger, erasure.last_index())?;
         let evidence = |index| self.evidence(ledger, index, size);
         let subject = |outcome: &super::saga::Outcome| CertifiedSubject {
             handle: outcome.handle,
@@ -124,7 +135,13 @@ impl Service {
             code: (*code).into(),
             text: (*text).into(),
         };
-        let pending = |(code, _): &&(&str, &str)| completed.payload.pending.iter().any(|pending| pending == code);
+        let pending = |(code, _): &&(&str, &str)| erasure.has_pending(code);
+        let removed_at = |residue| erasure.removed(residue).map(|removed| removed.at);
+        let ciphertext = erasure.removed(CIPHERTEXT);
+        let mut limits: Vec<Box<str>> = LIMITS.map(Into::into).to_vec();
+        if ciphertext.is_some_and(|removed| removed.alone == Some(true)) {
+            limits.push(LISTED_ALONE.into());
+        }
         Ok(Certificate {
             format: FORMAT.to_owned(),
             status: Status::Provisional,
@@ -139,6 +156,8 @@ impl Service {
             subjects: completed.payload.subjects.iter().map(subject).collect(),
             times: Times {
                 t1: Some(completed.payload.fenced_at),
+                t3: removed_at(KEY_STORE_FILES),
+                t4: removed_at(CIPHERTEXT),
                 ..Times::default()
             },
             algorithms: ["AES-256-GCM", "HKDF-SHA-256", "SHA-256", "Ed25519"]
@@ -150,7 +169,7 @@ impl Service {
                 identity_resolves: checked.identity_resolves,
             },
             residues: RESIDUES.iter().filter(pending).map(residue).collect(),
-            derived: Vec::new(),
+            derived: ciphertext.and_then(|removed| removed.derived.clone()).unwrap_or_default(),
             suppression: Suppression {
                 active: suppressed,
                 until: None,
@@ -159,10 +178,10 @@ impl Service {
                 }),
             },
             other_ledgers_examined: false,
-            limits: LIMITS.map(Into::into).to_vec(),
+            limits,
             tree_size_before: erasure.requested.index,
             tree_size_after: size,
-            evidence: vec![evidence(erasure.requested.index)?, evidence(completed.index)?],
+            evidence: erasure.indexes().map(evidence).collect::<Result<_, _>>()?,
             anchors: vec![evidence(0)?],
             checkpoint,
         })
@@ -194,7 +213,12 @@ mod tests {
 
     #[test]
     fn the_events_of_an_erasure_are_never_left_out_of_a_bundle() {
-        for event_type in ["erasure.requested", "erasure.completed", "bodies.purged"] {
+        for event_type in [
+            "erasure.requested",
+            "erasure.completed",
+            "erasure.residue_removed",
+            "bodies.purged",
+        ] {
             assert!(system::is_reserved(&event_type.parse().unwrap()));
         }
     }

@@ -18,12 +18,13 @@ use crate::sequencer::{Appended, Fence, NewEvent};
 use crate::spec::event::BodyKind;
 use crate::spec::ids::{Category, Handle, Timestamp};
 use crate::spec::seal::SealedBlock;
-use crate::spec::system::{Basis, Reason};
+use crate::spec::system::{Basis, ErasureResidueRemoved, Reason};
 use crate::store::{Direction, Lookup};
 
 pub(in crate::service) const STREAM: &str = "$erasures";
 const REQUESTED: &str = "erasure.requested";
 const COMPLETED: &str = "erasure.completed";
+pub(super) const RESIDUE_REMOVED: &str = "erasure.residue_removed";
 /// Blocks that are tried after the destruction.
 const SAMPLE: u64 = 32;
 
@@ -110,6 +111,8 @@ pub(crate) struct Recorded<T> {
 pub(crate) struct Erasure {
     pub(crate) requested: Recorded<Requested>,
     pub(crate) completed: Option<Recorded<Completed>>,
+    /// What was pending and is gone since.
+    pub(crate) removed: Vec<Recorded<ErasureResidueRemoved>>,
 }
 
 impl Erasure {
@@ -149,6 +152,7 @@ impl Erasure {
             requested_at: self.requested.recorded_at,
             due_at: requested.due_at,
             completed_at: self.completed.as_ref().map(|completed| completed.recorded_at),
+            residues: self.residues(),
             certificate: format!(
                 "/v1/ledgers/{}/erasures/{}/certificate",
                 ledger.record.name, requested.request
@@ -190,6 +194,7 @@ impl Service {
         let mut erasure = Erasure {
             requested,
             completed: None,
+            removed: Vec::new(),
         };
         let fences = erasure.fences().collect();
         let appended = self
@@ -263,6 +268,7 @@ impl Service {
             recorded_at: placed.recorded_at,
             payload,
         });
+        ledger.residues.at_latest(Timestamp(0));
         Ok(Erasure { completed, ..erasure })
     }
 
@@ -407,7 +413,7 @@ impl Service {
     }
 }
 
-pub(super) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<Item = (u16, SealedBlock)> {
+pub(in crate::service) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<Item = (u16, SealedBlock)> {
     event.bodies.iter().filter_map(|body| {
         let kind = event.header.bodies.get(usize::from(body.ordinal))?.kind;
         let block = (kind == BodyKind::Sealed)
@@ -432,6 +438,7 @@ fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
                 erasures.push(Erasure {
                     requested,
                     completed: None,
+                    removed: Vec::new(),
                 });
             }
             COMPLETED => {
@@ -439,6 +446,13 @@ fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
                 let place = places.get(&completed.payload.request);
                 if let Some(erasure) = place.and_then(|place| erasures.get_mut(*place)) {
                     erasure.completed = Some(completed);
+                }
+            }
+            RESIDUE_REMOVED => {
+                let removed: Recorded<ErasureResidueRemoved> = recorded(event)?;
+                let place = places.get(&removed.payload.request);
+                if let Some(erasure) = place.and_then(|place| erasures.get_mut(*place)) {
+                    erasure.removed.push(removed);
                 }
             }
             _ => {}

@@ -13,11 +13,13 @@
 //! Out of scope: its readable form (HTML), and making the numbers true (`service`).
 
 mod compare;
+mod redaction;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
+pub use redaction::{Backups, REDACTION_FORMAT, RedactionCertificate};
 pub use verify::{is_certificate, verify_certificate};
 
 pub(super) use verify::{Surrounding, check_in_bundle};
