@@ -391,6 +391,7 @@ impl TestLedger {
                 code: "backups".into(),
                 text: "until they expire".into(),
             }],
+            derived: Vec::new(),
             suppression: Suppression {
                 active: true,
                 until: None,

@@ -17,6 +17,9 @@ use crate::env;
 use crate::keystore::KeyStoreError;
 use crate::keystore::rocksdb::ledger::broken;
 
+/// A file that nothing overlaps is only moved to the bottommost level by the first pass; the second writes it anew.
+const PASSES: usize = 2;
+
 /// Changes after which the manifest must have been begun anew; two are enough.
 const MANIFEST_CHANGES: usize = 8;
 
@@ -30,7 +33,13 @@ impl Database {
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
-        db.compact_range_opt(None::<&[u8]>, None::<&[u8]>, &options);
+        for _ in 0..PASSES {
+            db.compact_range_opt(None::<&[u8]>, None::<&[u8]>, &options);
+            let left = |name: &String| name.ends_with(".sst") && db.path().join(name).exists();
+            if !old.iter().any(left) {
+                break;
+            }
+        }
         for _ in 0..MANIFEST_CHANGES {
             let manifest = old.iter().find(|name| name.starts_with("MANIFEST-"));
             if manifest.is_none_or(|name| !db.path().join(name).exists()) {

@@ -10,6 +10,8 @@
 //! caller.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::slice::Iter;
 
 use rocksdb::{BottommostLevelCompaction, CompactOptions, FlushOptions, WriteOptions};
 
@@ -21,12 +23,18 @@ use crate::spec::event::BodyKind;
 /// A row in [`schema::SYSTEM`] that is written so that there is something to flush, and the log is rolled.
 const SCRUBBED_KEY: &[u8] = b"scrubbed";
 
+/// After the first pass a file may be left that only was moved to the bottommost level, since nothing overlaps it, or that
+/// holds no removed row although its range meets one: a further pass writes it anew from end to end.
+const PASSES: usize = 4;
+
 /// Keys, or ranges of keys, that were deleted in one column family.
 type Touched = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// What is compacted at once.
+/// What is compacted at once: the place of a file, or of what lies between files.
 #[derive(Debug, PartialEq, Eq)]
 struct Span {
+    /// Of the file; empty for what lies between.
+    name: String,
     start: Vec<u8>,
     end: Vec<u8>,
     bytes: u64,
@@ -46,18 +54,32 @@ impl RocksStore {
         let mut old: Vec<String> = logs.collect();
         self.roll_log()?;
         for (table, touched) in touched(ledger, removed) {
-            for span in self.spans(table, &touched, &mut old)? {
-                let mut options = CompactOptions::default();
-                options.set_exclusive_manual_compaction(false);
-                options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
-                let (start, end) = (Some(&span.start), Some(&span.end));
-                self.db.compact_range_cf_opt(self.table(table)?, start, end, &options);
-                if !pause(span.bytes) {
-                    return Ok(false);
+            let files = self.files(table, |start, end| meets(&touched, start, end))?;
+            let names: Vec<_> = files.iter().map(|(_, file)| file.name.clone()).collect();
+            let mut spans = cover(&touched, files);
+            for _ in 0..PASSES {
+                for span in spans {
+                    self.compact(table, &span)?;
+                    if !pause(span.bytes) {
+                        return Ok(false);
+                    }
                 }
+                let mut left = self.files(table, |_, _| true)?;
+                left.retain(|(_, file)| names.contains(&file.name));
+                spans = left.into_iter().map(|(_, file)| file).collect();
             }
+            old.extend(names);
         }
         env::wait_until_gone(self.db.path(), &old).map_err(io)
+    }
+
+    fn compact(&self, table: &'static str, span: &Span) -> Result<(), StoreError> {
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        let (start, end) = (Some(&span.start), Some(&span.end));
+        self.db.compact_range_cf_opt(self.table(table)?, start, end, &options);
+        Ok(())
     }
 
     /// After this every log that was there before is of no use any more, and RocksDB deletes it.
@@ -73,41 +95,40 @@ impl RocksStore {
             .map_err(classify)
     }
 
-    /// What to compact so that every touched row is written anew: the bottommost files that hold one, and what lies in upper
-    /// levels alone. The names of all files that may hold a touched row are added to `old`: afterwards they must be gone.
-    fn spans(&self, table: &'static str, touched: &Touched, old: &mut Vec<String>) -> Result<Vec<Span>, StoreError> {
+    /// The files whose places are wanted, in order, each with whether it is of the bottommost level.
+    fn files(&self, table: &str, wanted: impl Fn(&[u8], &[u8]) -> bool) -> Result<Vec<(bool, Span)>, StoreError> {
         let mut files = self.db.live_files().map_err(classify)?;
         files.retain(|file| file.column_family_name == table);
-        files.sort_by(|a, b| a.start_key.cmp(&b.start_key));
         let bottom = files.iter().map(|file| file.level).max().unwrap_or(0);
-        let (mut bottommost, mut upper) = (Vec::new(), 0);
+        let mut found = Vec::with_capacity(files.len());
         for file in files {
             let Some((start, end)) = file.start_key.zip(file.end_key) else {
                 continue;
             };
-            let (touches, bytes) = (meets(touched, &start, &end), file.size as u64);
-            if touches {
-                old.push(file.name.trim_start_matches('/').to_owned());
-            }
-            if file.level == bottom && bottom > 0 {
-                bottommost.push((touches, Span { start, end, bytes }));
-            } else if touches {
-                upper += bytes;
+            if wanted(&start, &end) {
+                let name = file.name.trim_start_matches('/').to_owned();
+                let bytes = file.size as u64;
+                let span = Span { name, start, end, bytes };
+                found.push((file.level == bottom && bottom > 0, span));
             }
         }
-        Ok(cover(touched, bottommost, upper))
+        found.sort_by(|(_, a), (_, b)| a.start.cmp(&b.start));
+        Ok(found)
     }
 }
 
-/// The touched files of the bottommost level, and between them what lies in upper levels alone, which takes `upper` bytes.
-fn cover(touched: &Touched, bottommost: Vec<(bool, Span)>, upper: u64) -> Vec<Span> {
-    let (mut spans, mut rest, mut above) = (Vec::<Span>::new(), touched.iter().peekable(), upper);
-    let mut alone = |rest: &mut std::iter::Peekable<std::slice::Iter<'_, _>>, until: Option<&[u8]>| {
+/// The bottommost ones of the touched files, and between them the touched places that lie in upper levels alone.
+fn cover(touched: &Touched, files: Vec<(bool, Span)>) -> Vec<Span> {
+    let (mut spans, mut rest) = (Vec::<Span>::new(), touched.iter().peekable());
+    let (bottommost, upper): (Vec<_>, Vec<_>) = files.into_iter().partition(|(bottommost, _)| *bottommost);
+    let mut above: u64 = upper.iter().map(|(_, file)| file.bytes).sum();
+    let mut alone = |rest: &mut Peekable<Iter<'_, (Vec<u8>, Vec<u8>)>>, until: Option<&[u8]>| {
         let mut gap: Option<Span> = None;
-        while let Some((start, end)) = rest.next_if(|(start, _): &&(Vec<u8>, Vec<u8>)| {
-            until.is_none_or(|until| start.as_slice() < until)
-        }) {
+        while let Some((start, end)) =
+            rest.next_if(|place| until.is_none_or(|until| place.0.as_slice() < until))
+        {
             let span = gap.get_or_insert_with(|| Span {
+                name: String::new(),
                 start: start.clone(),
                 end: end.clone(),
                 bytes: std::mem::take(&mut above),
@@ -116,12 +137,10 @@ fn cover(touched: &Touched, bottommost: Vec<(bool, Span)>, upper: u64) -> Vec<Sp
         }
         gap
     };
-    for (touches, file) in bottommost {
+    for (_, file) in bottommost {
         spans.extend(alone(&mut rest, Some(&file.start)));
         while rest.next_if(|(start, _)| *start <= file.end).is_some() {}
-        if touches {
-            spans.push(file);
-        }
+        spans.push(file);
     }
     spans.extend(alone(&mut rest, None));
     spans
@@ -164,8 +183,9 @@ fn touched(ledger: LedgerNumber, removed: &Scrub) -> BTreeMap<&'static str, Touc
 mod tests {
     use super::*;
 
-    fn span(start: u8, end: u8, bytes: u64) -> Span {
+    fn span(name: &str, start: u8, end: u8, bytes: u64) -> Span {
         Span {
+            name: name.into(),
             start: vec![start],
             end: vec![end],
             bytes,
@@ -173,18 +193,23 @@ mod tests {
     }
 
     #[test]
-    fn untouched_files_are_left_alone_and_what_lies_above_is_not_forgotten() {
+    fn bottommost_files_are_taken_whole_and_what_lies_above_alone_is_not_forgotten() {
         let touched: Touched = [5, 7, 31, 33, 60, 61].map(|key| (vec![key], vec![key])).to_vec();
         let files = vec![
-            (true, span(0, 6, 10)),
-            (true, span(7, 20, 10)),
-            (false, span(40, 50, 10)),
+            (true, span("a", 0, 6, 10)),
+            (true, span("b", 7, 20, 10)),
+            (false, span("c", 30, 70, 4)),
+            (true, span("d", 59, 60, 10)),
         ];
-        assert_eq!(
-            cover(&touched, files, 4),
-            [span(0, 6, 10), span(7, 20, 10), span(31, 33, 4), span(60, 61, 0)]
-        );
-        assert!(cover(&Vec::new(), vec![(false, span(0, 9, 1))], 0).is_empty());
+        let expected = [
+            span("a", 0, 6, 10),
+            span("b", 7, 20, 10),
+            span("", 31, 33, 4),
+            span("d", 59, 60, 10),
+            span("", 61, 61, 0),
+        ];
+        assert_eq!(cover(&touched, files), expected);
+        assert!(cover(&Vec::new(), Vec::new()).is_empty());
     }
 
     #[test]
