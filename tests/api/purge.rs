@@ -111,7 +111,7 @@ fn after_a_purge_blocks_read_as_erased_and_everything_still_proves() {
     assert_eq!(about.len(), 1, "only the request is still found by the handle: {about:?}");
 
     // As of before the erasure it is the same, and a state says what is not in it.
-    let state = client.get(&format!("streams/s/state?index={index}&reveal=true")).expect(200);
+    let state = client.get(&format!("streams/s/state?as_of_index={index}&reveal=true")).expect(200);
     assert_eq!(state["not_folded"][0]["state"], "erased", "{state}");
     assert_eq!(state["not_folded"][0]["body"], "personal");
 
@@ -150,7 +150,7 @@ fn after_a_purge_blocks_read_as_erased_and_everything_still_proves() {
     assert!(table.contains("\"\"authority\"\":"), "{table}");
     // fsck: no index row is missing, none is wrong.
     server.stop();
-    let output = run(&["verify", "--data", data.path().to_str().unwrap(), "--indexes", "--json"]);
+    let output = run(&["fsck", "--data", data.path().to_str().unwrap(), "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
     assert_eq!(report["verdict"], "valid", "{report:#}");
 }
