@@ -247,7 +247,10 @@ impl Settings {
             }
         }
         if self.erasure_purge_delay_seconds > 2_592_000 {
-            return value("erasure_purge_delay_seconds", "must be at most 2592000 seconds (30 days)");
+            return value(
+                "erasure_purge_delay_seconds",
+                "must be at most 2592000 seconds (30 days)",
+            );
         }
         if self.max_connections == 0 {
             return value("max_connections", "must be at least 1");

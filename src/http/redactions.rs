@@ -11,7 +11,10 @@ use super::problem::Problem;
 use crate::service::{Code, Error, request};
 
 pub(super) async fn create(on: On<Officer>, body: Body) -> Result<HttpResponse, Problem> {
-    let view = on.service.redact(&on.ledger, &on.caller, request::parse(&body)?).await?;
+    let view = on
+        .service
+        .redact(&on.ledger, &on.caller, request::parse(&body)?)
+        .await?;
     Ok(HttpResponse::Accepted().json(view))
 }
 

@@ -446,10 +446,18 @@ mod tests {
             events: vec![],
             ..purge(9, 0)
         };
-        let group = vec![append("b", &[2], ExpectedVersion::Any), purge(3, 0), purge(4, 3), nothing];
+        let group = vec![
+            append("b", &[2], ExpectedVersion::Any),
+            purge(3, 0),
+            purge(4, 3),
+            nothing,
+        ];
         let plan = plan(&mut state, group, 5);
         assert_eq!(plan.removals, [(2, removal(0, None))]);
-        assert_eq!(plan.answers[2..], [Err(Refusal::RemovalAhead), Err(Refusal::RemovalAhead)]);
+        assert_eq!(
+            plan.answers[2..],
+            [Err(Refusal::RemovalAhead), Err(Refusal::RemovalAhead)]
+        );
     }
 
     #[test]

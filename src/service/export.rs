@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::erase::{PURGES, STREAM};
 use super::fencing::Stamp;
-use super::redact::STREAM as REDACTIONS;
 use super::ledger::system_name;
+use super::redact::STREAM as REDACTIONS;
 use super::{Caller, Error, Ledger, Role, Service};
 use crate::spec::bundle::Selection;
 use crate::spec::event::Meta;

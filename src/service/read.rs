@@ -477,7 +477,9 @@ impl Service {
         (ordinal, removed): (u16, Option<Removed>),
         reveal: Reveal,
     ) -> Result<PersonalView, Error> {
-        let state = removed.map_or(PersonalState::Missing, |removed| PersonalState::removed(removed.removal));
+        let state = removed.map_or(PersonalState::Missing, |removed| {
+            PersonalState::removed(removed.removal)
+        });
         let mut view = PersonalView {
             ordinal,
             handle: None,

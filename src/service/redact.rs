@@ -188,7 +188,12 @@ struct Redaction {
 impl Redaction {
     fn removed(&self) -> RemovedBodies {
         let positions = &self.payload.positions;
-        let count = |body| positions.iter().filter(|position| PublicBody::of(position) == body).count() as u64;
+        let count = |body| {
+            positions
+                .iter()
+                .filter(|position| PublicBody::of(position) == body)
+                .count() as u64
+        };
         RemovedBodies {
             meta: count(PublicBody::Meta),
             data: count(PublicBody::Data),
@@ -216,7 +221,11 @@ impl Redaction {
     fn view(&self, ledger: &Ledger) -> RedactionView {
         RedactionView {
             id: self.id,
-            state: if self.completed.is_some() { "completed" } else { "redacted" },
+            state: if self.completed.is_some() {
+                "completed"
+            } else {
+                "redacted"
+            },
             reason: self.payload.ground.to_string(),
             redacted_at: self.redacted_at,
             completed_at: self.completed.map(|(_, completed)| completed.at),
@@ -247,7 +256,10 @@ impl Service {
         for _ in 0..ATTEMPTS {
             let (service, on, asked) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(&request));
             let doomed = blocking(move || service.doom_bodies(&on, &asked)).await?;
-            match self.append_redaction(ledger, caller, id, request.reason, doomed).await? {
+            match self
+                .append_redaction(ledger, caller, id, request.reason, doomed)
+                .await?
+            {
                 Err(Refusal::WrongExpectedVersion { .. }) => {} // a stream has grown: its name may stay
                 Err(refusal) => return Err(refusal.into()),
                 Ok(()) => {

@@ -162,7 +162,10 @@ pub(crate) fn absent(record: &Record) -> Vec<(u64, u16)> {
     }
     let ordinals = 0..u16::try_from(committed).unwrap_or(u16::MAX);
     let is_absent = |ordinal: &u16| record.bodies.iter().all(|body| body.ordinal != *ordinal);
-    ordinals.filter(is_absent).map(|ordinal| (record.index, ordinal)).collect()
+    ordinals
+        .filter(is_absent)
+        .map(|ordinal| (record.index, ordinal))
+        .collect()
 }
 
 /// The sealed blocks whose keys cannot be had.

@@ -657,7 +657,10 @@ fn a_removed_body_is_gone_with_its_rows_and_its_authority_is_told(store: Store, 
     purge.removals = vec![
         (3, removal(0, 2, BodyKind::Sealed, vec![Lookup::Handle(handle)])),
         (3, removal(1, 0, BodyKind::Meta, leak.to_vec())),
-        (3, removal(2, 1, BodyKind::Data, vec![Lookup::Type("t".parse().unwrap())])),
+        (
+            3,
+            removal(2, 1, BodyKind::Data, vec![Lookup::Type("t".parse().unwrap())]),
+        ),
     ];
     let head = commit(&store, purge);
     let store = reopen(store);
@@ -685,7 +688,10 @@ fn a_removed_body_is_gone_with_its_rows_and_its_authority_is_told(store: Store, 
     )];
     let names = redaction.streams.clone();
     let head = commit(&store, redaction);
-    assert_eq!(store.stream_rows(ONE, &[names[0].0.clone()]).unwrap(), [Some(names[0].1)]);
+    assert_eq!(
+        store.stream_rows(ONE, &[names[0].0.clone()]).unwrap(),
+        [Some(names[0].1)]
+    );
     let mut redaction = next(1, Some(head), &[plain("$redactions", 1)]);
     redaction.removals = vec![(
         5,
@@ -723,10 +729,20 @@ fn after_a_scrub_everything_else_is_what_it_was(store: Store, reopen: Reopen<'_>
     head = commit(&store, purge);
     let all = |store: &Store| {
         let streams = store.streams(ONE, None, 100).unwrap();
-        let rows = (store.headers(ONE, 0..100).unwrap(), store.bodies(ONE, 0..100).unwrap(), streams);
+        let rows = (
+            store.headers(ONE, 0..100).unwrap(),
+            store.bodies(ONE, 0..100).unwrap(),
+            streams,
+        );
         let tags = found(store, &Lookup::Tag("leak".into()));
         let other = LedgerNumber(2);
-        (rows, tags, found(store, &Lookup::Handle(handle)), store.bodies(other, 0..100).unwrap(), store.head(ONE).unwrap())
+        (
+            rows,
+            tags,
+            found(store, &Lookup::Handle(handle)),
+            store.bodies(other, 0..100).unwrap(),
+            store.head(ONE).unwrap(),
+        )
     };
     let before = all(&store);
     let scrub = Scrub {
@@ -734,7 +750,10 @@ fn after_a_scrub_everything_else_is_what_it_was(store: Store, reopen: Reopen<'_>
         handles: vec![handle],
         names: true,
     };
-    assert!(store.scrub(ONE, &Scrub::default(), &mut |_| true).unwrap(), "nothing to do");
+    assert!(
+        store.scrub(ONE, &Scrub::default(), &mut |_| true).unwrap(),
+        "nothing to do"
+    );
     for _ in 0..2 {
         assert!(store.scrub(ONE, &scrub, &mut |_| true).unwrap());
         assert_eq!(all(&store), before);

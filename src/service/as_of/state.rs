@@ -222,7 +222,9 @@ impl<'a> Folding<'a> {
 
     fn event(&mut self, header: &Header, bodies: Vec<Body>) -> Result<(), Error> {
         let absent = bodies.iter().filter(|(_, _, row)| row.is_none());
-        let absent: Vec<_> = absent.map(|(ordinal, kind, _)| (header.index, *ordinal, *kind)).collect();
+        let absent: Vec<_> = absent
+            .map(|(ordinal, kind, _)| (header.index, *ordinal, *kind))
+            .collect();
         let removed = self.service.removed(self.ledger, &absent)?;
         for (ordinal, kind, row) in bodies {
             let not_folded = |state| NotFolded {

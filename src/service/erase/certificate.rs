@@ -169,7 +169,9 @@ impl Service {
                 identity_resolves: checked.identity_resolves,
             },
             residues: RESIDUES.iter().filter(pending).map(residue).collect(),
-            derived: ciphertext.and_then(|removed| removed.derived.clone()).unwrap_or_default(),
+            derived: ciphertext
+                .and_then(|removed| removed.derived.clone())
+                .unwrap_or_default(),
             suppression: Suppression {
                 active: suppressed,
                 until: None,

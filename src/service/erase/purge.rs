@@ -82,7 +82,11 @@ impl Default for Purging {
 
 impl Purging {
     fn delay(&self) -> Duration {
-        if self.purge == Purge::Prompt { Duration::ZERO } else { self.delay }
+        if self.purge == Purge::Prompt {
+            Duration::ZERO
+        } else {
+            self.delay
+        }
     }
 }
 
@@ -92,7 +96,10 @@ pub(crate) struct NextLook(AtomicU64);
 
 impl NextLook {
     pub(in crate::service) fn after(time: Timestamp, pause: Duration) -> Timestamp {
-        Timestamp(time.0.saturating_add(u64::try_from(pause.as_micros()).unwrap_or(u64::MAX)))
+        Timestamp(
+            time.0
+                .saturating_add(u64::try_from(pause.as_micros()).unwrap_or(u64::MAX)),
+        )
     }
 
     pub(in crate::service) fn at_latest(&self, time: Timestamp) {
@@ -200,7 +207,8 @@ impl Service {
             self.purge_blocks(ledger, &open).await?;
         }
         let now = self.clock.now();
-        if !self.scrub_keys(ledger, &open).await? || (purge != Purge::Never && !self.scrub_blocks(ledger, open).await?) {
+        if !self.scrub_keys(ledger, &open).await? || (purge != Purge::Never && !self.scrub_blocks(ledger, open).await?)
+        {
             return Ok(Some(NextLook::after(now, RETRY)));
         }
         Ok(more.then_some(now))
@@ -231,7 +239,9 @@ impl Service {
         for order in erasure.orders() {
             let lookup = Lookup::Handle(order.handle);
             let (number, all) = (ledger.record.number, usize::MAX);
-            let found = self.store.find(number, &lookup, indexes.clone(), Direction::Forward, all)?;
+            let found = self
+                .store
+                .find(number, &lookup, indexes.clone(), Direction::Forward, all)?;
             for chunk in found.chunks(CHUNK) {
                 for event in self.stored_events_at(ledger, chunk)? {
                     let blocks: Vec<_> = sealed_blocks(&event)
@@ -257,7 +267,10 @@ impl Service {
                             stream: None,
                         };
                         let entry = covered.entry((event.index, ordinal));
-                        entry.or_insert_with(|| (removal, BTreeSet::new())).1.insert(erasure.id());
+                        entry
+                            .or_insert_with(|| (removal, BTreeSet::new()))
+                            .1
+                            .insert(erasure.id());
                     }
                 }
             }
@@ -311,7 +324,10 @@ impl Service {
 
     /// T3. Whether the key store's files hold nothing of the erased any more.
     async fn scrub_keys(self: &Arc<Self>, ledger: &Ledger, open: &[Erasure]) -> Result<bool, Error> {
-        let pending: Vec<_> = open.iter().filter(|erasure| erasure.has_pending(KEY_STORE_FILES)).collect();
+        let pending: Vec<_> = open
+            .iter()
+            .filter(|erasure| erasure.has_pending(KEY_STORE_FILES))
+            .collect();
         if pending.is_empty() {
             return Ok(true);
         }
@@ -323,7 +339,9 @@ impl Service {
         }
         histogram!("oubliette_scrub_seconds", "store" => "keystore").record(started.elapsed());
         let at = self.clock.now();
-        let removed = pending.into_iter().map(|erasure| residue_removed(erasure, KEY_STORE_FILES, at));
+        let removed = pending
+            .into_iter()
+            .map(|erasure| residue_removed(erasure, KEY_STORE_FILES, at));
         self.record_removed(ledger, removed.collect()).await.map(|()| true)
     }
 
@@ -415,7 +433,9 @@ fn is_alone(purge: &BodiesPurged, erasure: &Erasure) -> bool {
 }
 
 fn scrub_of(pending: &[Erasure], purges: &[(u64, BodiesPurged)]) -> Scrub {
-    let own = purges.iter().filter(|(_, purge)| pending.iter().any(|erasure| serves(purge, erasure)));
+    let own = purges
+        .iter()
+        .filter(|(_, purge)| pending.iter().any(|erasure| serves(purge, erasure)));
     let positions = own.flat_map(|(_, purge)| &purge.positions);
     let handles: BTreeSet<Handle> = pending
         .iter()

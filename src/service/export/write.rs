@@ -5,10 +5,10 @@ use std::io::Write;
 
 use super::super::access::internal;
 use super::super::erase::SignedCertificate;
+use super::super::ledger::system_name;
 use super::super::pace::Pace;
 use super::super::read::PersonalState::KeyUnavailable;
 use super::super::read::{EventView, Reveal, StoredEvent};
-use super::super::ledger::system_name;
 use super::super::verify::{absent, read_records, weight};
 use super::super::{Code, Error, Ledger, Service};
 use super::csv::Rows;
@@ -85,7 +85,11 @@ impl Service {
         let mut last = None;
         for removing in ["bodies.purged", "bodies.redacted"] {
             let lookup = Lookup::Type(system_name(removing)?);
-            last = last.max(self.store.find(number, &lookup, asked..now, Direction::Backward, 1)?.pop());
+            last = last.max(
+                self.store
+                    .find(number, &lookup, asked..now, Direction::Backward, 1)?
+                    .pop(),
+            );
         }
         match last {
             None => Ok((asked, export.checkpoint.clone())),

@@ -76,7 +76,13 @@ pub(super) fn verify_redaction(document: &[u8], trust: &Trust) -> Report {
         Err(error) => {
             let mut findings = Findings::default();
             let expected = "a signed certificate of redaction";
-            findings.push(Finding::new(None, "certificate", FindingCode::DocumentInvalid, expected, error));
+            findings.push(Finding::new(
+                None,
+                "certificate",
+                FindingCode::DocumentInvalid,
+                expected,
+                error,
+            ));
             return Report::new(Object::Certificate, TrustState::SelfConsistent, findings);
         }
     };
@@ -124,7 +130,12 @@ fn check_evidence(review: &mut Review<'_>, certificate: &RedactionCertificate) {
         return review.find(None, "evidence/0", FindingCode::EvidenceAbsent, expected, "none");
     };
     let index = Some(event.index);
-    review.compare(index, "reason", &redacted.ground.to_string(), &certificate.reason.to_string());
+    review.compare(
+        index,
+        "reason",
+        &redacted.ground.to_string(),
+        &certificate.reason.to_string(),
+    );
     let words = |positions: &[Position]| format!("{positions:?}");
     review.compare(
         index,
@@ -138,7 +149,13 @@ fn check_evidence(review: &mut Review<'_>, certificate: &RedactionCertificate) {
     let rewritten = certificate.files_rewritten_at;
     if rewritten.is_some_and(|at| at < certificate.redacted_at) {
         let expected = "a time after redacted_at";
-        review.find(index, "files_rewritten_at", FindingCode::FactMismatch, expected, "an earlier one");
+        review.find(
+            index,
+            "files_rewritten_at",
+            FindingCode::FactMismatch,
+            expected,
+            "an earlier one",
+        );
     }
 }
 

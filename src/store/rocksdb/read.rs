@@ -6,8 +6,8 @@ use rocksdb::{ColumnFamily, DBPinnableSlice, ReadOptions};
 use uuid::Uuid;
 
 use super::super::{
-    Batch, BodyRow, Direction, Head, HeaderRow, LedgerNumber, LedgerRecord, LedgerStore, Lookup, RecordWrite,
-    Scrub, StoreError, StreamRow,
+    Batch, BodyRow, Direction, Head, HeaderRow, LedgerNumber, LedgerRecord, LedgerStore, Lookup, RecordWrite, Scrub,
+    StoreError, StreamRow,
 };
 use super::{RocksStore, classify, commit, schema};
 use crate::spec::event::{BodyKind, Header};

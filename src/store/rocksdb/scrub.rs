@@ -120,7 +120,12 @@ impl RocksStore {
             if wanted(&start, &end) {
                 let name = file.name.trim_start_matches('/').to_owned();
                 let bytes = file.size as u64;
-                let span = Span { name, start, end, bytes };
+                let span = Span {
+                    name,
+                    start,
+                    end,
+                    bytes,
+                };
                 found.push((file.level == bottom && bottom > 0, span));
             }
         }
@@ -136,9 +141,7 @@ fn cover(touched: &Touched, files: Vec<(bool, Span)>) -> Vec<Span> {
     let mut above: u64 = upper.iter().map(|(_, file)| file.bytes).sum();
     let mut alone = |rest: &mut Peekable<Iter<'_, (Vec<u8>, Vec<u8>)>>, until: Option<&[u8]>| {
         let mut gap: Option<Span> = None;
-        while let Some((start, end)) =
-            rest.next_if(|place| until.is_none_or(|until| place.0.as_slice() < until))
-        {
+        while let Some((start, end)) = rest.next_if(|place| until.is_none_or(|until| place.0.as_slice() < until)) {
             let span = gap.get_or_insert_with(|| Span {
                 name: String::new(),
                 start: start.clone(),
@@ -180,7 +183,10 @@ fn touched(ledger: LedgerNumber, removed: &Scrub) -> BTreeMap<&'static str, Touc
         tables.entry(schema::LOOKUP).or_default().push((all.start, all.end));
     }
     if removed.names {
-        let whole = (schema::stream(ledger, None), schema::stream(LedgerNumber(ledger.0.saturating_add(1)), None));
+        let whole = (
+            schema::stream(ledger, None),
+            schema::stream(LedgerNumber(ledger.0.saturating_add(1)), None),
+        );
         tables.insert(schema::LOOKUP, vec![whole.clone()]);
         tables.insert(schema::STREAMS, vec![whole]);
     }
@@ -227,7 +233,14 @@ mod tests {
     #[test]
     fn a_file_is_met_by_what_lies_within() {
         let touched: Touched = vec![(vec![5], vec![5]), (vec![9], vec![12])];
-        for (start, end, met) in [(0, 4, false), (0, 5, true), (6, 8, false), (10, 11, true), (12, 20, true), (13, 20, false)] {
+        for (start, end, met) in [
+            (0, 4, false),
+            (0, 5, true),
+            (6, 8, false),
+            (10, 11, true),
+            (12, 20, true),
+            (13, 20, false),
+        ] {
             assert_eq!(meets(&touched, &[start], &[end]), met, "{start} to {end}");
         }
     }

@@ -167,7 +167,11 @@ fn after_a_scrub_no_file_holds_a_removed_block_and_every_other_block_is_there() 
     assert!(!store.scrub(number, &scrub, &mut |_| false).unwrap(), "stopped");
     assert!(store.scrub(number, &scrub, &mut |_| true).unwrap());
     for (index, block) in (0..).zip(&blocks) {
-        let row = store.bodies_at(number, &[(index, 2, BodyKind::Sealed)]).unwrap().pop().unwrap();
+        let row = store
+            .bodies_at(number, &[(index, 2, BodyKind::Sealed)])
+            .unwrap()
+            .pop()
+            .unwrap();
         assert_eq!(row.is_some(), !gone.contains(&index), "{index}");
         assert_eq!(is_in_a_file(&store, block), !gone.contains(&index), "{index}");
     }

@@ -17,7 +17,8 @@ fn is_in_a_file(place: &Place, needle: &[u8]) -> bool {
     let names = crate::env::file_names(&place.path()).unwrap();
     names.iter().any(|name| {
         let file = std::fs::read(place.path().join(name)).unwrap();
-        memchr::memmem::find(&file, needle).is_some() || memchr::memmem::find(&file, hex::encode_upper(needle).as_bytes()).is_some()
+        memchr::memmem::find(&file, needle).is_some()
+            || memchr::memmem::find(&file, hex::encode_upper(needle).as_bytes()).is_some()
     })
 }
 
@@ -54,7 +55,12 @@ fn what_was_destroyed_is_in_the_files_before_a_scrub_and_in_none_after() {
             .filter(|(row, _)| !left.contains_key(row))
             .flat_map(|(row, value)| [row, value]),
     );
-    assert!(doomed.iter().filter(|value| value.len() > 8).all(|value| is_in_a_file(&place, value)));
+    assert!(
+        doomed
+            .iter()
+            .filter(|value| value.len() > 8)
+            .all(|value| is_in_a_file(&place, value))
+    );
     assert!(store.scrub().unwrap());
     for value in doomed.iter().filter(|value| value.len() > 8) {
         assert!(!is_in_a_file(&place, value), "{}", hex::encode(value));
