@@ -6,7 +6,7 @@ use super::*;
 fn secrets(store: &RocksKeyStore, handle: Handle) -> Vec<Vec<u8>> {
     let of_handle = |(row, value): (Vec<u8>, Vec<u8>)| {
         let named = memchr::memmem::find(&row, handle.as_bytes()).is_some();
-        named.then(|| [row, value])
+        named.then_some([row, value])
     };
     let keys = store.rows(Table::Key).into_iter().filter_map(of_handle).flatten();
     let handles = store.rows(Table::Handle).into_iter().filter_map(of_handle).flatten();
