@@ -256,6 +256,7 @@ mod tests {
         ErasureView {
             id: uuid::Uuid::nil(),
             state,
+            residues: Vec::new(),
             subjects: Vec::new(),
             categories: None,
             requested_at: Timestamp(0),

@@ -232,6 +232,7 @@ fn append(ledger: u32, stream: &str, ids: Range<u128>) -> Append {
         events: ids.map(|id| event(stream, id)).collect(),
         fences: Vec::new(),
         records: Vec::new(),
+        removals: Vec::new(),
     }
 }
 

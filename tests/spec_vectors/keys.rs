@@ -216,7 +216,7 @@ pub(crate) fn own_events() -> Vec<Value> {
         "fenced_at": "2026-11-21T10:00:00.000000Z", "destroyed_at": "2026-11-21T10:00:00.100000Z",
         "verification": {"sampled": 4, "opened": 0, "identity_resolves": false}, "pending": ["ciphertext"],
     });
-    let purged = json!({"ground": "erasure", "request": id, "positions": [[7, 2], [9, 0]]});
+    let purged = json!({"ground": "erasure", "requests": [id], "positions": [[7, 2], [9, 0]]});
     let retention = json!({"ground": "retention", "positions": [[7, 1]]});
     let redacted = json!({"ground": "leak", "positions": [[7, 1]]});
     let with = |base: &Value, member: &str, value: Value| {

@@ -387,7 +387,7 @@ fn an_event_in_a_callers_stream_is_no_authority() {
 #[test]
 fn an_authority_that_breaks_its_rules_excuses_nothing() {
     for data in [
-        json!({"ground": "erasure", "request": REQUEST, "positions": [[1, 1]]}), // no such request before it
+        json!({"ground": "erasure", "requests": [REQUEST], "positions": [[1, 1]]}), // no such request before it
         json!({"ground": "erasure", "positions": [[1, 1]]}),
         json!({"ground": "retention", "positions": [[1, 1]], "also": 1}),
         json!({"ground": "retention", "positions": "all"}),

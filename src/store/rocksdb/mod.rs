@@ -4,6 +4,7 @@ mod commit;
 mod migrations;
 mod read;
 mod schema;
+mod scrub;
 mod size;
 
 use std::os::unix::fs::DirBuilderExt;
