@@ -4,7 +4,8 @@
 //! 1. All write buffers are flushed, so that the log is rolled and the old logs go.
 //! 2. Of each column family the places that hold a removed row are compacted down to the bottommost level, which forced
 //!    compaction writes anew without what is deleted: one bottommost file after the other, untouched ones left alone.
-//! 3. The old files must be gone from the folder: an open reader keeps one, and then this has not succeeded.
+//! 3. The manifest, which names the first and last key of every file there was, is begun anew.
+//! 4. The old files must be gone from the folder: an open reader keeps one, and then this has not succeeded.
 //!
 //! Bounded by the files that are touched, whatever the number of bodies, at worst the whole column family; paced by the
 //! caller.
@@ -22,6 +23,10 @@ use crate::spec::event::BodyKind;
 
 /// A row in [`schema::SYSTEM`] that is written so that there is something to flush, and the log is rolled.
 const SCRUBBED_KEY: &[u8] = b"scrubbed";
+
+/// The beginning of the manifest's name, and changes after which it must have been begun anew; two are enough.
+const MANIFEST: &str = "MANIFEST-";
+const MANIFEST_CHANGES: usize = 8;
 
 /// After the first pass a file may be left that only was moved to the bottommost level, since nothing overlaps it, or that
 /// holds no removed row although its range meets one: a further pass writes it anew from end to end.
@@ -50,8 +55,8 @@ impl RocksStore {
     ) -> Result<bool, StoreError> {
         let io = |error| StoreError::Io(Box::new(error));
         let before = env::file_names(self.db.path()).map_err(io)?;
-        let logs = before.into_iter().filter(|name| name.ends_with(".log"));
-        let mut old: Vec<String> = logs.collect();
+        let rolled = |name: &String| name.ends_with(".log") || name.starts_with(MANIFEST);
+        let mut old: Vec<String> = before.into_iter().filter(rolled).collect();
         self.roll_log()?;
         for (table, touched) in touched(ledger, removed) {
             let files = self.files(table, |start, end| meets(&touched, start, end))?;
@@ -69,6 +74,13 @@ impl RocksStore {
                 spans = left.into_iter().map(|(_, file)| file).collect();
             }
             old.extend(names);
+        }
+        for _ in 0..MANIFEST_CHANGES {
+            let manifest = old.iter().find(|name| name.starts_with(MANIFEST));
+            if manifest.is_none_or(|name| !self.db.path().join(name).exists()) {
+                break;
+            }
+            self.roll_log()?;
         }
         env::wait_until_gone(self.db.path(), &old).map_err(io)
     }
