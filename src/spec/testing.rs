@@ -411,7 +411,7 @@ impl TestLedger {
     }
 
     /// A certificate, signed.
-    pub(crate) fn sign_certificate(&self, certificate: &Certificate) -> Vec<u8> {
+    pub(crate) fn sign_certificate(&self, certificate: &impl serde::Serialize) -> Vec<u8> {
         let signer = Signer::new(Kind::Certificate, self.certificate.clone()).unwrap();
         signer.sign_document(certificate).unwrap()
     }

@@ -26,7 +26,11 @@ fn residue(client: &Client, erasure: &Value, code: &str) -> Value {
         .get(&format!("erasures/{}", erasure["id"].as_str().unwrap()))
         .expect(200);
     let residues = view["residues"].as_array().unwrap();
-    residues.iter().find(|residue| residue["residue"] == code).unwrap().clone()
+    residues
+        .iter()
+        .find(|residue| residue["residue"] == code)
+        .unwrap()
+        .clone()
 }
 
 fn is_removed(client: &Client, erasure: &Value, code: &str) -> bool {
@@ -72,7 +76,9 @@ fn export(client: &Client, request: &Value) -> String {
 fn verification(client: &Client) -> Value {
     let job = client.post("verifications", &json!({})).expect(202);
     let path = format!("verifications/{}", job["id"].as_str().unwrap());
-    eventually("the verification is done", || client.get(&path).expect(200)["state"] == "done");
+    eventually("the verification is done", || {
+        client.get(&path).expect(200)["state"] == "done"
+    });
     client.get(&path).expect(200)["report"].clone()
 }
 
@@ -101,17 +107,32 @@ fn after_a_purge_blocks_read_as_erased_and_everything_still_proves() {
     let authority = purge["index"].as_u64().unwrap();
     assert_eq!(purge["data"]["requests"], json!([erasure["id"]]));
     let requested = client.read_all("events?type=erasure.requested", 10)[0]["index"].clone();
-    assert_eq!(purge["data"]["positions"], json!([[index, 2], [index + 1, 2], [requested, 2]]));
+    assert_eq!(
+        purge["data"]["positions"],
+        json!([[index, 2], [index + 1, 2], [requested, 2]])
+    );
     let event = client.get(&format!("events/{index}?reveal=true")).expect(200);
     let erased = json!({"ordinal": 2, "state": "erased", "authority": authority});
     assert_eq!(event["personal"][0], erased);
-    assert_eq!((&event["personal"][1]["state"], &event["personal"][1]["data"]), (&json!("clear"), &json!("B")));
-    assert_eq!(client.get(&format!("events/{}", index + 1)).expect(200)["personal"], json!([erased]));
+    assert_eq!(
+        (&event["personal"][1]["state"], &event["personal"][1]["data"]),
+        (&json!("clear"), &json!("B"))
+    );
+    assert_eq!(
+        client.get(&format!("events/{}", index + 1)).expect(200)["personal"],
+        json!([erased])
+    );
     let about = client.read_all(&format!("events?handle={handle}"), 10);
-    assert_eq!(about.len(), 1, "only the request is still found by the handle: {about:?}");
+    assert_eq!(
+        about.len(),
+        1,
+        "only the request is still found by the handle: {about:?}"
+    );
 
     // As of before the erasure it is the same, and a state says what is not in it.
-    let state = client.get(&format!("streams/s/state?as_of_index={index}&reveal=true")).expect(200);
+    let state = client
+        .get(&format!("streams/s/state?as_of_index={index}&reveal=true"))
+        .expect(200);
     assert_eq!(state["not_folded"][0]["state"], "erased", "{state}");
     assert_eq!(state["not_folded"][0]["body"], "personal");
 
@@ -120,17 +141,31 @@ fn after_a_purge_blocks_read_as_erased_and_everything_still_proves() {
     assert_eq!(receipt.json()["events"][0]["personal"][0], json!({"ordinal": 2}));
     verified(&receipt.body);
     // A repeat is neither equal nor different.
-    for (event, code) in [(both.clone(), "subject_erased"), (
-        json!({"id": id(1), "type": "t", "data": 1, "personal": [{"subject": "eve", "data": "A"}, {"subject": "bob", "data": "B"}]}),
-        "subject_erased",
-    )] {
-        let answer = client.post("streams/s/events", &json!({"events": [event]})).problem(409, code);
-        assert!(answer["errors"][0]["pointer"].as_str().unwrap().starts_with("/events/0/personal/0"), "{answer}");
+    for (event, code) in [
+        (both.clone(), "subject_erased"),
+        (
+            json!({"id": id(1), "type": "t", "data": 1, "personal": [{"subject": "eve", "data": "A"}, {"subject": "bob", "data": "B"}]}),
+            "subject_erased",
+        ),
+    ] {
+        let answer = client
+            .post("streams/s/events", &json!({"events": [event]}))
+            .problem(409, code);
+        assert!(
+            answer["errors"][0]["pointer"]
+                .as_str()
+                .unwrap()
+                .starts_with("/events/0/personal/0"),
+            "{answer}"
+        );
     }
 
     let report = verification(&client);
     assert_eq!(report["verdict"], "valid", "{report:#}");
-    assert_eq!((&report["bodies"]["erased"], &report["bodies"]["missing"]), (&json!(3), &json!(0)));
+    assert_eq!(
+        (&report["bodies"]["erased"], &report["bodies"]["missing"]),
+        (&json!(3), &json!(0))
+    );
     assert!(keys.ledger(&client, "main").starts_with(&leaves));
     // Exports that were asked for before carry the authority, whole or selected.
     let after = client.get(&bundle);
@@ -143,9 +178,16 @@ fn after_a_purge_blocks_read_as_erased_and_everything_still_proves() {
         .output()
         .unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&report["verdict"], &report["bodies"]["missing"]), (&json!("valid"), &json!(0)), "{report:#}");
+    assert_eq!(
+        (&report["verdict"], &report["bodies"]["missing"]),
+        (&json!("valid"), &json!(0)),
+        "{report:#}"
+    );
     let lines = client.get(&export(&client, &json!({"format": "ndjson"}))).text();
-    assert!(lines.contains(&erased.to_string().replace(' ', "")) || lines.contains("\"authority\""), "{lines}");
+    assert!(
+        lines.contains(&erased.to_string().replace(' ', "")) || lines.contains("\"authority\""),
+        "{lines}"
+    );
     let table = client.get(&export(&client, &json!({"format": "csv"}))).text();
     assert!(table.contains("\"\"authority\"\":"), "{table}");
     // fsck: no index row is missing, none is wrong.
@@ -168,20 +210,48 @@ fn the_certificate_dates_what_is_gone_and_names_what_is_not() {
     purged(&client, &erasure);
     let document = certificate(&client, &erasure);
     let late = verified(&document);
-    assert_eq!(late["checked"]["events"], 5, "created, requested, completed and two that say what is gone");
-    for (residue, stays) in [("key_store_files", false), ("ciphertext", false), ("epoch_key", true), ("backups", true)] {
-        assert_eq!(notes(&late).contains(&format!("Possible residue, {residue}")), stays, "{late:#}");
+    assert_eq!(
+        late["checked"]["events"], 5,
+        "created, requested, completed and two that say what is gone"
+    );
+    for (residue, stays) in [
+        ("key_store_files", false),
+        ("ciphertext", false),
+        ("epoch_key", true),
+        ("backups", true),
+    ] {
+        assert_eq!(
+            notes(&late).contains(&format!("Possible residue, {residue}")),
+            stays,
+            "{late:#}"
+        );
     }
-    assert!(!notes(&late).contains("times, t3") && !notes(&late).contains("times, t4"), "{late:#}");
-    assert!(notes(&late).contains("lists the positions of the removed blocks of this person together"), "{late:#}");
+    assert!(
+        !notes(&late).contains("times, t3") && !notes(&late).contains("times, t4"),
+        "{late:#}"
+    );
+    assert!(
+        notes(&late).contains("lists the positions of the removed blocks of this person together"),
+        "{late:#}"
+    );
     assert_eq!(certificate(&client, &erasure), document, "the same at every request");
     let removed = client.read_all("events?type=erasure.residue_removed", 10);
-    let residues: Vec<_> = removed.iter().map(|event| event["data"]["residue"].as_str().unwrap()).collect();
+    let residues: Vec<_> = removed
+        .iter()
+        .map(|event| event["data"]["residue"].as_str().unwrap())
+        .collect();
     assert_eq!(residues, ["key_store_files", "ciphertext"]);
     let derived = removed[1]["data"]["derived"].as_array().unwrap();
-    assert!(derived.iter().any(|store| store["store"] == "block_caches" && store["state"] == "memory_only"));
+    assert!(
+        derived
+            .iter()
+            .any(|store| store["store"] == "block_caches" && store["state"] == "memory_only")
+    );
     for event in &removed {
-        assert_eq!(residue(&client, &erasure, event["data"]["residue"].as_str().unwrap())["removed_at"], event["data"]["at"]);
+        assert_eq!(
+            residue(&client, &erasure, event["data"]["residue"].as_str().unwrap())["removed_at"],
+            event["data"]["at"]
+        );
     }
     // A bundle carries it as it is, and an older export as it is now.
     let bundle = client.get(&export(&client, &json!({"format": "bundle"})));
@@ -198,7 +268,10 @@ fn several_people_share_a_list_and_one_category_leaves_alone() {
     }
     let two = json!({"type": "t", "personal": [{"subject": "dora", "category": "marketing", "data": 1}, {"subject": "dora", "category": "invoice", "data": 2}]});
     let receipt = client.append("s", two);
-    let (index, dora) = (receipt["index"].clone(), receipt["personal"][0]["handle"].as_str().unwrap().to_owned());
+    let (index, dora) = (
+        receipt["index"].clone(),
+        receipt["personal"][0]["handle"].as_str().unwrap().to_owned(),
+    );
     let requests = [
         json!({"subjects": ["ada"]}),
         json!({"subjects": ["bob"]}),
@@ -212,16 +285,34 @@ fn several_people_share_a_list_and_one_category_leaves_alone() {
     ids.sort_unstable();
     assert_eq!(lists[0]["data"]["requests"], json!(ids));
     assert_eq!(lists[0]["data"]["positions"].as_array().unwrap().len(), 3);
-    assert!(!verified(&certificate(&client, &erasures[0])).to_string().contains("of this person together"));
+    assert!(
+        !verified(&certificate(&client, &erasures[0]))
+            .to_string()
+            .contains("of this person together")
+    );
     let event = client.get(&format!("events/{index}?reveal=true")).expect(200);
     let blocks = event["personal"].as_array().unwrap();
-    assert_eq!((&blocks[0]["state"], &blocks[1]["state"], &blocks[1]["data"]), (&json!("erased"), &json!("clear"), &json!(2)));
+    assert_eq!(
+        (&blocks[0]["state"], &blocks[1]["state"], &blocks[1]["data"]),
+        (&json!("erased"), &json!("clear"), &json!(2))
+    );
     // The living category is still found by the handle, and goes with the person.
-    assert!(client.read_all(&format!("events?handle={dora}"), 10).iter().any(|event| event["index"] == index));
+    assert!(
+        client
+            .read_all(&format!("events?handle={dora}"), 10)
+            .iter()
+            .any(|event| event["index"] == index)
+    );
     let rest = erase(&client, &json!({"subjects": ["dora"]}));
     purged(&client, &rest);
     let event = client.get(&format!("events/{index}")).expect(200);
-    assert!(event["personal"].as_array().unwrap().iter().all(|block| block["state"] == "erased" && block["authority"].is_u64()));
+    assert!(
+        event["personal"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|block| block["state"] == "erased" && block["authority"].is_u64())
+    );
     assert_eq!(verification(&client)["verdict"], "valid");
 }
 
@@ -273,7 +364,11 @@ fn no_file_of_the_data_directory_holds_the_ciphertext_after_a_purge() {
     let erasure = erase(&server.client(), &json!({"subjects": ["ada"]}));
     purged(&server.client(), &erasure);
     let found = |at: usize| holds(&data, &blocks[at]);
-    assert_eq!([found(0), found(1), found(2)], [false, true, false], "while the server runs");
+    assert_eq!(
+        [found(0), found(1), found(2)],
+        [false, true, false],
+        "while the server runs"
+    );
     server.stop();
     assert_eq!([found(0), found(1), found(2)], [false, true, false], "after it ended");
 }
@@ -303,8 +398,15 @@ fn a_purge_of_25000_blocks_goes_in_parts_and_outlives_kill_9_at_any_time() {
     purged(&client, &erasure);
     let lists = purges(&client);
     let positions = |list: &Value| list["data"]["positions"].as_array().unwrap().clone();
-    assert_eq!(lists.iter().map(|list| positions(list).len()).collect::<Vec<_>>(), [10_000, 10_000, 5_000]);
-    let mut all: Vec<_> = lists.iter().flat_map(positions).map(|position| position.to_string()).collect();
+    assert_eq!(
+        lists.iter().map(|list| positions(list).len()).collect::<Vec<_>>(),
+        [10_000, 10_000, 5_000]
+    );
+    let mut all: Vec<_> = lists
+        .iter()
+        .flat_map(positions)
+        .map(|position| position.to_string())
+        .collect();
     all.sort_unstable();
     all.dedup();
     assert_eq!(all.len(), 25_000, "a block was removed twice");
@@ -312,7 +414,11 @@ fn a_purge_of_25000_blocks_goes_in_parts_and_outlives_kill_9_at_any_time() {
     assert_eq!(removed.len(), 2, "{removed:?}");
     assert_eq!(removed[1]["data"]["purges"].as_array().unwrap().len(), 3);
     let report = verification(&client);
-    assert_eq!((&report["verdict"], &report["bodies"]["erased"]), (&json!("valid"), &json!(25_000)), "{report:#}");
+    assert_eq!(
+        (&report["verdict"], &report["bodies"]["erased"]),
+        (&json!("valid"), &json!(25_000)),
+        "{report:#}"
+    );
     verified(&client.get(&export(&client, &json!({"format": "bundle"}))).body);
 }
 
