@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::erase::Queue;
 use super::fencing::{Fencing, Stamp};
 use super::{Code, Error, Service};
 use crate::sequencer::{ExpectedVersion, Fence, LedgerKeys, NewEvent};
@@ -46,6 +47,10 @@ pub struct Ledger {
     pub(crate) reports: Signer,
     /// Whether an erasure broke off and must be taken up again.
     pub(crate) unfinished: AtomicBool,
+    /// The erasures that wait.
+    pub(crate) erasing: Queue,
+    /// Whether an epoch key may be destroyed and that not recorded.
+    pub(crate) unrecorded: AtomicBool,
     /// Moves with every step that takes keys away.
     pub(crate) fencing: Fencing,
     /// When to look for residues of erasures.
@@ -218,7 +223,7 @@ impl Service {
             origin: origin.clone(),
         };
         let keys = self.signing_keys.create(&name)?;
-        self.keystore.create_ledger(record.id)?;
+        self.keystore.create_ledger(record.id, self.clock.now())?;
         let ledger = self.open(record, keys, Vec::new())?;
         self.begin_ledger(&ledger, &recovery).await?;
         let (size, note) = self.checkpoint(&ledger)?;
@@ -315,6 +320,8 @@ impl Service {
             reports: Signer::new(Kind::Report, keys.certificate).map_err(bad)?,
             record: record.clone(),
             unfinished: AtomicBool::new(false),
+            erasing: Queue::default(),
+            unrecorded: AtomicBool::new(false),
             fencing: Fencing::new(self.clock.now()),
             residues: super::erase::NextLook::default(),
             redacted: super::erase::NextLook::default(),

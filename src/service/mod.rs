@@ -6,6 +6,7 @@ pub mod access;
 pub mod append;
 pub mod as_of;
 pub mod cloudevents;
+pub mod epochs;
 pub mod erase;
 pub mod error;
 pub mod export;
@@ -82,7 +83,8 @@ pub struct Service {
     signing_keys: Arc<dyn ledger::SigningKeyStore>,
     access: access::Keys,
     founding: tokio::sync::Mutex<()>,
-    erasing: tokio::sync::Mutex<()>,
+    /// How long an epoch key outlives its epoch for the sake of backups.
+    horizon: std::time::Duration,
     /// Held by what removes bodies: one at a time, so that no body is removed twice.
     removing: tokio::sync::Mutex<()>,
     verifying: verify::Running,
@@ -110,6 +112,8 @@ pub struct Components {
     pub limits: Limits,
     /// Whether the PII guard is on.
     pub guard: bool,
+    /// How long an epoch key outlives its epoch for the sake of backups.
+    pub horizon: std::time::Duration,
     /// How residues of erasures are removed.
     pub purging: erase::Purging,
 }
@@ -130,6 +134,7 @@ impl Service {
             entropy,
             limits,
             guard,
+            horizon,
             purging,
         } = parts;
         Ok(Self {
@@ -146,7 +151,7 @@ impl Service {
             signing_keys,
             access,
             founding: tokio::sync::Mutex::new(()),
-            erasing: tokio::sync::Mutex::new(()),
+            horizon,
             removing: tokio::sync::Mutex::new(()),
             verifying: verify::Running::default(),
             meters: measure::Meters::default(),

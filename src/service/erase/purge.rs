@@ -118,8 +118,7 @@ type Covered = BTreeMap<(u64, u16), (Removal, BTreeSet<Uuid>)>;
 impl Erasure {
     /// Whether it is completed, left this pending, and nothing says that it is gone since.
     pub(super) fn has_pending(&self, residue: &str) -> bool {
-        let mut left = self.completed.iter().flat_map(|completed| &completed.payload.pending);
-        left.any(|pending| pending == residue) && self.removed(residue).is_none()
+        self.pending().contains(&residue)
     }
 
     /// The record that something pending is gone; the first, if there are several.
@@ -129,19 +128,25 @@ impl Erasure {
     }
 
     /// The leaf indexes of its events, ascending.
-    pub(super) fn indexes(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn indexes(&self) -> BTreeSet<u64> {
         let completed = self.completed.iter().map(|completed| completed.index);
         let removed = self.removed.iter().map(|removed| removed.index);
-        std::iter::once(self.requested.index).chain(completed).chain(removed)
+        let epoch_key = self.epoch_destroyed.iter().map(|destroyed| destroyed.index);
+        std::iter::once(self.requested.index)
+            .chain(completed)
+            .chain(removed)
+            .chain(epoch_key)
+            .collect()
     }
 
     pub(super) fn last_index(&self) -> u64 {
-        self.indexes().max().unwrap_or(self.requested.index)
+        self.indexes().last().copied().unwrap_or(self.requested.index)
     }
 
-    /// As the first `size` events tell it, of which its completion is one.
-    pub(super) fn within(mut self, size: u64) -> Self {
-        self.removed.retain(|removed| removed.index < size);
+    /// As those of its events tell it that a reader knows; its completion is one of them.
+    pub(super) fn known(mut self, is_known: impl Fn(u64) -> bool) -> Self {
+        self.removed.retain(|removed| is_known(removed.index));
+        self.epoch_destroyed = self.epoch_destroyed.filter(|destroyed| is_known(destroyed.index));
         self
     }
 
@@ -149,7 +154,7 @@ impl Erasure {
     pub(super) fn residues(&self) -> Vec<ResidueView> {
         let pending = self.completed.iter().flat_map(|completed| &completed.payload.pending);
         let view = |code: &String| {
-            let removed_at = self.removed(code).map(|removed| removed.at);
+            let removed_at = self.gone(code);
             ResidueView {
                 residue: code.clone(),
                 state: if removed_at.is_some() { "removed" } else { "pending" },

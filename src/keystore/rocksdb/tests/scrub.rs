@@ -47,7 +47,7 @@ fn what_was_destroyed_is_in_the_files_before_a_scrub_and_in_none_after() {
     let orders: Vec<_> = gone.iter().map(|at| order(1, keys[*at].handle, None)).collect();
     store.fence(ONE, &orders).unwrap();
     let kept = bytes(&store, ONE, &keys[1]).unwrap();
-    store.destroy(ONE, &orders, 1).unwrap();
+    destroy(&store, ONE, &orders, 1).unwrap();
     let left = store.rows(Table::Identity);
     doomed.extend(
         identities
