@@ -606,7 +606,7 @@ fn cost_of_the_common_calls() {
     });
 }
 
-/// What the list of bucket keys costs in three forms (docs/adr/0018): a row a key, a page of 64, one row for all.
+/// What the list of bucket keys costs in three forms (docs/adr/0018-change-of-epoch.md): a row a key, a page of 64, one row for all.
 /// `cargo test --release --lib cost_of_a -- --ignored --nocapture`
 #[test]
 #[ignore = "measures, asserts nothing"]
