@@ -150,6 +150,7 @@ async fn retry_erasures(service: Weak<Service>) {
         tokio::time::sleep(RETRY).await;
         let Some(service) = service.upgrade() else { return };
         service.retry_erasures().await;
+        service.tick().await;
     }
 }
 

@@ -10,6 +10,7 @@ mod erasures;
 mod events;
 mod exports;
 mod health;
+mod holds;
 mod ledgers;
 mod limits;
 mod log;
@@ -20,6 +21,7 @@ mod problem;
 mod proofs;
 mod range;
 mod reports;
+mod retention;
 mod subjects;
 mod unread;
 mod verifications;
@@ -82,6 +84,20 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/erasures", get(erasures::list))
                         .route("/erasures/{id}", get(erasures::one))
                         .route("/erasures/{id}/certificate", get(erasures::certificate))
+                        .route("/erasures/{id}/approvals", post(erasures::approve))
+                        .route("/erasures/{id}/cancellations", post(erasures::cancel))
+                        .route("/holds", post(holds::place))
+                        .route("/holds", get(holds::list))
+                        .route("/holds/{id}", get(holds::one))
+                        .route("/holds/{id}", delete(holds::release))
+                        .route("/restrictions", post(holds::restrict))
+                        .route("/restrictions", get(holds::restrictions))
+                        .route("/restrictions/{id}", get(holds::restriction))
+                        .route("/restrictions/{id}", delete(holds::lift))
+                        .route("/reopenings", post(retention::reopen))
+                        .route("/retention/runs", post(retention::run))
+                        .route("/retention/runs", get(retention::list))
+                        .route("/retention/runs/{id}", get(retention::one))
                         .route("/verifications", post(verifications::start))
                         .route("/verifications", get(verifications::list))
                         .route("/verifications/{id}", get(verifications::one))

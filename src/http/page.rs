@@ -8,6 +8,9 @@ use crate::service::Error;
 use crate::service::access::ApiKey;
 use crate::service::erase::ErasureView;
 use crate::service::export::ExportView;
+use crate::service::hold::HoldView;
+use crate::service::restrict::RestrictionView;
+use crate::service::retention::RetentionRunView;
 use crate::service::verify::VerificationView;
 
 /// The longest page.
@@ -81,6 +84,12 @@ pages! {
     ApiKeyPage { api_keys: ApiKey }
     /// A page of erasures.
     ErasurePage { erasures: ErasureView }
+    /// A page of legal holds.
+    HoldPage { holds: HoldView }
+    /// A page of restrictions.
+    RestrictionPage { restrictions: RestrictionView }
+    /// A page of retention runs.
+    RetentionRunPage { runs: RetentionRunView }
     /// A page of verifications.
     VerificationPage { verifications: VerificationView }
     /// A page of exports.

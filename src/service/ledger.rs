@@ -46,6 +46,8 @@ pub struct Ledger {
     pub(crate) reports: Signer,
     /// Whether an erasure broke off and must be taken up again.
     pub(crate) unfinished: AtomicBool,
+    /// Whether an erasure waits: for an approval, a hold, or the end of its grace.
+    pub(crate) waiting: AtomicBool,
     /// Moves with every step that takes keys away.
     pub(crate) fencing: Fencing,
 }
@@ -309,6 +311,7 @@ impl Service {
             reports: Signer::new(Kind::Report, keys.certificate).map_err(bad)?,
             record: record.clone(),
             unfinished: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
             fencing: Fencing::new(self.clock.now()),
         };
         self.sequencer

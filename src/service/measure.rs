@@ -261,7 +261,11 @@ mod tests {
             requested_at: Timestamp(0),
             due_at: Timestamp(due_at),
             completed_at: None,
-            certificate: String::new(),
+            destroy_after: None,
+            holds: Vec::new(),
+            approved_by: None,
+            cancellation_by: Vec::new(),
+            certificate: None,
         }
     }
 

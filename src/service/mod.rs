@@ -11,16 +11,22 @@ pub mod error;
 pub mod export;
 pub mod fencing;
 pub mod guard;
+pub mod hold;
 pub mod ledger;
 mod measure;
+mod own;
 mod pace;
+pub mod policy;
 pub mod prove;
 pub mod read;
 mod recent;
 mod records;
 mod refused;
+pub mod reopen;
 pub mod report;
 pub mod request;
+pub mod restrict;
+pub mod retention;
 pub mod subject;
 pub mod verify;
 
@@ -72,6 +78,7 @@ pub struct Service {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) limits: Limits,
     pub(crate) guard: bool,
+    policy: policy::Policy,
     ledgers: RwLock<HashMap<LedgerName, Arc<Ledger>>>,
     signing_keys: Arc<dyn ledger::SigningKeyStore>,
     access: access::Keys,
@@ -102,6 +109,8 @@ pub struct Components {
     pub limits: Limits,
     /// Whether the PII guard is on.
     pub guard: bool,
+    /// What is set about the life of personal data.
+    pub policy: policy::Policy,
 }
 
 impl Service {
@@ -120,6 +129,7 @@ impl Service {
             entropy,
             limits,
             guard,
+            policy,
         } = parts;
         Ok(Self {
             store,
@@ -129,6 +139,7 @@ impl Service {
             entropy,
             limits,
             guard,
+            policy,
             ledgers: RwLock::default(),
             signing_keys,
             access,

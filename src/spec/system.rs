@@ -6,9 +6,14 @@
 //! erasure.requested {request, subjects: [{handle}], ?categories, ?basis, ?reason, ?due_at}
 //! erasure.completed {request, subjects: [{handle, ?keys_destroyed, ?identity_destroyed, ?blocks}], ?fenced_at,
 //!                    ?verification, ?pending}
+//! erasure.submitted, erasure.approved, erasure.cancellation_requested, erasure.cancelled
+//!                   an erasure that waits, and what becomes of it
 //! epoch.destroyed   the last copy of an erased person's keys has expired
 //! bodies.purged     {ground: "erasure" | "retention", ?request, positions: [[index, ordinal], ...]}
 //! bodies.redacted   {ground, positions: [[index, ordinal], ...]}
+//! hold.placed, hold.released, restriction.placed, restriction.lifted, subject.reopened, retention.started,
+//! retention.completed
+//!                   acts that bind no verifier
 //! ```
 //!
 //! An event is Oubliette's own by its reserved type *and* its `$` stream. Its `meta` and `data` are never purged or
@@ -26,7 +31,17 @@ use super::json;
 use super::keys::LEDGER_CREATED;
 
 /// The beginnings of types that callers may not use.
-pub const RESERVED_PREFIXES: [&str; 5] = ["ledger.", "key.", "epoch.", "erasure.", "bodies."];
+pub const RESERVED_PREFIXES: [&str; 9] = [
+    "ledger.",
+    "key.",
+    "epoch.",
+    "erasure.",
+    "bodies.",
+    "hold.",
+    "restriction.",
+    "subject.",
+    "retention.",
+];
 
 /// How many positions one event may name.
 pub const MAX_POSITIONS: usize = 10_000;
@@ -54,17 +69,50 @@ pub enum SystemType {
     BodiesPurged,
     /// Bodies were removed because they should not have been written.
     BodiesRedacted,
+    /// An erasure was asked for and waits: for a second key, for a hold, or for the end of its grace.
+    ErasureSubmitted,
+    /// A second key approved an erasure that waits.
+    ErasureApproved,
+    /// A first key wants an erasure that waits cancelled.
+    ErasureCancellationRequested,
+    /// An erasure that waited will not be carried out.
+    ErasureCancelled,
+    /// A legal hold begins.
+    HoldPlaced,
+    /// A legal hold ends.
+    HoldReleased,
+    /// A subject's data is restricted (GDPR Art. 18).
+    RestrictionPlaced,
+    /// A restriction ends.
+    RestrictionLifted,
+    /// A subject, or a category of one, may be written about again after an erasure.
+    SubjectReopened,
+    /// A run of the retention rules begins.
+    RetentionStarted,
+    /// A run of the retention rules ended, with counts.
+    RetentionCompleted,
 }
 
 impl SystemType {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 17] = [
         Self::LedgerCreated,
         Self::ErasureRequested,
         Self::ErasureCompleted,
         Self::EpochDestroyed,
         Self::BodiesPurged,
         Self::BodiesRedacted,
+        Self::ErasureSubmitted,
+        Self::ErasureApproved,
+        Self::ErasureCancellationRequested,
+        Self::ErasureCancelled,
+        Self::HoldPlaced,
+        Self::HoldReleased,
+        Self::RestrictionPlaced,
+        Self::RestrictionLifted,
+        Self::SubjectReopened,
+        Self::RetentionStarted,
+        Self::RetentionCompleted,
     ];
 
     /// The type as headers write it.
@@ -76,6 +124,17 @@ impl SystemType {
             Self::EpochDestroyed => "epoch.destroyed",
             Self::BodiesPurged => "bodies.purged",
             Self::BodiesRedacted => "bodies.redacted",
+            Self::ErasureSubmitted => "erasure.submitted",
+            Self::ErasureApproved => "erasure.approved",
+            Self::ErasureCancellationRequested => "erasure.cancellation_requested",
+            Self::ErasureCancelled => "erasure.cancelled",
+            Self::HoldPlaced => "hold.placed",
+            Self::HoldReleased => "hold.released",
+            Self::RestrictionPlaced => "restriction.placed",
+            Self::RestrictionLifted => "restriction.lifted",
+            Self::SubjectReopened => "subject.reopened",
+            Self::RetentionStarted => "retention.started",
+            Self::RetentionCompleted => "retention.completed",
         }
     }
 
@@ -305,7 +364,19 @@ impl Authority {
     pub fn read(system_type: SystemType, data: &[u8]) -> Result<Self, InvalidPayload> {
         let invalid = |detail: String| InvalidPayload { system_type, detail };
         let authority = match system_type {
-            SystemType::LedgerCreated | SystemType::EpochDestroyed => Self::Nothing,
+            SystemType::LedgerCreated
+            | SystemType::EpochDestroyed
+            | SystemType::ErasureSubmitted
+            | SystemType::ErasureApproved
+            | SystemType::ErasureCancellationRequested
+            | SystemType::ErasureCancelled
+            | SystemType::HoldPlaced
+            | SystemType::HoldReleased
+            | SystemType::RestrictionPlaced
+            | SystemType::RestrictionLifted
+            | SystemType::SubjectReopened
+            | SystemType::RetentionStarted
+            | SystemType::RetentionCompleted => Self::Nothing,
             SystemType::ErasureRequested => Self::ErasureRequested(json::read(data).map_err(invalid)?),
             SystemType::ErasureCompleted => Self::ErasureCompleted(json::read(data).map_err(invalid)?),
             SystemType::BodiesPurged => Self::Purged(json::read(data).map_err(invalid)?),
@@ -351,6 +422,9 @@ mod tests {
             ("bodies.purged", true),
             ("epoch.destroyed", true),
             ("erasure.anything", true),
+            ("hold.placed", true),
+            ("subject.reopened", true),
+            ("subjects.reopened", false),
             ("bodies", false),
             ("order.bodies.purged", false),
             ("Bodies.purged", false),

@@ -139,11 +139,12 @@ impl RocksKeyStore {
         mark: u64,
     ) -> Result<WriteBatch, KeyStoreError> {
         let mut batch = WriteBatch::default();
-        for doomed in doomed {
+        for (doomed, fence) in doomed.iter().zip(fences) {
             let rows = doomed.keys.iter().chain(&doomed.identities).chain(&doomed.handles);
             rows.for_each(|row| batch.delete(row));
-            let subjects = doomed.subjects.iter();
-            subjects.for_each(|subject| batch.put(ledger.suppression_row(subject), []));
+            for subject in &doomed.subjects {
+                self.put_suppression(&mut batch, ledger, fence.order.request, subject)?;
+            }
         }
         for fence in fences {
             put_fence(&mut batch, ledger, fence.clone());

@@ -6,9 +6,10 @@
 use uuid::Uuid;
 
 use super::super::access::internal;
+use super::super::own::Recorded;
 use super::super::verify::read_records;
 use super::super::{Code, Error, Ledger, Service};
-use super::saga::{Completed, Erasure, Recorded};
+use super::saga::{Completed, Erasure};
 use crate::spec::certificate::{
     Certificate, CertifiedSubject, DestructionCheck, FORMAT, Residue, Status, Suppression, Times,
 };
@@ -61,8 +62,16 @@ impl Service {
     /// # Errors
     /// `not_found`; `not_ready` while the erasure is under way.
     pub fn certificate(&self, ledger: &Ledger, id: Uuid) -> Result<Vec<u8>, Error> {
-        let erasure = self.find_erasure(ledger, id)?;
-        let erasure = erasure.ok_or_else(|| Error::new(Code::NotFound, "there is no erasure of this id"))?;
+        let Some(erasure) = self.find_erasure(ledger, id)? else {
+            return Err(match self.waiting_view(ledger, id)? {
+                Some(waiting) if waiting.state == "cancelled" => Error::new(
+                    Code::NotFound,
+                    "this erasure was cancelled: there is nothing to certify",
+                ),
+                Some(_) => Error::new(Code::NotReady, "the erasure has not begun; see its state"),
+                None => Error::new(Code::NotFound, "there is no erasure of this id"),
+            });
+        };
         let signed = self.sign_certificate(ledger, &erasure)?;
         signed.ok_or_else(|| Error::new(Code::NotReady, "the erasure is under way; ask again in a moment"))
     }
@@ -150,13 +159,7 @@ impl Service {
                 identity_resolves: checked.identity_resolves,
             },
             residues: RESIDUES.iter().filter(pending).map(residue).collect(),
-            suppression: Suppression {
-                active: suppressed,
-                until: None,
-                basis: suppressed.then(|| {
-                    "a keyed hash of the subject id is kept so that the erased person is not taken for a new one".into()
-                }),
-            },
+            suppression: suppression(suppressed, requested.suppression()),
             other_ledgers_examined: false,
             limits: LIMITS.map(Into::into).to_vec(),
             tree_size_before: erasure.requested.index,
@@ -182,6 +185,21 @@ impl Service {
                 hashes,
             },
         ))
+    }
+}
+
+fn suppression(identity_destroyed: bool, kept: crate::keystore::Suppression) -> Suppression {
+    use crate::keystore::Suppression as Kept;
+    let active = identity_destroyed && kept != Kept::None;
+    Suppression {
+        active,
+        until: match kept {
+            Kept::Until(time) if active => Some(time),
+            _ => None,
+        },
+        basis: active.then(|| {
+            "a keyed hash of the subject id is kept so that the erased person is not taken for a new one".into()
+        }),
     }
 }
 
