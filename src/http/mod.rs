@@ -79,6 +79,7 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/proofs/consistency", get(proofs::consistency))
                         .route("/subjects", post(subjects::handle))
                         .route("/subjects/lookup", post(subjects::look_up))
+                        .route("/subjects/access", post(subjects::access))
                         .route("/subjects/{handle}", get(subjects::one))
                         .route("/erasures", post(erasures::create))
                         .route("/erasures", get(erasures::list))

@@ -28,6 +28,7 @@ pub mod request;
 pub mod restrict;
 pub mod retention;
 pub mod subject;
+pub mod subject_access;
 pub mod verify;
 
 use std::collections::HashMap;

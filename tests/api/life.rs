@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Data, Server, eventually};
+use crate::support::{Client, Data, Server, copy_folder, eventually};
 
 fn sealed(subject: &str, category: &str, data: &str) -> Value {
     json!({"type": "t", "data": 1, "personal": [{"subject": subject, "category": category, "data": data}]})
@@ -211,8 +211,9 @@ fn a_hold_expires_while_nobody_serves_and_what_waited_runs_at_start() {
     let data = Data::new();
     let server = data.serve();
     let client = server.client();
-    client.append("s", sealed("ada", "billing", "A"));
-    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
+    let appended = client.append("s", sealed("ada", "billing", "A"));
+    let now: jiff::Timestamp = appended["recorded_at"].as_str().unwrap().parse().unwrap();
+    let end = now + jiff::SignedDuration::from_secs(5);
     let request = json!({"categories": ["billing"], "ground": "audit", "expires_at": end.to_string()});
     let hold = client.post("holds", &request).expect(201);
     let waits = client
@@ -220,7 +221,7 @@ fn a_hold_expires_while_nobody_serves_and_what_waited_runs_at_start() {
         .expect(202);
     assert_eq!(waits["state"], "held");
     server.kill();
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(6));
     let server = data.serve();
     let client = server.client();
     assert_eq!(state_of(&client, &id(&waits)), "completed");
@@ -810,4 +811,140 @@ fn bad_requests_name_the_field_and_record_nothing() {
     }
     auditor.get("holds").expect(200);
     writer.get("holds").problem(403, "forbidden");
+}
+
+#[test]
+fn access_shows_all_of_one_person_and_nothing_of_others() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    let both = json!({"type": "t", "personal": [{"subject": "ada", "data": "A"}, {"subject": "bob", "data": "Secret of Bob"}]});
+    client.append("s", both);
+    for n in 0..4 {
+        client.append("s", sealed("ada", "billing", &format!("A{n}")));
+        client.append("s", sealed("bob", "billing", "Secret of Bob"));
+    }
+    let hold = client
+        .post("holds", &json!({"subjects": ["ada"], "ground": "case"}))
+        .expect(201);
+    let reveals = || client.read_all("streams/$reveals/events", 100).len();
+    let (mut seen, mut after) = (Vec::new(), Value::Null);
+    loop {
+        let mut request = json!({"subject": "ada", "limit": 3});
+        if !after.is_null() {
+            request["after"] = after;
+        }
+        let page = client.post("subjects/access", &request).expect(200);
+        assert!(!page.to_string().contains("Bob"), "{page}");
+        assert_eq!(
+            (&page["state"], &page["holds"]),
+            (&json!("active"), &json!([hold["id"]]))
+        );
+        assert_eq!(page["categories"], json!(["billing", "default"]));
+        for event in page["events"].as_array().unwrap() {
+            let blocks = event["personal"].as_array().unwrap();
+            seen.extend(blocks.iter().map(|block| block["data"].clone()));
+        }
+        after = page["next"].clone();
+        if after.is_null() {
+            break;
+        }
+    }
+    assert_eq!(seen, ["A", "A0", "A1", "A2", "A3"]);
+    assert_eq!(reveals(), 2);
+    let restriction = json!({"subject": "ada", "categories": ["billing"], "reason": "objection"});
+    client.post("restrictions", &restriction).expect(201);
+    let page = client.post("subjects/access", &json!({"subject": "ada"})).expect(200);
+    assert_eq!(page["events"][1]["personal"][0]["state"], "restricted");
+    server
+        .client_as(&["officer"], None)
+        .post("subjects/access", &json!({"subject": "ada"}))
+        .problem(403, "forbidden");
+    client
+        .post("subjects/access", &json!({"subject": "nobody"}))
+        .problem(404, "subject_not_found");
+    client
+        .post("subjects/access", &json!({"subject": "ada", "limit": 0}))
+        .problem(422, "invalid_field");
+    client.post("erasures", &erasure("bob")).expect(202);
+    client
+        .post("subjects/access", &json!({"subject": "bob"}))
+        .problem(410, "erased");
+    client.get("subjects/access").problem(405, "method_not_allowed");
+}
+
+#[test]
+fn an_older_key_store_is_brought_to_what_the_ledger_says() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    for subject in ["ada", "bob", "eve"] {
+        client.append("s", sealed(subject, "billing", subject));
+    }
+    server.stop();
+    let old = data.copy();
+    let server = data.serve();
+    let client = server.client();
+    let restriction = json!({"subject": "ada", "reason": "objection"});
+    client.post("restrictions", &restriction).expect(201);
+    client
+        .post("erasures", &with(erasure("bob"), "grace_seconds", json!(3_600)))
+        .expect(202);
+    let billing = with(erasure("eve"), "categories", json!(["billing"]));
+    client.post("erasures", &billing).expect(202);
+    client
+        .post(
+            "reopenings",
+            &json!({"subject": "eve", "categories": ["billing"], "reason": "consent"}),
+        )
+        .expect(201);
+    let expected = ["restricted", "erasing", "erased"];
+    assert_eq!(states(&client, "s"), expected);
+    server.stop();
+    let keys = |data: &Data| data.path().join("keystore");
+    std::fs::remove_dir_all(keys(&data)).unwrap();
+    copy_folder(&keys(&old), &keys(&data));
+    let server = data.serve();
+    let client = server.client();
+    assert_eq!(states(&client, "s"), expected);
+    let more = client.append("s", sealed("eve", "billing", "more"));
+    assert_eq!(more["personal"][0]["generation"], 2);
+    client
+        .post("streams/s/events", &json!({"events": [sealed("bob", "billing", "no")]}))
+        .problem(409, "subject_erasing");
+    verified(&client);
+}
+
+#[test]
+fn two_who_erase_one_person_make_one_erasure_of_them() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    for round in 0..5 {
+        let subject = format!("s{round}");
+        client.append(&subject, sealed(&subject, "billing", "x"));
+        let request = json!({"subjects": [subject, subject], "basis": "art17_1_b", "reason": "request"});
+        let answers = std::thread::scope(|scope| {
+            let threads = [(); 3].map(|()| scope.spawn(|| client.post("erasures", &request)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        let named = answers
+            .iter()
+            .filter(|answer| answer.status == 202 && answer.json()["subjects"][0]["handle"].is_string());
+        assert_eq!(named.count(), 1);
+        assert!(answers.iter().all(|answer| matches!(answer.status, 202 | 409)));
+    }
+    // The certificate says how many identifiers were given.
+    client.append("s", sealed("a", "billing", "x"));
+    client.append("s", sealed("b", "billing", "x"));
+    let done = client
+        .post(
+            "erasures",
+            &json!({"subjects": ["a", "b"], "basis": "art17_1_a", "reason": "request"}),
+        )
+        .expect(202);
+    let certificate = client.get(&format!("erasures/{}/certificate", id(&done))).body;
+    let text = String::from_utf8_lossy(&certificate).into_owned();
+    assert!(text.contains("Identifiers given: 2."));
+    verified(&client);
 }

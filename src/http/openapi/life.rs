@@ -1,7 +1,7 @@
 //! Operations about the life of a person's data: holds, restrictions, reopenings, retention.
 
 use super::super::page::{HoldPage, RestrictionPage, RetentionRunPage};
-use super::super::{erasures, holds, retention};
+use super::super::{erasures, holds, retention, subjects};
 use super::operation::{APPENDS, Operation, on_ledger as op};
 use crate::service::Code;
 use crate::service::erase::ErasureView;
@@ -9,6 +9,7 @@ use crate::service::hold::{HoldRequest, HoldView};
 use crate::service::reopen::{ReopeningRequest, ReopeningView};
 use crate::service::restrict::{RestrictionRequest, RestrictionView};
 use crate::service::retention::{RetentionRequest, RetentionRunView};
+use crate::service::subject_access::{AccessRequest, AccessView};
 
 /// Why a person cannot be named.
 const PEOPLE: &[Code] = &[Code::SubjectNotFound, Code::SubjectErased, Code::SubjectErasing];
@@ -23,6 +24,18 @@ pub(super) fn operations() -> Vec<Operation> {
 
 fn of_erasures() -> Vec<Operation> {
     vec![
+        op(
+            "post",
+            "/subjects/access",
+            subjects::access,
+            ("people", "subjectAccess"),
+            "All that is held about a person, opened (GDPR Art. 15)",
+        )
+        .note("It needs the role revealer, too, and is recorded. Of other people in the same events nothing is shown.")
+        .body::<AccessRequest>()
+        .json::<AccessView>(200, "A page, oldest first.")
+        .codes(APPENDS)
+        .codes(&[Code::SubjectNotFound, Code::Erased]),
         op(
             "post",
             "/erasures/{id}/approvals",

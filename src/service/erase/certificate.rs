@@ -161,7 +161,7 @@ impl Service {
             residues: RESIDUES.iter().filter(pending).map(residue).collect(),
             suppression: suppression(suppressed, requested.suppression()),
             other_ledgers_examined: false,
-            limits: LIMITS.map(Into::into).to_vec(),
+            limits: limits(requested.identifiers),
             tree_size_before: erasure.requested.index,
             tree_size_after: size,
             evidence: vec![evidence(erasure.requested.index)?, evidence(completed.index)?],
@@ -186,6 +186,15 @@ impl Service {
             },
         ))
     }
+}
+
+/// The limits that every certificate has, and that of the identifiers that were given.
+fn limits(identifiers: u64) -> Vec<Box<str>> {
+    let given = format!(
+        "Identifiers given: {identifiers}. Whether the people whom they name are known to this ledger by other identifiers, too, \
+         was not examined."
+    );
+    LIMITS.into_iter().map(Into::into).chain([given.into()]).collect()
 }
 
 fn suppression(identity_destroyed: bool, kept: crate::keystore::Suppression) -> Suppression {

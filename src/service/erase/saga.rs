@@ -50,6 +50,9 @@ pub(crate) struct Requested {
     pub(crate) suppression: Option<SuppressionRecord>,
     /// People of the request who were erased before.
     pub(crate) already_erased: u64,
+    /// Subject ids or handles that were given.
+    #[serde(default)]
+    pub(crate) identifiers: u64,
     /// The API key that asked, and its roles.
     pub(crate) by: String,
     pub(crate) roles: Vec<String>,
@@ -216,6 +219,14 @@ impl Service {
             // Without a whole person there is no id to suppress.
             suppression: suppression.filter(|_| request.categories.is_none()),
             already_erased: targets.already_erased,
+            identifiers: [
+                request.subjects.as_ref().map(Vec::len),
+                request.handles.as_ref().map(Vec::len),
+            ]
+            .into_iter()
+            .flatten()
+            .map(|given| given as u64)
+            .sum(),
             by: by.by,
             roles: by.roles,
         })
