@@ -15,6 +15,7 @@ use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::service::erase::{Purge, Purging};
 use crate::service::policy::{MAX_GRACE_SECONDS, Policy, RetentionRule, SuppressionRule};
 
 /// Everything that can be set.
@@ -45,6 +46,15 @@ pub struct Settings {
     pub workers: usize,
     /// Whether fields that stay in clear are searched for personal data.
     pub pii_guard: bool,
+    /// Seconds for which the key of a past epoch outlives it if a backup of the key store was taken under it. As long such
+    /// a backup can be restored, and as long an erased person's keys are in it. 0: not at all; then no backup taken
+    /// before an erasure opens anything any more.
+    pub erasure_horizon_seconds: u64,
+    /// When the sealed blocks of an erased person leave the ledger's store: `deferred` (with those of others, after
+    /// `erasure_purge_delay_seconds`), `prompt` (at once, which may list one person's blocks together for ever) or `never`.
+    pub erasure_purge: Purge,
+    /// Seconds for which erasures are gathered, from the first one, before key store and ledger store are rewritten.
+    pub erasure_purge_delay_seconds: u64,
     /// Events that may wait for the writer.
     pub queue_events: usize,
     /// Connections at once; more wait unaccepted. With 1,024 files beside them they must fit under the process's limit on
@@ -85,6 +95,9 @@ pub struct Settings {
     pub log_format: LogFormat,
 }
 
+/// A year.
+const MAX_HORIZON_SECONDS: u64 = 31_536_000;
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -110,6 +123,9 @@ impl Default for Settings {
             tls_client_ca: None,
             workers: 0,
             pii_guard: true,
+            erasure_horizon_seconds: 7 * 86_400,
+            erasure_purge: Purge::Deferred,
+            erasure_purge_delay_seconds: 600,
             queue_events: 16_384,
             max_connections: 2_048,
             header_timeout_seconds: 10,
@@ -254,6 +270,15 @@ impl Settings {
                 return value(field, "must be 1 to 86400 seconds");
             }
         }
+        if self.erasure_horizon_seconds > MAX_HORIZON_SECONDS {
+            return value("erasure_horizon_seconds", "must be at most 31536000 (a year)");
+        }
+        if self.erasure_purge_delay_seconds > 2_592_000 {
+            return value(
+                "erasure_purge_delay_seconds",
+                "must be at most 2592000 seconds (30 days)",
+            );
+        }
         if self.max_connections == 0 {
             return value("max_connections", "must be at least 1");
         }
@@ -298,6 +323,14 @@ impl Settings {
             four_eyes: self.erasure_four_eyes,
             suppression: self.erasure_suppression.clone(),
             retention: self.retention.clone(),
+        }
+    }
+
+    /// How residues of erasures are removed.
+    pub fn purging(&self) -> Purging {
+        Purging {
+            purge: self.erasure_purge,
+            delay: Duration::from_secs(self.erasure_purge_delay_seconds),
         }
     }
 

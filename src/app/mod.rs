@@ -291,6 +291,8 @@ impl App {
             limits: Limits::default(),
             guard: settings.pii_guard,
             policy: settings.policy(),
+            horizon: std::time::Duration::from_secs(settings.erasure_horizon_seconds),
+            purging: settings.purging(),
         })?;
         Ok(Self {
             service: Arc::new(service),
@@ -315,6 +317,7 @@ impl App {
             service.resume_erasures(&ledger).await?;
             service.apply_erasures(&ledger).await?;
             service.resume_waiting(&ledger).await?;
+            service.settle_epochs(&ledger).await?;
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod init;
 mod key;
 mod output;
 mod people;
+mod redact;
 mod reopen;
 mod report;
 mod restrict;
@@ -97,6 +98,8 @@ enum Command {
     Reopen(reopen::Reopen),
     /// Run the retention rules of the configuration, or count what is due.
     Retention(retention::Retention),
+    /// Redact events: remove `data` or `meta` that should not have been written, and prove it.
+    Redact(redact::Redact),
     /// Report on a period: history, erasures against their month, keys, reveals, exports. Signed.
     Report(report::Report),
     /// Show a ledger's public keys.
@@ -217,6 +220,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Restrict(command) => command.run(&context),
         Command::Reopen(command) => command.run(&context),
         Command::Retention(command) => command.run(&context),
+        Command::Redact(command) => command.run(&context),
         Command::Report(command) => command.run(&context),
         Command::Key(command) => command.run(&context),
         Command::ApiKey(command) => command.run(&context),

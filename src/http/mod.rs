@@ -6,6 +6,7 @@ mod as_of;
 mod auth;
 mod body;
 mod cloudevents;
+mod epochs;
 mod erasures;
 mod events;
 mod exports;
@@ -20,6 +21,7 @@ mod page;
 mod problem;
 mod proofs;
 mod range;
+mod redactions;
 mod reports;
 mod retention;
 mod subjects;
@@ -82,6 +84,8 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/subjects/lookup", post(subjects::look_up))
                         .route("/subjects/access", post(subjects::access))
                         .route("/subjects/{handle}", get(subjects::one))
+                        .route("/subjects/{handle}/rotations", post(epochs::renew_keys))
+                        .route("/epochs", post(epochs::rotate))
                         .route("/erasures", post(erasures::create))
                         .route("/erasures", get(erasures::list))
                         .route("/erasures/{id}", get(erasures::one))
@@ -100,6 +104,10 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/retention/runs", post(retention::run))
                         .route("/retention/runs", get(retention::list))
                         .route("/retention/runs/{id}", get(retention::one))
+                        .route("/redactions", post(redactions::create))
+                        .route("/redactions", get(redactions::list))
+                        .route("/redactions/{id}", get(redactions::one))
+                        .route("/redactions/{id}/certificate", get(redactions::certificate))
                         .route("/verifications", post(verifications::start))
                         .route("/verifications", get(verifications::list))
                         .route("/verifications/{id}", get(verifications::one))

@@ -9,6 +9,7 @@ use crate::service::access::ApiKey;
 use crate::service::erase::ErasureView;
 use crate::service::export::ExportView;
 use crate::service::hold::HoldView;
+use crate::service::redact::RedactionView;
 use crate::service::restrict::RestrictionView;
 use crate::service::retention::RetentionRunView;
 use crate::service::verify::VerificationView;
@@ -90,6 +91,8 @@ pages! {
     RestrictionPage { restrictions: RestrictionView }
     /// A page of retention runs.
     RetentionRunPage { runs: RetentionRunView }
+    /// A page of redactions.
+    RedactionPage { redactions: RedactionView }
     /// A page of verifications.
     VerificationPage { verifications: VerificationView }
     /// A page of exports.

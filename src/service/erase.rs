@@ -4,15 +4,19 @@
 //! | --- | --- | --- |
 //! | 1 | append `erasure.requested`; from that event on the sequencer refuses blocks about the person | key holders |
 //! | 2 | durable fence in the key store; leases drain, caches drop (T1) | root on the machine |
-//! | 3 | vault: the erasure stands in the journal | the same |
-//! | 4 | one atomic key-store write: keys, identity and handle rows gone, suppression row and applied mark written | forensics on the key store's files together with the epoch key |
-//! | 5 | verify: no key is lent, sampled blocks do not open, the identity does not resolve | |
-//! | 6 | append `erasure.completed`, which names what is still pending | |
+//! | 3 | vault: the erasure stands in the journal, the next epoch key in a fresh slot | the same |
+//! | 4 | one atomic key-store write: keys, identity and handle rows gone, touched buckets under new keys, suppression row and applied mark written | forensics on the key store's files together with the old epoch key |
+//! | 5 | vault: the old epoch key destroyed, or retired for the backups taken under it (T2) | nobody; a restore of such a backup until the horizon |
+//! | 6 | verify: no key row is left, no key is lent, sampled blocks do not open, the identity does not resolve | |
+//! | 7 | append `erasure.completed`, which names what is still pending | |
+//! | 8 | in the background ([`purge`]): ciphertext and residue leave the files (T3, T4) | |
+//! | 9 | at the horizon: `epoch.destroyed` (T5, `epochs`) | |
 //!
-//! Not yet part of it: the change of epoch, the removal of residue from the files, of ciphertext and of backups. The
-//! certificate says so.
+//! Steps 1 to 5 run for all requests that wait together (`queue`), 6 and 7 for each alone.
 
 mod certificate;
+mod purge;
+mod queue;
 mod saga;
 mod waiting;
 
@@ -32,8 +36,12 @@ use crate::keystore::{ErasureOrder, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
 pub(crate) use certificate::SignedCertificate;
-pub(crate) use saga::Erasure;
-pub(super) use saga::{STREAM, sealed_blocks};
+pub(crate) use purge::NextLook;
+pub(super) use purge::PURGES;
+pub use purge::{Purge, Purging};
+pub(crate) use queue::Queue;
+pub(crate) use saga::{Erasure, Recorded};
+pub(super) use saga::{STREAM, recorded, sealed_blocks};
 use waiting::Submitted;
 
 /// The most subjects of one request.
@@ -76,8 +84,9 @@ pub struct ErasureRequest {
 pub struct ErasureView {
     /// The request.
     pub id: Uuid,
-    /// `pending_approval`, `held`, `requested` (in its grace), `erasing`, `completed` or `cancelled`.
-    #[schema(pattern = "^(pending_approval|held|requested|erasing|completed|cancelled)$")]
+    /// `pending_approval`, `held`, `requested` (in its grace), `erasing`; `completed` once the keys are destroyed; `final`
+    /// once nothing is pending; `cancelled`.
+    #[schema(pattern = "^(pending_approval|held|requested|erasing|completed|final|cancelled)$")]
     pub state: &'static str,
     /// Whom it is about.
     pub subjects: Vec<ErasedSubjectView>,
@@ -88,6 +97,12 @@ pub struct ErasureView {
     pub requested_at: Timestamp,
     /// One month later: the legal limit (GDPR Art. 12(3)).
     pub due_at: Timestamp,
+    /// T2: when the old epoch key was destroyed, or retired until `epoch_key_due_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_destroyed_at: Option<Timestamp>,
+    /// Until when the old epoch key lives for the sake of backups; absent: it was destroyed at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch_key_due_at: Option<Timestamp>,
     /// When the keys were found destroyed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
@@ -103,9 +118,24 @@ pub struct ErasureView {
     /// The API keys that want it cancelled, or had it cancelled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cancellation_by: Vec<String>,
+    /// What it left pending, and what of it is gone since.
+    pub residues: Vec<ResidueView>,
     /// Where the certificate is; absent before it has begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+}
+
+/// Something that an erasure left pending.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct ResidueView {
+    /// Its code, as the certificate has it.
+    pub residue: String,
+    /// `pending` or `removed`.
+    #[schema(pattern = "^(pending|removed)$")]
+    pub state: &'static str,
+    /// When it was found gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed_at: Option<Timestamp>,
 }
 
 /// A subject of an erasure.
@@ -119,10 +149,25 @@ pub struct ErasedSubjectView {
     pub state: &'static str,
 }
 
+impl ErasureRequest {
+    /// How many people it names.
+    fn people(&self) -> usize {
+        self.subjects.as_ref().map_or(0, Vec::len) + self.handles.as_ref().map_or(0, Vec::len)
+    }
+}
+
 /// Whom a request turned out to be about.
 struct Targets {
     handles: Vec<Handle>,
     already_erased: u64,
+}
+
+/// What becomes of a request.
+enum Decision {
+    /// It begins at once.
+    Begin(saga::Requested),
+    /// It is recorded and waits.
+    Wait(Box<(Submitted, crate::sequencer::NewEvent)>),
 }
 
 impl Service {
@@ -141,86 +186,47 @@ impl Service {
         check(&request)?;
         let (service, ledger, caller) = (Arc::clone(self), Arc::clone(ledger), caller.clone());
         // A task of its own: a caller who hangs up must not leave the erasure half done.
-        let task = tokio::spawn(async move { service.erase_now(&ledger, &caller, Arc::new(request)).await });
+        let task = tokio::spawn(async move { service.erase_in_turn(&ledger, caller, Arc::new(request)).await });
         task.await.map_err(super::access::internal)?
     }
 
-    async fn erase_now(
-        self: &Arc<Self>,
-        ledger: &Arc<Ledger>,
-        caller: &Caller,
-        request: Arc<ErasureRequest>,
-    ) -> Result<ErasureView, Error> {
-        // One erasure at a time: two requests for one person must not both find it living.
-        let turn = self.erasing.lock().await;
-        let (service, on, asked) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(&request));
-        let by = By::of(caller);
-        let (payload, held) = blocking(move || {
-            let targets = service.targets(&on, &asked)?;
-            let held = service.refuse_held(&on, &asked, &targets)?;
-            Ok((service.requested(by, &asked, &targets)?, held))
-        })
-        .await?;
-        let grace_seconds = request.grace_seconds.unwrap_or(0).max(self.policy.grace_seconds);
-        let waits = held || self.policy.four_eyes || grace_seconds > 0;
-        if waits && !payload.subjects.is_empty() {
-            let submitted = Submitted {
-                requested: payload,
-                four_eyes: self.policy.four_eyes,
-                grace_seconds,
-            };
-            let (service, on, asked, of) = (
-                Arc::clone(self),
-                Arc::clone(ledger),
-                Arc::clone(&request),
-                submitted.clone(),
-            );
-            let event = blocking(move || {
-                let first = of.requested.subjects.first().map(|named| named.handle);
-                service.seal_note(&on, &asked, first, service.submitted_event(&of)?)
-            })
-            .await?;
-            return self.submit_erasure(ledger, submitted, event, &turn).await;
-        }
-        let erased = match self.request_erasure(ledger, &request, payload).await {
-            Ok(erasure) => self.run_saga(ledger, erasure).await,
-            Err(error) => Err(error),
-        };
-        if erased.is_err() {
-            // It may be recorded and not finished; `retry_erasures` looks.
-            ledger.unfinished.store(true, Ordering::Release);
-        }
-        erased.map(|erasure| erasure.view(ledger))
-    }
-
-    /// Finds the handles. Every id must be known, or nothing happens.
-    fn targets(&self, ledger: &Ledger, request: &ErasureRequest) -> Result<Targets, Error> {
+    /// Finds the handles. Every id must be known, or nothing happens. `named` are those of requests before this one, which
+    /// are not fenced yet.
+    fn targets(&self, ledger: &Ledger, request: &ErasureRequest, named: &HashSet<Handle>) -> Result<Targets, Error> {
         let mut targets = Targets {
             handles: Vec::new(),
             already_erased: 0,
         };
         for (at, subject) in request.subjects.iter().flatten().enumerate() {
             match self.keystore.resolve(ledger.record.id, subject)? {
-                Resolution::Known(handle) => self.target(ledger, handle, &format!("/subjects/{at}"), &mut targets)?,
+                Resolution::Known(handle) => {
+                    self.target(ledger, (handle, named), &format!("/subjects/{at}"), &mut targets)?
+                }
                 Resolution::Erased => targets.already_erased += 1,
                 Resolution::Unknown => return Err(not_found(&format!("/subjects/{at}"))),
             }
         }
         for (at, handle) in request.handles.iter().flatten().enumerate() {
-            self.target(ledger, *handle, &format!("/handles/{at}"), &mut targets)?;
+            self.target(ledger, (*handle, named), &format!("/handles/{at}"), &mut targets)?;
         }
         Ok(targets)
     }
 
-    fn target(&self, ledger: &Ledger, handle: Handle, pointer: &str, targets: &mut Targets) -> Result<(), Error> {
+    fn target(
+        &self,
+        ledger: &Ledger,
+        (handle, named): (Handle, &HashSet<Handle>),
+        pointer: &str,
+        targets: &mut Targets,
+    ) -> Result<(), Error> {
         match self.keystore.state(ledger.record.id, handle)? {
+            SubjectState::Active | SubjectState::Restricted if named.contains(&handle) => {
+                return Err(being_erased(pointer));
+            }
             SubjectState::Active | SubjectState::Restricted if targets.handles.contains(&handle) => {}
             SubjectState::Active | SubjectState::Restricted => targets.handles.push(handle),
             SubjectState::Erased(_) => targets.already_erased += 1,
-            SubjectState::Erasing(_) => {
-                let detail = format!("{pointer}: this person is being erased by another request");
-                return Err(Error::new(Code::SubjectErasing, detail));
-            }
+            SubjectState::Erasing(_) => return Err(being_erased(pointer)),
             SubjectState::Unknown => return Err(not_found(pointer)),
         }
         Ok(())
@@ -249,6 +255,43 @@ impl Service {
             ledger.unfinished.store(true, Ordering::Release);
         }
         erased.map(|_| id)
+    }
+
+    /// Steps 2 to 7 of one erasure, by who has the turn.
+    async fn run_saga(self: &Arc<Self>, ledger: &Arc<Ledger>, erasure: Erasure) -> Result<Erasure, Error> {
+        let deleted = self
+            .delete_together(ledger, std::slice::from_ref(&erasure))
+            .await?
+            .pop();
+        let missing = || Error::new(Code::Internal, "an unexpected fault; see the server's log");
+        self.complete(ledger, erasure, deleted.ok_or_else(missing)?).await
+    }
+
+    /// Whom a request is about, and whether it waits. `named` are those of requests before this one, which are not fenced
+    /// yet.
+    fn decide(
+        &self,
+        ledger: &Ledger,
+        by: By,
+        request: &ErasureRequest,
+        named: &HashSet<Handle>,
+    ) -> Result<Decision, Error> {
+        let targets = self.targets(ledger, request, named)?;
+        let held = self.refuse_held(ledger, request, &targets)?;
+        let requested = self.requested(by, request, &targets)?;
+        let grace_seconds = request.grace_seconds.unwrap_or(0).max(self.policy.grace_seconds);
+        let waits = held || self.policy.four_eyes || grace_seconds > 0;
+        if !waits || requested.subjects.is_empty() {
+            return Ok(Decision::Begin(requested));
+        }
+        let submitted = Submitted {
+            requested,
+            four_eyes: self.policy.four_eyes,
+            grace_seconds,
+        };
+        let first = submitted.requested.subjects.first().map(|named| named.handle);
+        let event = self.seal_note(ledger, request, first, self.submitted_event(&submitted)?)?;
+        Ok(Decision::Wait(Box::new((submitted, event))))
     }
 
     /// Whether holds or restrictions keep these people from being erased, and the request waits for them.
@@ -342,18 +385,23 @@ impl Service {
                 .chain(recorded)
                 .filter(|entry| !done.contains(&entry.order))
                 .collect();
-            for entry in missing {
-                tracing::warn!(request = %entry.order.request, "an erasure is missing in the key store; applying it");
-                let order = std::slice::from_ref(&entry.order);
-                // Without the fence nothing may be served. What comes after it can wait: nobody opens the data any more.
-                on.fencing.step(|| service.keystore.fence(id, order))?;
-                let journal = std::slice::from_ref(&entry);
-                let applied = service.keystore.vault().journal(id, journal);
-                let applied = applied.and_then(|()| on.fencing.step(|| service.keystore.destroy(id, order, entry.index)));
-                if let Err(error) = applied {
-                    tracing::error!(request = %entry.order.request, error = %error, "an erasure is fenced, but its keys could not be destroyed");
-                    on.unfinished.store(true, Ordering::Release);
-                }
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let missing: Vec<_> = missing.into_iter().collect();
+            tracing::warn!(
+                orders = missing.len(),
+                "erasures are missing in the key store; applying them"
+            );
+            let orders: Vec<_> = missing.iter().map(|entry| entry.order.clone()).collect();
+            // Without the fence nothing may be served. What comes after it can wait: nobody opens the data any more.
+            on.fencing.step(|| service.keystore.fence(id, &orders))?;
+            let mark = missing.iter().map(|entry| entry.index).max().unwrap_or_default();
+            let applied = service.keystore.vault().journal(id, &missing);
+            let destroy = || service.keystore.destroy(id, &orders, mark, &service.horizon());
+            if let Err(error) = applied.and_then(|()| on.fencing.step(destroy)) {
+                tracing::error!(error = %error, "erasures are fenced, but their keys could not be destroyed");
+                on.unfinished.store(true, Ordering::Release);
             }
             Ok(())
         })
@@ -367,7 +415,7 @@ impl Service {
             if !ledger.unfinished.load(Ordering::Acquire) {
                 continue;
             }
-            let _turn = self.erasing.lock().await;
+            let _turn = ledger.erasing.turn.lock().await;
             ledger.unfinished.store(false, Ordering::Release);
             let resumed = self.resume_erasures(&ledger).await;
             let applied = self.apply_erasures(&ledger).await;
@@ -397,11 +445,10 @@ impl Service {
             .fence(ledger.record.number, open.iter().flat_map(Erasure::fences).collect());
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         blocking(move || Ok(on.fencing.step(|| service.keystore.fence(on.record.id, &orders))?)).await?;
-        for erasure in open {
-            tracing::info!(request = %erasure.requested.payload.request, "finishing an erasure that was interrupted");
-            let request = erasure.requested.payload.request;
-            if let Err(error) = self.run_saga(ledger, erasure).await {
-                tracing::error!(%request, error = %error, "an erasure cannot be finished; trying again");
+        for part in queue::parts(open) {
+            tracing::info!(erasures = part.len(), "finishing erasures that were interrupted");
+            if let Err(error) = self.finish(ledger, part).await {
+                tracing::error!(error = %error, "erasures cannot be finished; trying again");
                 ledger.unfinished.store(true, Ordering::Release);
             }
         }
@@ -442,6 +489,11 @@ fn check(request: &ErasureRequest) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+fn being_erased(pointer: &str) -> Error {
+    let detail = format!("{pointer}: this person is being erased by another request");
+    Error::new(Code::SubjectErasing, detail)
 }
 
 fn not_found(pointer: &str) -> Error {

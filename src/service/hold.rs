@@ -182,7 +182,7 @@ impl Service {
         request: HoldRequest,
     ) -> Result<HoldView, Error> {
         self.check_hold(&request)?;
-        let _turn = self.erasing.lock().await;
+        let _turn = ledger.erasing.turn.lock().await;
         let (id, stamp) = (self.fresh_id(), By::of(caller));
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         let (payload, event) = blocking(move || {
@@ -299,7 +299,7 @@ impl Service {
         let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
         // A task of its own: a caller who hangs up must not keep what waits waiting.
         let task = tokio::spawn(async move {
-            let turn = service.erasing.lock().await;
+            let turn = on.erasing.turn.lock().await;
             let (reader, of) = (Arc::clone(&service), Arc::clone(&on));
             let hold = blocking(move || reader.all_holds(&of)).await?;
             let hold = hold.into_iter().find(|hold| hold.id() == id);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::erase::Queue;
 use super::fencing::{Fencing, Stamp};
 use super::{Code, Error, Service};
 use crate::sequencer::{ExpectedVersion, Fence, LedgerKeys, NewEvent};
@@ -48,8 +49,18 @@ pub struct Ledger {
     pub(crate) unfinished: AtomicBool,
     /// Whether an erasure waits: for an approval, a hold, or the end of its grace.
     pub(crate) waiting: AtomicBool,
+    /// The erasures that wait.
+    pub(crate) erasing: Queue,
+    /// Whether an epoch key may be destroyed and that not recorded.
+    pub(crate) unrecorded: AtomicBool,
     /// Moves with every step that takes keys away.
     pub(crate) fencing: Fencing,
+    /// When to look for residues of erasures.
+    pub(crate) residues: super::erase::NextLook,
+    /// When to look for redactions that are not completed.
+    pub(crate) redacted: super::erase::NextLook,
+    /// What removed bodies, as read last.
+    pub(crate) authorities: super::removed::Authorities,
 }
 
 /// A public key as `GET /keys` shows it.
@@ -214,7 +225,7 @@ impl Service {
             origin: origin.clone(),
         };
         let keys = self.signing_keys.create(&name)?;
-        self.keystore.create_ledger(record.id)?;
+        self.keystore.create_ledger(record.id, self.clock.now())?;
         let ledger = self.open(record, keys, Vec::new())?;
         self.begin_ledger(&ledger, &recovery).await?;
         let (size, note) = self.checkpoint(&ledger)?;
@@ -312,7 +323,12 @@ impl Service {
             record: record.clone(),
             unfinished: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
+            erasing: Queue::default(),
+            unrecorded: AtomicBool::new(false),
             fencing: Fencing::new(self.clock.now()),
+            residues: super::erase::NextLook::default(),
+            redacted: super::erase::NextLook::default(),
+            authorities: super::removed::Authorities::default(),
         };
         self.sequencer
             .open_ledger(record, LedgerKeys { event, checkpoint }, fences)

@@ -126,7 +126,7 @@ impl Service {
         check_categories(request.categories.as_deref(), MAX_CATEGORIES)?;
         let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
         let task = tokio::spawn(async move {
-            let _turn = service.erasing.lock().await;
+            let _turn = on.erasing.turn.lock().await;
             match request.categories {
                 None => service.reopen_person(&on, by, request.subject, request.reason).await,
                 Some(categories) => {
@@ -280,6 +280,14 @@ impl Service {
             if closing.iter().any(|fence| fence.destroyed.is_none()) {
                 let detail = "this category of the person is being erased";
                 return Err(at(Code::SubjectErasing, &pointer, detail));
+            }
+            for fence in &closing {
+                // Until it is completed it may be taken up again, and would miss the end of what is new.
+                let erasure = self.find_erasure(ledger, fence.order.request)?;
+                if erasure.is_some_and(|erasure| erasure.completed.is_none()) {
+                    let detail = "this category of the person is being erased";
+                    return Err(at(Code::SubjectErasing, &pointer, detail));
+                }
             }
             if closing.iter().any(|fence| fence.order.categories.is_none()) {
                 return Err(subject_erased(&pointer));

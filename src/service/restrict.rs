@@ -160,7 +160,7 @@ impl Service {
         check_categories(request.categories.as_deref(), MAX_CATEGORIES)?;
         let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
         let task = tokio::spawn(async move {
-            let _turn = service.erasing.lock().await;
+            let _turn = on.erasing.turn.lock().await;
             let (reader, of) = (Arc::clone(&service), Arc::clone(&on));
             let (handle, request) = blocking(move || {
                 let handle = reader.living_one(&of, request.subject.as_ref(), request.handle)?;
@@ -219,7 +219,7 @@ impl Service {
     ) -> Result<RestrictionView, Error> {
         let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
         let task = tokio::spawn(async move {
-            let turn = service.erasing.lock().await;
+            let turn = on.erasing.turn.lock().await;
             let (reader, of) = (Arc::clone(&service), Arc::clone(&on));
             let mut restriction = blocking(move || reader.find_restriction(&of, id)).await?;
             if restriction.lifted.is_none() {

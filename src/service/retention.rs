@@ -143,7 +143,7 @@ impl Service {
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         let rules = blocking(move || {
             let counted = service.policy.retention.iter().map(|rule| {
-                let Due { mut outcome, handles } = service.due(&on, rule)?;
+                let Due { mut outcome, handles } = service.due_under(&on, rule)?;
                 service.unblocked(&on, rule, handles, &mut outcome)?;
                 Ok(outcome)
             });
@@ -172,7 +172,7 @@ impl Service {
         let (mut rules, mut erasures) = (Vec::new(), Vec::new());
         for rule in &started.rules {
             let (service, on, of) = (Arc::clone(self), Arc::clone(ledger), rule.clone());
-            let Due { mut outcome, handles } = blocking(move || service.due(&on, &of)).await?;
+            let Due { mut outcome, handles } = blocking(move || service.due_under(&on, &of)).await?;
             for batch in handles.chunks(BATCH) {
                 let erased = self.erase_due(ledger, &by, rule, batch.to_vec(), &mut outcome).await?;
                 erasures.extend(erased);
@@ -218,7 +218,7 @@ impl Service {
         handles: Vec<Handle>,
         outcome: &mut RuleOutcome,
     ) -> Result<Option<Uuid>, Error> {
-        let _turn = self.erasing.lock().await;
+        let _turn = ledger.erasing.turn.lock().await;
         let (service, on, of, mut counted) = (Arc::clone(self), Arc::clone(ledger), rule.clone(), outcome.clone());
         let (free, counted) = blocking(move || {
             // Once more, now that nothing else erases or holds: data that came since the count stays.
@@ -254,7 +254,7 @@ impl Service {
     }
 
     /// The subjects whose data is due under a rule.
-    fn due(&self, ledger: &Ledger, rule: &RetentionRule) -> Result<Due, Error> {
+    fn due_under(&self, ledger: &Ledger, rule: &RetentionRule) -> Result<Due, Error> {
         let cutoff = rule.keep.before(self.clock.now())?;
         let holders = self.keystore.holders(ledger.record.id, &rule.category)?;
         let handles = self.still_due(ledger, rule, holders, cutoff)?;

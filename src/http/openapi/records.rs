@@ -2,13 +2,15 @@
 
 use serde_json::json;
 
-use super::super::page::{ErasurePage, ExportPage, VerificationPage};
+use super::super::page::{ErasurePage, ExportPage, RedactionPage, VerificationPage};
 use super::super::subjects::HandleView;
-use super::super::{erasures, exports, reports, subjects, verifications};
+use super::super::{epochs, erasures, exports, redactions, reports, subjects, verifications};
 use super::operation::{APPENDS, Operation, on_ledger as op};
 use crate::service::Code;
+use crate::service::epochs::{EpochChanged, KeysRenewed, RenewRequest};
 use crate::service::erase::{ErasureRequest, ErasureView};
 use crate::service::export::{ExportRequest, ExportView};
+use crate::service::redact::{RedactionRequest, RedactionView};
 use crate::service::request::SubjectRequest;
 use crate::service::subject::SubjectView;
 use crate::service::verify::{VerificationRequest, VerificationView};
@@ -16,6 +18,7 @@ use crate::spec::compliance::SignedReport;
 
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = of_people();
+    all.extend(of_redactions());
     all.extend(of_auditors());
     all
 }
@@ -51,6 +54,33 @@ fn of_people() -> Vec<Operation> {
         )
         .json::<SubjectView>(200, "Handle and state.")
         .codes(&[Code::SubjectNotFound, Code::Erased]),
+        op(
+            "post",
+            "/subjects/{handle}/rotations",
+            epochs::renew_keys,
+            ("people", "renewKeys"),
+            "A new generation of a subject's keys",
+        )
+        .note("What was sealed before stays open.")
+        .body::<RenewRequest>()
+        .json::<KeysRenewed>(201, "The keys that seal from now on, by name.")
+        .codes(APPENDS)
+        .codes(&[
+            Code::SubjectNotFound,
+            Code::SubjectErasing,
+            Code::SubjectRestricted,
+            Code::Erased,
+        ]),
+        op(
+            "post",
+            "/epochs",
+            epochs::rotate,
+            ("people", "rotateEpoch"),
+            "Wrap all keys under a new epoch key",
+        )
+        .note("Erases nobody and changes no proof.")
+        .json::<EpochChanged>(201, "The change of epoch.")
+        .codes(APPENDS),
         op(
             "post",
             "/erasures",
@@ -95,6 +125,49 @@ fn of_people() -> Vec<Operation> {
             erasures::certificate,
             ("people", "certificate"),
             "An erasure's certificate",
+        )
+        .media(200, "A COSE_Sign1.", "application/cose; cose-type=\"cose-sign1\"")
+        .codes(&[Code::NotFound]),
+    ]
+}
+
+fn of_redactions() -> Vec<Operation> {
+    vec![
+        op(
+            "post",
+            "/redactions",
+            redactions::create,
+            ("people", "redact"),
+            "Remove bodies that should not have been written",
+        )
+        .note("Answers when no read gives them any more. Proofs stay valid.")
+        .body::<RedactionRequest>()
+        .json::<RedactionView>(202, "The redaction.")
+        .codes(APPENDS)
+        .codes(&[Code::EventNotFound, Code::BodyPurged]),
+        op(
+            "get",
+            "/redactions",
+            redactions::list,
+            ("people", "listRedactions"),
+            "List the redactions",
+        )
+        .json::<RedactionPage<'_>>(200, "A page, newest first."),
+        op(
+            "get",
+            "/redactions/{id}",
+            redactions::one,
+            ("people", "getRedaction"),
+            "A redaction",
+        )
+        .json::<RedactionView>(200, "The redaction.")
+        .codes(&[Code::NotFound]),
+        op(
+            "get",
+            "/redactions/{id}/certificate",
+            redactions::certificate,
+            ("people", "redactionCertificate"),
+            "A redaction's certificate",
         )
         .media(200, "A COSE_Sign1.", "application/cose; cose-type=\"cose-sign1\"")
         .codes(&[Code::NotFound]),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::keystore::{ONE, Reopen, TWO, Test, bytes, id, order, provision, request};
+use super::keystore::{AT_ONCE, ONE, Reopen, TWO, Test, bytes, id, order, provision, request};
 use crate::keystore::{
     KeyRef, KeyStore, Refusal, Reopened, Resolution, SubjectState, Suppression, Withheld, Withholding,
 };
@@ -123,7 +123,7 @@ fn a_fence_counts_before_what_is_withheld(store: Arc<dyn KeyStore>, _: Reopen<'_
     }
     let order = order(2, key.handle, None);
     store.fence(ONE, std::slice::from_ref(&order)).unwrap();
-    assert_eq!(store.destroy(ONE, &[order], 7).unwrap().keys, 1);
+    store.destroy(ONE, &[order], 7, &AT_ONCE).unwrap();
     assert_eq!(bytes(&*store, ONE, &key), Err(Refusal::Erased(Some(request(2)))));
     store.give_back(ONE, request(2)).unwrap();
     store.give_back(ONE, request(1)).unwrap();
@@ -133,7 +133,7 @@ fn a_fence_counts_before_what_is_withheld(store: Arc<dyn KeyStore>, _: Reopen<'_
 fn erase(store: &dyn KeyStore, n: u8, handle: Handle, categories: Option<&[&str]>) {
     let order = order(n, handle, categories);
     store.fence(ONE, std::slice::from_ref(&order)).unwrap();
-    store.destroy(ONE, &[order], u64::from(n)).unwrap();
+    store.destroy(ONE, &[order], u64::from(n), &AT_ONCE).unwrap();
 }
 
 fn reopened(handle: Handle, generation: u32, over: &[u8]) -> Reopened {

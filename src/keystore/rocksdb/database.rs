@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Options, PrefixRange, ReadOptions, WriteBatch,
-    WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, LogLevel, Options, PrefixRange, ReadOptions,
+    WriteBatch, WriteOptions,
 };
 
 use crate::keystore::KeyStoreError;
@@ -20,6 +20,17 @@ const WRITE_BUFFER: usize = 16 << 20;
 pub(super) struct Database {
     db: DB,
     synced: WriteOptions,
+    /// The next write fails: after it was done, or before.
+    #[cfg(test)]
+    pub(super) fault: parking_lot::Mutex<Option<Fault>>,
+}
+
+/// How a write fails in a test.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Written,
+    NotWritten,
 }
 
 impl From<rocksdb::Error> for KeyStoreError {
@@ -31,7 +42,7 @@ impl From<rocksdb::Error> for KeyStoreError {
 impl Database {
     /// Opens the database in `path`, which exists.
     pub(super) fn open(path: &Path, create: bool) -> Result<Self, KeyStoreError> {
-        let db = DB::open(&options(create), path).map_err(|error| {
+        let db = DB::open(&options(create)?, path).map_err(|error| {
             let text = error.as_ref();
             // RocksDB has no kind of its own for a lock that is held.
             let locked = text.contains("lock hold by current process") || text.contains("While lock file");
@@ -39,7 +50,12 @@ impl Database {
         })?;
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        Ok(Self { db, synced })
+        Ok(Self {
+            db,
+            synced,
+            #[cfg(test)]
+            fault: parking_lot::Mutex::default(),
+        })
     }
 
     /// Whether a database was ever made in `path`.
@@ -51,6 +67,11 @@ impl Database {
         Ok(self.db.get(row)?)
     }
 
+    /// RocksDB itself, for what rewrites its files.
+    pub(super) fn engine(&self) -> &DB {
+        &self.db
+    }
+
     /// Bytes of all its files.
     pub(super) fn disk_bytes(&self) -> u64 {
         crate::env::folder_bytes(self.db.path()).unwrap_or(0)
@@ -58,6 +79,13 @@ impl Database {
 
     /// Writes the batch as a whole, synced.
     pub(super) fn write(&self, batch: WriteBatch) -> Result<(), KeyStoreError> {
+        #[cfg(test)]
+        if let Some(fault) = self.fault.lock().take() {
+            if fault == Fault::Written {
+                self.db.write_opt(batch, &self.synced)?;
+            }
+            return Err(KeyStoreError::Store("a fault of the test".into()));
+        }
         Ok(self.db.write_opt(batch, &self.synced)?)
     }
 
@@ -91,11 +119,13 @@ fn within(prefix: &[u8]) -> ReadOptions {
     options
 }
 
-fn options(create: bool) -> Options {
+fn options(create: bool) -> Result<Options, rocksdb::Error> {
     let mut table = BlockBasedOptions::default();
     table.set_bloom_filter(10.0, false);
     table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE));
-    let mut options = Options::default();
+    // The manifest names the first and last key of every file there ever was: each change begins a new one. It is small.
+    let manifest = "max_manifest_file_size=1;max_manifest_space_amp_pct=0";
+    let mut options = Options::default().get_options_from_string(manifest)?;
     options.create_if_missing(create);
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(WRITE_BUFFER);
@@ -110,5 +140,7 @@ fn options(create: bool) -> Options {
     options.set_wal_ttl_seconds(0);
     options.set_wal_size_limit_mb(0);
     options.set_enable_blob_files(false);
-    options
+    // It would tell the keys of rows.
+    options.set_log_level(LogLevel::Warn);
+    Ok(options)
 }

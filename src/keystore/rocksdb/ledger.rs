@@ -12,15 +12,17 @@
 //! altered (handles, fences, the mark) carry a MAC under a key of the vault, which outlives every epoch as they do.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
+use parking_lot::RwLock;
 use subtle::ConstantTimeEq;
 
 use super::rows::{self, Bucket, Table};
-use super::wrap;
 use crate::env::Entropy;
 use crate::keystore::KeyStoreError;
 use crate::keystore::memory::{Arena, Secret32};
-use crate::keystore::vault::{Epoch, Secret, Vault};
+use crate::keystore::vault::{Epoch, EpochState, Secret, Vault};
+use crate::keystore::wrap;
 use crate::spec::ids::{LedgerId, SubjectId};
 
 const MAC: usize = 16;
@@ -29,11 +31,21 @@ const MAC: usize = 16;
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) id: LedgerId,
-    epoch: Epoch,
     bucket_hash: Secret32,
     suppression: Secret32,
     rows: Secret32,
-    master: Secret32,
+    /// Read by whoever opens rows, from the first row to the last, so that all are of one epoch; written by a change of
+    /// epoch, together with the rows. Nobody takes it twice.
+    pub(super) top: RwLock<Top>,
+    /// The newest epoch under which a write was tried. If that write failed, it may have become durable all the same.
+    pub(super) attempted: AtomicU32,
+}
+
+/// What a change of epoch replaces.
+#[derive(Debug)]
+pub(super) struct Top {
+    pub(super) epoch: Epoch,
+    pub(super) master: Secret32,
 }
 
 /// The keys of one bucket, derived.
@@ -52,6 +64,29 @@ pub(super) fn broken(error: std::io::Error) -> KeyStoreError {
     KeyStoreError::Store(Box::new(error))
 }
 
+fn no_key(id: LedgerId, epoch: Epoch) -> KeyStoreError {
+    KeyStoreError::Foreign(format!(
+        "ledger {id} is at epoch {epoch} in the key store, and the vault has no key of it"
+    ))
+}
+
+/// Row key and value of a master under an epoch key.
+pub(super) fn wrap_master(
+    id: LedgerId,
+    epoch: Epoch,
+    master: &[u8; 32],
+    vault: &dyn Vault,
+) -> Result<(Vec<u8>, Vec<u8>), KeyStoreError> {
+    let wrapped = vault.wrap_master(id, epoch, &master_aad(id, epoch), master)?;
+    let row = rows::row(Table::Master, id, &[]);
+    Ok((row, [epoch.to_be_bytes().as_slice(), &wrapped].concat()))
+}
+
+/// What the wrap of an epoch master is bound to.
+fn master_aad(id: LedgerId, epoch: Epoch) -> Vec<u8> {
+    [rows::row(Table::Master, id, &[]).as_slice(), &epoch.to_be_bytes()].concat()
+}
+
 impl Ledger {
     /// Wraps a new epoch master for a ledger that has none; gives row key and value.
     pub(super) fn mint_master(
@@ -59,14 +94,12 @@ impl Ledger {
         vault: &dyn Vault,
         entropy: &dyn Entropy,
     ) -> Result<(Vec<u8>, Vec<u8>), KeyStoreError> {
-        let (epoch, epoch_key) = vault.epoch_key(id)?;
-        let row = rows::row(Table::Master, id, &[]);
+        let epochs = vault.epochs(id)?;
+        let current = epochs.iter().find(|key| key.state == EpochState::Current);
+        let epoch = current.ok_or_else(|| no_key(id, 1))?.epoch;
         let mut master = Secret::default();
         entropy.fill(master.as_mut_slice());
-        let clear = epoch.to_be_bytes();
-        let wrapped = wrap::wrap(&epoch_key, (&row, &clear), master.as_slice(), entropy)
-            .ok_or(KeyStoreError::Damaged("epoch master"))?;
-        Ok((row, [clear.as_slice(), &wrapped].concat()))
+        wrap_master(id, epoch, &master, vault)
     }
 
     /// Unwraps a ledger's master with the vault's keys.
@@ -76,27 +109,37 @@ impl Ledger {
         vault: &dyn Vault,
         arena: &Arc<Arena>,
     ) -> Result<Self, KeyStoreError> {
-        let (epoch, epoch_key) = vault.epoch_key(id)?;
-        let (found, wrapped) = rows::split_epoch(master_row).ok_or(KeyStoreError::Damaged("epoch master"))?;
-        if found != epoch {
-            let text = format!("ledger {id} is at epoch {found} in the key store and at {epoch} in the vault");
-            return Err(KeyStoreError::Foreign(text));
+        let (epoch, wrapped) = rows::split_epoch(master_row).ok_or(KeyStoreError::Damaged("epoch master"))?;
+        let epochs = vault.epochs(id)?;
+        match epochs.iter().find(|key| key.epoch == epoch).map(|key| key.state) {
+            Some(EpochState::Fresh | EpochState::Current) => {}
+            Some(EpochState::Retired { .. }) => {
+                let text = format!("ledger {id} is at epoch {epoch}, which is retired: this is a copy from a backup");
+                return Err(KeyStoreError::Foreign(text));
+            }
+            None => return Err(no_key(id, epoch)),
         }
         let keep = |key: &[u8; 32]| arena.keep(key).map_err(broken);
-        let mut master = arena.take().map_err(broken)?;
-        let row = rows::row(Table::Master, id, &[]);
-        wrap::unwrap_into(&epoch_key, (&row, &epoch.to_be_bytes()), wrapped, master.as_mut_slice())
-            .ok_or(KeyStoreError::Damaged("epoch master"))?;
+        let master = keep(&*vault.unwrap_master(id, epoch, &master_aad(id, epoch), wrapped)?)?;
         let suppression = keep(&*vault.suppression_key(id)?)?;
         let rows = keep(&wrap::mac(&suppression, &[b"oubliette/keystore/v1/row"]))?;
         Ok(Self {
             id,
-            epoch,
             bucket_hash: keep(&*vault.bucket_hash_key(id)?)?,
             suppression,
             rows,
-            master,
+            top: RwLock::new(Top { epoch, master }),
+            attempted: AtomicU32::new(epoch),
         })
+    }
+
+    /// Whether the vault opens the ledger's master now.
+    pub(super) fn check(id: LedgerId, master_row: Option<&[u8]>, vault: &dyn Vault) -> Result<(), KeyStoreError> {
+        let master = master_row.and_then(rows::split_epoch);
+        let (epoch, wrapped) = master.ok_or(KeyStoreError::Damaged("epoch master"))?;
+        vault
+            .unwrap_master(id, epoch, &master_aad(id, epoch), wrapped)
+            .map(drop)
     }
 
     pub(super) fn bucket_of(&self, subject: &SubjectId) -> Bucket {
@@ -127,52 +170,15 @@ impl Ledger {
         let expected = wrap::mac(&self.rows, &[row, clear]);
         bool::from(expected.get(..MAC)?.ct_eq(mac)).then_some(clear)
     }
-
-    /// A new bucket key, and the value of its row.
-    pub(super) fn mint_bucket(
-        &self,
-        number: Bucket,
-        entropy: &dyn Entropy,
-        arena: &Arc<Arena>,
-    ) -> Result<(BucketKey, Vec<u8>), KeyStoreError> {
-        let mut key = arena.take().map_err(broken)?;
-        entropy.fill(key.as_mut_slice());
-        let epoch = self.epoch.to_be_bytes();
-        let (row, clear) = (rows::bucket(self.id, number), [epoch, epoch].concat());
-        let wrapped = wrap::wrap(&self.master, (&row, &clear), key.as_slice(), entropy)
-            .ok_or(KeyStoreError::Damaged("bucket key"))?;
-        Ok((
-            BucketKey::derive(number, self.epoch, &key, arena)?,
-            [epoch.as_slice(), &wrapped].concat(),
-        ))
-    }
-
-    /// Unwraps a bucket key; `None` if the row does not open here.
-    pub(super) fn open_bucket(
-        &self,
-        number: Bucket,
-        stored: &[u8],
-        arena: &Arc<Arena>,
-    ) -> Result<Option<BucketKey>, KeyStoreError> {
-        let Some((born, wrapped)) = rows::split_epoch(stored) else {
-            return Ok(None);
-        };
-        let clear = [born.to_be_bytes(), self.epoch.to_be_bytes()].concat();
-        let mut key = arena.take().map_err(broken)?;
-        match wrap::unwrap_into(
-            &self.master,
-            (&rows::bucket(self.id, number), &clear),
-            wrapped,
-            key.as_mut_slice(),
-        ) {
-            Some(()) => BucketKey::derive(number, born, &key, arena).map(Some),
-            None => Ok(None),
-        }
-    }
 }
 
 impl BucketKey {
-    fn derive(number: Bucket, born: Epoch, key: &Secret32, arena: &Arc<Arena>) -> Result<Self, KeyStoreError> {
+    pub(super) fn derive(
+        number: Bucket,
+        born: Epoch,
+        key: &[u8; 32],
+        arena: &Arc<Arena>,
+    ) -> Result<Self, KeyStoreError> {
         let derived = |label: &[u8]| arena.keep(&wrap::mac(key, &[label])).map_err(broken);
         let (wrap, tag) = (
             derived(b"oubliette/keystore/v1/wrap")?,

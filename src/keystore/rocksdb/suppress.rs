@@ -8,6 +8,9 @@ use super::rows::{self, Table};
 use crate::keystore::{KeyStoreError, RequestId, Resolution, Suppression};
 use crate::spec::ids::{Category, Handle, LedgerId, SubjectId, Timestamp};
 
+/// A row and its value.
+type Put = (Vec<u8>, Vec<u8>);
+
 impl RocksKeyStore {
     pub(super) fn set_suppression(
         &self,
@@ -32,34 +35,32 @@ impl RocksKeyStore {
         self.db.write(batch)
     }
 
-    /// Adds to a destruction what is kept of a subject id.
-    pub(super) fn put_suppression(
+    /// The row that a destruction keeps of a subject id, if it keeps any.
+    pub(super) fn suppression_of(
         &self,
-        batch: &mut WriteBatch,
         ledger: &Ledger,
         request: RequestId,
         subject: &SubjectId,
-    ) -> Result<(), KeyStoreError> {
+    ) -> Result<Option<Put>, KeyStoreError> {
         const DAMAGED: KeyStoreError = KeyStoreError::Damaged("suppression");
         let said = suppress_row(ledger.id, request);
         let row = ledger.suppression_row(subject);
         let Some(stored) = self.db.get(&said)? else {
-            batch.put(row, []);
-            return Ok(());
+            return Ok(Some((row, Vec::new())));
         };
         match ledger.unmark(&said, &stored).ok_or(DAMAGED)? {
-            [0] => {}
+            [0] => Ok(None),
             [1, until @ ..] => {
                 let value = ledger.mark(&row, until);
-                batch.put(row, value);
                 let until = until.try_into().map(u64::from_be_bytes).map_err(|_| DAMAGED)?;
+                // Before the write: a sweep that comes too early finds nothing and looks again at the next end.
                 let mut expiring = self.expiring.lock();
                 let next = expiring.entry(ledger.id).or_insert(until);
                 *next = until.min(*next);
+                Ok(Some((row, value)))
             }
-            _ => return Err(DAMAGED),
+            _ => Err(DAMAGED),
         }
-        Ok(())
     }
 
     /// Remembers when the next suppression row expires.

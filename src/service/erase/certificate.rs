@@ -1,7 +1,10 @@
 //! The certificate of an erasure: made from its events, so that it is the same at every request.
 //!
-//! At this stage every certificate is provisional: live keys are deleted and access is fenced, but what the key store's
-//! files still hold can be opened with the present epoch key, ciphertext stays, and backups are not tracked.
+//! It is provisional as long as anything is pending: residue in the key store's files, ciphertext, and the old epoch key
+//! if it was retired for the sake of backups. What closes a part is an event, which it then carries as evidence: the part is
+//! dated, and stands among the residues no more.
+
+use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
@@ -9,6 +12,7 @@ use super::super::access::internal;
 use super::super::own::Recorded;
 use super::super::verify::read_records;
 use super::super::{Code, Error, Ledger, Service};
+use super::purge::{CIPHERTEXT, KEY_STORE_FILES};
 use super::saga::{Completed, Erasure};
 use crate::spec::certificate::{
     Certificate, CertifiedSubject, DestructionCheck, FORMAT, Residue, Status, Suppression, Times,
@@ -16,32 +20,38 @@ use crate::spec::certificate::{
 use crate::spec::evidence::{Evidence, Inclusion};
 
 /// What may still be where, by the codes that `erasure.completed` lists.
-const RESIDUES: [(&str, &str); 4] = [
+const RESIDUES: [(&str, &str); 3] = [
     (
         "key_store_files",
-        "Deleted key rows may still lie in the key store's files (log and sorted files) until they are rewritten. They are \
-         wrapped under keys that lead to the present epoch key.",
+        "Old copies of the deleted key rows may still lie in the key store's files (log and sorted files) until they are \
+         rewritten. They are wrapped under the old epoch key: nothing opens them once that is destroyed.",
     ),
     (
         "epoch_key",
-        "The epoch key in the vault has not been changed since. Whoever holds it together with an old copy of the key \
-         store's files can still open the data.",
+        "A backup of the key store was taken under the old epoch key, which is therefore kept until the time that this \
+         certificate names. Until then whoever holds that backup and the vault can open the data in it; the vault's \
+         journal keeps this system from doing so.",
     ),
-    ("ciphertext", "The sealed blocks still lie in the ledger's store."),
     (
-        "backups",
-        "Copies of key store and vault that were made outside this system before the erasure are not known to it.",
+        "ciphertext",
+        "The sealed blocks, or old copies of them, still lie in the files of the ledger's store.",
     ),
 ];
 
-const LIMITS: [&str; 5] = [
+const LIMITS: [&str; 6] = [
     "It covers the one ledger that it names; other ledgers were not examined.",
     "It covers sealed personal data. Whether callers wrote personal data into fields that stay in clear was not examined.",
     "Copies that were revealed or exported in clear before the erasure are outside this system.",
+    "Copies of key store and vault together that were made outside this system before the erasure (machine snapshots) are \
+     not known to it.",
     "Keys that were in memory before the erasure are overwritten when they are dropped; that memory was never copied \
      elsewhere (swap, machine snapshots) cannot be shown.",
     "The history keeps that events of certain types happened at certain times, and which of them share a stream.",
 ];
+
+/// Where one person's blocks were listed without those of others.
+const LISTED_ALONE: &str = "The ledger lists the positions of the removed blocks of this person together, without those \
+                            of others: which events they belonged to can be seen for ever.";
 
 /// A signed certificate, and the checkpoint under which its events are proved.
 #[derive(Debug)]
@@ -81,10 +91,18 @@ impl Service {
         let mut certificates = Vec::new();
         for erasure in self.all_erasures(ledger)? {
             let Some(completed) = &erasure.completed else { continue };
-            let (covering, checkpoint) = self.checkpoint_covering(ledger, completed.index)?;
-            if covering > size {
+            if self.checkpoint_covering(ledger, completed.index)?.0 > size {
                 continue;
             }
+            // What came of it later is not for these readers: they get the certificate as it stood.
+            let mut known = BTreeSet::new();
+            for index in erasure.indexes() {
+                if self.checkpoint_covering(ledger, index)?.0 <= size {
+                    known.insert(index);
+                }
+            }
+            let erasure = erasure.known(|index| known.contains(&index));
+            let (covering, checkpoint) = self.checkpoint_covering(ledger, erasure.last_index())?;
             if let Some(document) = self.sign_certificate(ledger, &erasure)? {
                 certificates.push(SignedCertificate {
                     request: erasure.requested.payload.request,
@@ -117,7 +135,7 @@ impl Service {
         completed: &Recorded<Completed>,
     ) -> Result<Certificate, Error> {
         let requested = &erasure.requested.payload;
-        let (size, checkpoint) = self.checkpoint_covering(ledger, completed.index)?;
+        let (size, checkpoint) = self.checkpoint_covering(ledger, erasure.last_index())?;
         let evidence = |index| self.evidence(ledger, index, size);
         let subject = |outcome: &super::saga::Outcome| CertifiedSubject {
             handle: outcome.handle,
@@ -133,10 +151,21 @@ impl Service {
             code: (*code).into(),
             text: (*text).into(),
         };
-        let pending = |(code, _): &&(&str, &str)| completed.payload.pending.iter().any(|pending| pending == code);
+        let pending = |(code, _): &&(&str, &str)| erasure.has_pending(code);
+        let keys = &completed.payload;
+        let removed_at = |residue| erasure.removed(residue).map(|removed| removed.at);
+        let ciphertext = erasure.removed(CIPHERTEXT);
+        let mut limits = limits(requested.identifiers);
+        if ciphertext.is_some_and(|removed| removed.alone == Some(true)) {
+            limits.push(LISTED_ALONE.into());
+        }
         Ok(Certificate {
             format: FORMAT.to_owned(),
-            status: Status::Provisional,
+            status: if erasure.pending().is_empty() {
+                Status::Final
+            } else {
+                Status::Provisional
+            },
             origin: ledger.record.origin.clone(),
             request: requested.request,
             basis: requested.basis,
@@ -147,24 +176,34 @@ impl Service {
             completed_at: Some(completed.recorded_at),
             subjects: completed.payload.subjects.iter().map(subject).collect(),
             times: Times {
-                t1: Some(completed.payload.fenced_at),
-                ..Times::default()
+                t1: Some(keys.fenced_at),
+                t2: Some(keys.keys_destroyed_at),
+                t3: removed_at(KEY_STORE_FILES),
+                t4: removed_at(CIPHERTEXT),
+                t5: match keys.epoch_key_due_at {
+                    None => Some(keys.keys_destroyed_at),
+                    Some(_) => erasure.epoch_destroyed.as_ref().map(|event| event.payload.destroyed_at),
+                },
             },
-            algorithms: ["AES-256-GCM", "HKDF-SHA-256", "SHA-256", "Ed25519"]
-                .map(Into::into)
-                .to_vec(),
+            epochs: Some(keys.epochs),
+            epoch_key_due_at: keys.epoch_key_due_at,
+            algorithms: keys.algorithms.iter().map(|name| name.as_str().into()).collect(),
+            key_bits: Some(keys.key_bits),
             verification: DestructionCheck {
                 sampled: checked.sampled,
                 opened: checked.opened,
                 identity_resolves: checked.identity_resolves,
             },
             residues: RESIDUES.iter().filter(pending).map(residue).collect(),
+            derived: ciphertext
+                .and_then(|removed| removed.derived.clone())
+                .unwrap_or_default(),
             suppression: suppression(suppressed, requested.suppression()),
             other_ledgers_examined: false,
-            limits: limits(requested.identifiers),
+            limits,
             tree_size_before: erasure.requested.index,
             tree_size_after: size,
-            evidence: vec![evidence(erasure.requested.index)?, evidence(completed.index)?],
+            evidence: erasure.indexes().into_iter().map(evidence).collect::<Result<_, _>>()?,
             anchors: vec![evidence(0)?],
             checkpoint,
         })
@@ -220,14 +259,22 @@ mod tests {
 
     #[test]
     fn the_events_of_an_erasure_are_never_left_out_of_a_bundle() {
-        for event_type in ["erasure.requested", "erasure.completed", "bodies.purged"] {
+        for event_type in [
+            "erasure.requested",
+            "erasure.completed",
+            "erasure.residue_removed",
+            "bodies.purged",
+        ] {
             assert!(system::is_reserved(&event_type.parse().unwrap()));
         }
     }
 
     #[test]
     fn every_pending_code_has_its_words() {
-        for code in super::super::saga::PENDING {
+        for code in super::super::saga::PENDING
+            .into_iter()
+            .chain([super::super::saga::EPOCH_KEY])
+        {
             assert!(RESIDUES.iter().any(|(known, _)| *known == code), "{code}");
         }
     }

@@ -153,7 +153,10 @@ impl Waiting {
             categories: requested.categories.clone(),
             requested_at: self.submitted.recorded_at,
             due_at: requested.due_at,
+            keys_destroyed_at: None,
+            epoch_key_due_at: None,
             completed_at: None,
+            residues: Vec::new(),
             destroy_after,
             holds,
             approved_by: self.approved.as_ref().map(|approved| approved.payload.by.by.clone()),
@@ -306,7 +309,7 @@ impl Service {
     ) -> Result<ErasureView, Error> {
         let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
         let task = tokio::spawn(async move {
-            let turn = service.erasing.lock().await;
+            let turn = on.erasing.turn.lock().await;
             let (waiting, stage) = service.waiting_now(&on, id).await?;
             if stage != Stage::PendingApproval {
                 return Err(settled("this erasure waits for no approval"));
@@ -338,7 +341,7 @@ impl Service {
     ) -> Result<ErasureView, Error> {
         let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
         let task = tokio::spawn(async move {
-            let turn = service.erasing.lock().await;
+            let turn = on.erasing.turn.lock().await;
             let (waiting, stage) = service.waiting_now(&on, id).await?;
             let keys = match (&stage, &waiting.cancellation) {
                 (Stage::Started, _) => return Err(settled("this erasure has begun and cannot be taken back")),
@@ -531,7 +534,7 @@ impl Service {
     pub async fn tick(self: &Arc<Self>) {
         for ledger in self.all_ledgers() {
             if ledger.waiting.load(Ordering::Acquire) {
-                let turn = self.erasing.lock().await;
+                let turn = ledger.erasing.turn.lock().await;
                 self.advance_waiting(&ledger, &turn).await;
             }
             let (service, on) = (Arc::clone(self), Arc::clone(&ledger));
@@ -570,7 +573,7 @@ impl Service {
     /// # Errors
     /// If the store cannot be read, or a grace cannot be fenced.
     pub async fn resume_waiting(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
-        let _turn = self.erasing.lock().await;
+        let _turn = ledger.erasing.turn.lock().await;
         let waits = self.advance_all(ledger).await?;
         ledger.waiting.store(waits, Ordering::Release);
         Ok(())

@@ -13,11 +13,13 @@
 //! Out of scope: its readable form (HTML), and making the numbers true (`service`).
 
 mod compare;
+mod redaction;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
+pub use redaction::{Backups, REDACTION_FORMAT, RedactionCertificate};
 pub use verify::{is_certificate, verify_certificate};
 
 pub(super) use verify::{Surrounding, check_in_bundle};
@@ -29,7 +31,7 @@ use uuid::Uuid;
 
 use super::evidence::Evidence;
 use super::ids::{Category, Handle, Origin, Timestamp};
-use super::system::{Basis, Reason};
+use super::system::{Basis, DerivedStore, Epochs, Reason};
 
 /// The format that certificates name.
 pub const FORMAT: &str = "oubliette/certificate/v1";
@@ -64,12 +66,24 @@ pub struct Certificate {
     pub subjects: Vec<CertifiedSubject>,
     /// The steps.
     pub times: Times,
-    /// The algorithms under which the data was sealed and this is signed.
+    /// The change of epoch that took the keys away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<Epochs>,
+    /// Until when the old epoch key lives for the sake of backups; absent: it was destroyed at `t2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch_key_due_at: Option<Timestamp>,
+    /// The algorithms of the keys that were destroyed.
     pub algorithms: Vec<Box<str>>,
+    /// Bits of each key that was destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_bits: Option<u16>,
     /// How the destruction was checked.
     pub verification: DestructionCheck,
     /// Where something may still be.
     pub residues: Vec<Residue>,
+    /// What became of everything that is made from the person's data, as far as it was looked after.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub derived: Vec<DerivedStore>,
     /// Whether the same subject id is refused from now on.
     pub suppression: Suppression,
     /// Always false: an erasure covers the one ledger that it names.
@@ -147,9 +161,11 @@ pub struct Times {
 }
 
 impl Times {
-    /// The steps that were done, in their order.
-    pub fn done(&self) -> impl Iterator<Item = Timestamp> {
-        [self.t1, self.t2, self.t3, self.t4, self.t5].into_iter().flatten()
+    /// Whether T1 is not after T2, and none of T3 to T5, which take their own time, before it.
+    pub fn are_in_order(&self) -> bool {
+        let before = |a: Option<Timestamp>, b: Option<Timestamp>| a.zip(b).is_none_or(|(a, b)| a <= b);
+        let later = [self.t2, self.t3, self.t4, self.t5];
+        later.into_iter().all(|time| before(self.t1, time)) && later.into_iter().all(|time| before(self.t2, time))
     }
 }
 
