@@ -16,6 +16,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 use crate::service::erase::{Purge, Purging};
+use crate::service::policy::{MAX_GRACE_SECONDS, Policy, RetentionRule, SuppressionRule};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize, DocumentedFields)]
@@ -77,6 +78,17 @@ pub struct Settings {
     pub metrics_public: bool,
     /// Whether every request is logged, at the level `info`.
     pub access_log: bool,
+    /// Seconds between the fence of an erasure and the destruction of its keys, in which two API keys together can cancel it; at
+    /// most 2592000 (30 days). A request can ask for more.
+    pub erasure_grace_seconds: u64,
+    /// Whether a second API key must approve every erasure.
+    pub erasure_four_eyes: bool,
+    /// What is kept of the id of an erased person, as a keyed hash, so that they are not taken for a new one: `forever`, a
+    /// period such as `2y`, or `none`.
+    pub erasure_suppression: SuppressionRule,
+    /// The retention rules: `[[retention]]` tables with `name`, `category`, `keep` (a period such as `90d` or `7y`) and
+    /// `action` (`erase_keys`, the default).
+    pub retention: Vec<RetentionRule>,
     /// What to log: a level, or `tracing` filter directives.
     pub log: String,
     /// `text` or `json`.
@@ -125,6 +137,10 @@ impl Default for Settings {
             rate_burst: 0,
             metrics_public: false,
             access_log: true,
+            erasure_grace_seconds: 0,
+            erasure_four_eyes: false,
+            erasure_suppression: SuppressionRule::Forever,
+            retention: Vec::new(),
             log: "info".into(),
             log_format: LogFormat::Text,
         }
@@ -269,6 +285,23 @@ impl Settings {
         if self.rate_limit == 0 && self.rate_burst > 0 {
             return value("rate_burst", "has no meaning without rate_limit; set both");
         }
+        if self.erasure_grace_seconds > MAX_GRACE_SECONDS {
+            return value(
+                "erasure_grace_seconds",
+                "must be at most 2592000 (30 days): an erasure is due within a month",
+            );
+        }
+        let names: std::collections::HashSet<_> = self.retention.iter().map(|rule| &rule.name).collect();
+        let categories: std::collections::HashSet<_> = self.retention.iter().map(|rule| &rule.category).collect();
+        if names.len() < self.retention.len() || categories.len() < self.retention.len() {
+            return value(
+                "retention",
+                "has two rules of one name or for one category; keep one of them",
+            );
+        }
+        if self.retention.iter().any(|rule| !matches!(rule.name.len(), 1..=100)) {
+            return value("retention", "has a rule without a name; give it one of 1 to 100 bytes");
+        }
         Ok(())
     }
 
@@ -280,6 +313,16 @@ impl Settings {
             vault_dirs: Some(self.vault_paths()),
             keys_dir: Some(self.keys_path()),
             ..self.clone()
+        }
+    }
+
+    /// What is set about the life of personal data.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            grace_seconds: self.erasure_grace_seconds,
+            four_eyes: self.erasure_four_eyes,
+            suppression: self.erasure_suppression.clone(),
+            retention: self.retention.clone(),
         }
     }
 

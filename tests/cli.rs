@@ -435,6 +435,111 @@ fn erasing_waits_refuses_and_stays_erased() {
 }
 
 #[test]
+fn holds_restrictions_reopenings_and_retention_from_the_command_line() {
+    let place = Place::new();
+    let on = |words: &[&'static str], more: &[&'static str]| [words, &["--data", "data"], more].concat();
+    place
+        .run(&append(&["--personal", r#"customer-41={"name":"Ada"}"#]))
+        .exits(0);
+    let hold = place
+        .run_with_input(
+            &on(&["hold", "place"], &["--subject", "-", "--ground", "case-1", "--json"]),
+            "customer-41\n",
+        )
+        .json(0);
+    let erase = [
+        "erase",
+        "--data",
+        "data",
+        "--subject",
+        "customer-41",
+        "--basis",
+        "art17_1_b",
+        "--reason",
+        "request",
+    ];
+    place.run(&erase).fails(4, "legal_hold");
+    let waits = place.run(&[&erase[..], &["--wait", "--json"]].concat()).json(0);
+    assert_eq!(waits["state"], "held");
+    let listed = place.run(&on(&["hold", "list"], &[])).exits(0);
+    assert!(
+        listed.out.contains("case-1") && listed.out.contains("active"),
+        "{}",
+        listed.out
+    );
+    let (hold, waits) = (hold["id"].as_str().unwrap(), waits["id"].as_str().unwrap());
+    let released = place.run(&["hold", "release", "--data", "data", hold]).exits(0);
+    assert!(released.out.contains("released"), "{}", released.out);
+    let erasures = place.run(&on(&["erasure", "list"], &[])).exits(0);
+    assert!(
+        erasures.out.contains(waits) && erasures.out.contains("completed"),
+        "{}",
+        erasures.out
+    );
+    place
+        .run(&["erasure", "cancel", "--data", "data", waits])
+        .fails(4, "erasure_settled");
+    let reopen = on(
+        &["reopen"],
+        &["--subject", "customer-41", "--reason", "new_relationship"],
+    );
+    let told = place.run(&reopen).exits(0);
+    assert!(
+        told.out.contains("handle") && !told.out.contains("customer-41"),
+        "{}",
+        told.out
+    );
+    place.run(&reopen).fails(4, "not_erased");
+    place.run(&on(&["reopen"], &["--reason", "consent"])).fails(2, "usage");
+    let restrict = on(
+        &["restrict", "place"],
+        &["--subject", "customer-41", "--reason", "objection", "--json"],
+    );
+    let restriction = place.run(&restrict).json(0);
+    place
+        .run(&on(&["restrict", "place"], &["--reason", "objection"]))
+        .exits(2);
+    let id = restriction["id"].as_str().unwrap();
+    place.run(&["restrict", "lift", "--data", "data", id]).exits(0);
+    let listed = place.run(&on(&["restrict", "list"], &[])).exits(0);
+    assert!(listed.out.contains("lifted"), "{}", listed.out);
+    // A rule, first without and then with the configuration.
+    place
+        .run(&append(&["--personal", r#"customer-41={"name":"Ada"}"#]))
+        .exits(0);
+    place
+        .run(&on(&["retention"], &["--run"]))
+        .fails(4, "retention_not_configured");
+    place.write(
+        "rules.toml",
+        "[[retention]]\nname = \"old\"\ncategory = \"default\"\nkeep = \"1s\"\n",
+    );
+    std::thread::sleep(std::time::Duration::from_millis(1_200));
+    let with_rules = |what| on(&["retention"], &["--config", "rules.toml", what]);
+    let dry = place.run(&with_rules("--dry-run")).exits(0);
+    assert!(dry.out.contains("nothing was changed"), "{}", dry.out);
+    let ran = place.run(&[&with_rules("--run")[..], &["--json"]].concat()).json(0);
+    assert_eq!(
+        (&ran["rules"][0]["due"], &ran["rules"][0]["erased"]),
+        (&json!(1), &json!(1))
+    );
+    place.run(&with_rules("--list")).exits(0);
+    place.run(&on(&["retention"], &[])).exits(2);
+    for (text, part) in [
+        ("keep = \"soon\"", "period"),
+        ("keep = \"1y\"\naction = \"burn\"", "action"),
+        ("keep = \"1y\"\ntypes = [\"a\"]", "types"),
+    ] {
+        let rule = format!("[[retention]]\nname = \"x\"\ncategory = \"default\"\n{text}\n");
+        place.write("wrong.toml", &rule);
+        let refused = place.run(&["serve", "--check-config", "--config", "wrong.toml"]);
+        assert_ne!(refused.exit, Some(0));
+        assert!(refused.err.contains(part), "{}", refused.err);
+    }
+    place.run(&["verify", "--data", "data", "--key", place.vkey()]).exits(0);
+}
+
+#[test]
 fn api_keys_are_made_listed_used_and_revoked() {
     let place = Place::new();
     let create = [

@@ -290,6 +290,7 @@ impl App {
             entropy: Arc::clone(entropy),
             limits: Limits::default(),
             guard: settings.pii_guard,
+            policy: settings.policy(),
             horizon: std::time::Duration::from_secs(settings.erasure_horizon_seconds),
             purging: settings.purging(),
         })?;
@@ -306,17 +307,16 @@ impl App {
         anchor::check_registered(service, &*self.vault)?;
         for record in service.registered_ledgers()? {
             let fences = service.key_fences(record.id)?;
-            let fence = |fence: crate::keystore::Fence| Fence {
-                handle: fence.order.handle,
-                categories: fence.order.categories,
-            };
+            let fence = |fence: crate::keystore::Fence| Fence::closed(fence.order.handle, fence.order.categories);
             let name = record.name.clone();
             service.open_ledger(record, fences.into_iter().map(fence).collect())?;
             anchor::check(service, &name)?;
         }
         for ledger in service.all_ledgers() {
+            service.carry_over(&ledger).await?;
             service.resume_erasures(&ledger).await?;
             service.apply_erasures(&ledger).await?;
+            service.resume_waiting(&ledger).await?;
             service.settle_epochs(&ledger).await?;
         }
         Ok(())

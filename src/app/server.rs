@@ -155,6 +155,7 @@ async fn retry_erasures(service: Weak<Service>) {
         tokio::time::sleep(RETRY).await;
         let Some(service) = service.upgrade() else { return };
         service.retry_erasures().await;
+        service.tick().await;
         service.expire_epochs().await;
     }
 }

@@ -68,9 +68,12 @@ pub(super) struct Erase {
     /// Free text, sealed under the person's key so that it dies too: text, or @FILE.
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    /// Under a legal hold, wait for its release instead of failing.
+    /// Under a legal hold or a restriction, wait for its end instead of failing.
     #[arg(long)]
     wait: bool,
+    /// Fence at once, destroy after this many seconds; until then two API keys together can cancel it.
+    #[arg(long, value_name = "SECONDS")]
+    grace_seconds: Option<u64>,
     /// Keep the certificate in a file: signed (COSE), for `oubliette-verify`.
     #[arg(long, value_name = "FILE", value_parser = certificate_file)]
     certificate_out: Option<PathBuf>,
@@ -83,6 +86,9 @@ struct View {
     subjects: Vec<Subject>,
     due_at: Option<String>,
     completed_at: Option<String>,
+    destroy_after: Option<String>,
+    #[serde(default)]
+    holds: Vec<String>,
     certificate: Option<String>,
 }
 
@@ -95,7 +101,7 @@ struct Subject {
 impl View {
     /// Nothing more happens before somebody or some date makes it.
     fn is_settled(&self) -> bool {
-        !matches!(self.state.as_str(), "requested" | "erasing")
+        self.destroy_after.is_some() || !matches!(self.state.as_str(), "requested" | "erasing")
     }
 }
 
@@ -141,6 +147,9 @@ impl Erase {
         }
         if !self.category.is_empty() {
             set("categories", self.category.iter().map(String::as_str).collect());
+        }
+        if let Some(grace) = self.grace_seconds {
+            set("grace_seconds", grace.into());
         }
         if let Some(note) = &self.note {
             set("note", text_argument(note)?.as_str().into());
@@ -224,11 +233,16 @@ fn words(view: &View) -> String {
     });
     let line = |name: &str, value: Option<&str>| value.map(|value| format!("\n{name:<14}{value}")).unwrap_or_default();
     format!(
-        "Erasure {}: {}{}{}{}{}",
+        "Erasure {}: {}{}{}{}{}{}{}",
         view.id,
         view.state,
         subjects.collect::<String>(),
         line("completed at", view.completed_at.as_deref()),
+        line(
+            "held by",
+            Some(view.holds.join(", ")).filter(|holds| !holds.is_empty()).as_deref()
+        ),
+        line("destroy after", view.destroy_after.as_deref()),
         line("due at", view.due_at.as_deref().filter(|_| view.completed_at.is_none())),
         line("certificate", view.certificate.as_deref()),
     )
@@ -288,6 +302,7 @@ mod tests {
             reason: "other".into(),
             note: None,
             wait: false,
+            grace_seconds: None,
             certificate_out: Some(data.join("not-there").join("c.cose")),
         };
         let context = Context {

@@ -11,15 +11,21 @@ mod bench;
 mod client;
 mod demo;
 mod erase;
+mod erasure;
 mod export;
 mod failure;
 mod health;
+mod hold;
 mod import;
 mod init;
 mod key;
 mod output;
+mod people;
 mod redact;
+mod reopen;
 mod report;
+mod restrict;
+mod retention;
 mod serve;
 mod target;
 mod tls;
@@ -79,6 +85,19 @@ enum Command {
     Fsck(verify::Fsck),
     /// Erase people: destroy their keys, and prove it.
     Erase(erase::Erase),
+    /// List erasures, approve one under four eyes, or take one back that has not begun.
+    #[command(subcommand)]
+    Erasure(erasure::Erasure),
+    /// Place, list and release legal holds: they block erasures and retention.
+    #[command(subcommand)]
+    Hold(hold::Hold),
+    /// Restrict a person's data (GDPR Art. 18), list restrictions, and lift them.
+    #[command(subcommand)]
+    Restrict(restrict::Restrict),
+    /// Reopen an erased person, or erased categories of a living one. What was erased stays erased.
+    Reopen(reopen::Reopen),
+    /// Run the retention rules of the configuration, or count what is due.
+    Retention(retention::Retention),
     /// Redact events: remove `data` or `meta` that should not have been written, and prove it.
     Redact(redact::Redact),
     /// Report on a period: history, erasures against their month, keys, reveals, exports. Signed.
@@ -196,6 +215,11 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Verify(command) => command.run(&context),
         Command::Fsck(command) => command.run(&context),
         Command::Erase(command) => command.run(&context),
+        Command::Erasure(command) => command.run(&context),
+        Command::Hold(command) => command.run(&context),
+        Command::Restrict(command) => command.run(&context),
+        Command::Reopen(command) => command.run(&context),
+        Command::Retention(command) => command.run(&context),
         Command::Redact(command) => command.run(&context),
         Command::Report(command) => command.run(&context),
         Command::Key(command) => command.run(&context),

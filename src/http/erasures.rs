@@ -28,6 +28,16 @@ pub(super) async fn one(on: On<ErasureReader>, path: Path<(String, String)>) -> 
     Ok(HttpResponse::Ok().json(erasure))
 }
 
+pub(super) async fn approve(on: On<Officer>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+    let erasure = on.service.approve_erasure(&on.ledger, &on.caller, id(&path.1)?).await?;
+    Ok(HttpResponse::Accepted().json(erasure))
+}
+
+pub(super) async fn cancel(on: On<Officer>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+    let erasure = on.service.cancel_erasure(&on.ledger, &on.caller, id(&path.1)?).await?;
+    Ok(HttpResponse::Accepted().json(erasure))
+}
+
 pub(super) async fn certificate(on: On<ErasureReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let id = id(&path.1)?;
     let signed = on

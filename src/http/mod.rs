@@ -11,6 +11,7 @@ mod erasures;
 mod events;
 mod exports;
 mod health;
+mod holds;
 mod ledgers;
 mod limits;
 mod log;
@@ -22,6 +23,7 @@ mod proofs;
 mod range;
 mod redactions;
 mod reports;
+mod retention;
 mod subjects;
 mod unread;
 mod verifications;
@@ -80,6 +82,7 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/proofs/consistency", get(proofs::consistency))
                         .route("/subjects", post(subjects::handle))
                         .route("/subjects/lookup", post(subjects::look_up))
+                        .route("/subjects/access", post(subjects::access))
                         .route("/subjects/{handle}", get(subjects::one))
                         .route("/subjects/{handle}/rotations", post(epochs::renew_keys))
                         .route("/epochs", post(epochs::rotate))
@@ -87,6 +90,20 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/erasures", get(erasures::list))
                         .route("/erasures/{id}", get(erasures::one))
                         .route("/erasures/{id}/certificate", get(erasures::certificate))
+                        .route("/erasures/{id}/approvals", post(erasures::approve))
+                        .route("/erasures/{id}/cancellations", post(erasures::cancel))
+                        .route("/holds", post(holds::place))
+                        .route("/holds", get(holds::list))
+                        .route("/holds/{id}", get(holds::one))
+                        .route("/holds/{id}", delete(holds::release))
+                        .route("/restrictions", post(holds::restrict))
+                        .route("/restrictions", get(holds::restrictions))
+                        .route("/restrictions/{id}", get(holds::restriction))
+                        .route("/restrictions/{id}", delete(holds::lift))
+                        .route("/reopenings", post(retention::reopen))
+                        .route("/retention/runs", post(retention::run))
+                        .route("/retention/runs", get(retention::list))
+                        .route("/retention/runs/{id}", get(retention::one))
                         .route("/redactions", post(redactions::create))
                         .route("/redactions", get(redactions::list))
                         .route("/redactions/{id}", get(redactions::one))

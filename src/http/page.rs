@@ -8,7 +8,10 @@ use crate::service::Error;
 use crate::service::access::ApiKey;
 use crate::service::erase::ErasureView;
 use crate::service::export::ExportView;
+use crate::service::hold::HoldView;
 use crate::service::redact::RedactionView;
+use crate::service::restrict::RestrictionView;
+use crate::service::retention::RetentionRunView;
 use crate::service::verify::VerificationView;
 
 /// The longest page.
@@ -82,6 +85,12 @@ pages! {
     ApiKeyPage { api_keys: ApiKey }
     /// A page of erasures.
     ErasurePage { erasures: ErasureView }
+    /// A page of legal holds.
+    HoldPage { holds: HoldView }
+    /// A page of restrictions.
+    RestrictionPage { restrictions: RestrictionView }
+    /// A page of retention runs.
+    RetentionRunPage { runs: RetentionRunView }
     /// A page of redactions.
     RedactionPage { redactions: RedactionView }
     /// A page of verifications.

@@ -62,6 +62,11 @@ pub(super) fn status(code: Code) -> StatusCode {
         | Code::SubjectErased
         | Code::SubjectErasing
         | Code::SubjectRestricted
+        | Code::LegalHold
+        | Code::NotErased
+        | Code::ErasureSettled
+        | Code::RetentionNotConfigured
+        | Code::SecondKeyNeeded
         | Code::BodyPurged
         | Code::LedgerExists => StatusCode::CONFLICT,
         Code::Erased => StatusCode::GONE,

@@ -8,7 +8,7 @@ use super::auth::{Officer, On, Writer};
 use super::body::Body;
 use super::problem::{Problem, erased, method_not_allowed};
 use crate::service::request::{self, SubjectRequest};
-use crate::service::{Code, Error};
+use crate::service::{Code, Error, Role};
 use crate::spec::ids::Handle;
 
 /// A person's handle.
@@ -29,10 +29,20 @@ pub(super) async fn look_up(on: On<Officer>, body: Body) -> Result<HttpResponse,
     Ok(HttpResponse::Ok().json(subject.await?))
 }
 
+pub(super) async fn access(on: On<Officer>, body: Body) -> Result<HttpResponse, Problem> {
+    on.also(Role::Revealer)?;
+    let request = request::parse(&body)?;
+    let view = on.service.subject_access(&on.ledger, &on.caller, request).await?;
+    Ok(HttpResponse::Ok().json(view))
+}
+
 pub(super) async fn one(on: On<Officer>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     // No handle, but a route that takes POST alone.
-    if path.1 == "lookup" {
-        return Ok(method_not_allowed("/v1/ledgers/{ledger}/subjects/lookup"));
+    if ["lookup", "access"].contains(&path.1.as_str()) {
+        return Ok(method_not_allowed(&format!(
+            "/v1/ledgers/{{ledger}}/subjects/{}",
+            path.1
+        )));
     }
     let handle = path
         .1

@@ -15,6 +15,7 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod error;
+mod life;
 pub mod memory;
 pub mod rocksdb;
 pub mod vault;
@@ -24,6 +25,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 pub use error::KeyStoreError;
+pub use life::{Reopened, Suppression, Withheld, Withholding};
 
 use crate::env::Clock;
 use crate::spec::ids::{Category, Handle, LedgerId, SubjectId, Timestamp};
@@ -108,6 +110,8 @@ pub enum SubjectState {
     Erasing(RequestId),
     /// Keys and identity destroyed.
     Erased(RequestId),
+    /// Restricted as a whole (GDPR Art. 18): kept, not to be opened.
+    Restricted,
     /// No row: never seen here, or lost.
     Unknown,
 }
@@ -246,6 +250,83 @@ pub trait KeyStore: Send + Sync {
     /// # Errors
     /// The inner [`Refusal`] is an answer; [`KeyStoreError`] if the store fails.
     fn key(&self, ledger: LedgerId, key: &KeyRef) -> Result<Result<KeyLease, Refusal>, KeyStoreError>;
+
+    /// Lends a key to seal with. As [`KeyStore::key`], but a restricted subject's key is lent, too: a restriction leaves
+    /// storing (GDPR Art. 18(2)).
+    ///
+    /// # Errors
+    /// As [`KeyStore::key`].
+    fn sealing_key(&self, ledger: LedgerId, key: &KeyRef) -> Result<Result<KeyLease, Refusal>, KeyStoreError>;
+
+    /// Withholds keys for a time: durable, leases drained, caches purged, as [`KeyStore::fence`], but reversible. Repeating
+    /// it changes nothing.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if it could not be made durable; nothing is withheld then.
+    fn withhold(&self, ledger: LedgerId, withholdings: &[Withholding]) -> Result<(), KeyStoreError>;
+
+    /// Ends what was withheld under an id. Unknown ids change nothing.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the write fails; it stays withheld then.
+    fn give_back(&self, ledger: LedgerId, id: RequestId) -> Result<(), KeyStoreError>;
+
+    /// All that is withheld in a ledger.
+    fn withheld(&self, ledger: LedgerId) -> Vec<Withholding>;
+
+    /// Opens an erased category of a living subject again: from now on its keys are of this generation or a later one.
+    /// Fences other than those that it names still close it. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the write fails.
+    fn reopen_category(&self, ledger: LedgerId, reopened: &Reopened) -> Result<(), KeyStoreError>;
+
+    /// The newest reopening of each category.
+    fn reopened(&self, ledger: LedgerId) -> Vec<Reopened>;
+
+    /// Notes under an id that an erased person is to be reopened, durably and without any effect yet. Answers what the
+    /// subject id leads to; only for an erased person anything is noted.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the write fails.
+    fn prepare_reopening(
+        &self,
+        ledger: LedgerId,
+        id: RequestId,
+        subject: &SubjectId,
+    ) -> Result<Resolution, KeyStoreError>;
+
+    /// Carries a noted reopening out (the suppression row goes) or drops it; in one write with the note. Unknown ids
+    /// change nothing.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the write fails.
+    fn settle_reopening(&self, ledger: LedgerId, id: RequestId, carry_out: bool) -> Result<(), KeyStoreError>;
+
+    /// The noted reopenings.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn noted_reopenings(&self, ledger: LedgerId) -> Result<Vec<RequestId>, KeyStoreError>;
+
+    /// Says how a request's destruction suppresses the ids of its subjects; durable, before [`KeyStore::destroy`]. Without
+    /// it they are suppressed for ever. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the write fails.
+    fn suppress(&self, ledger: LedgerId, request: RequestId, suppression: Suppression) -> Result<(), KeyStoreError>;
+
+    /// Deletes the suppression rows that have expired, and tells how many. Looks at nothing as long as none has.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn forget_suppressed(&self, ledger: LedgerId, now: Timestamp) -> Result<u64, KeyStoreError>;
+
+    /// The subjects that have a key of a category: one pass over the keys, nothing is decrypted.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn holders(&self, ledger: LedgerId, category: &Category) -> Result<Vec<Handle>, KeyStoreError>;
 
     /// Looks a person up by the caller's id. Mints nothing.
     ///

@@ -77,8 +77,8 @@ pub struct NewEvent {
     pub meta: crate::spec::event::Meta,
     /// All bodies, meta first, with their commitments.
     pub bodies: Vec<(Body, Hash)>,
-    /// The subjects and categories of its sealed blocks, and of an actor who is one.
-    pub subjects: Vec<(Handle, Option<Category>)>,
+    /// The subjects, and the categories and key generations of its sealed blocks; `None` for an actor who is one.
+    pub subjects: Vec<(Handle, Option<(Category, u32)>)>,
     /// Whether the id is the caller's (and may be taken) or fresh.
     pub caller_chose_id: bool,
 }

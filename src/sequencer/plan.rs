@@ -485,12 +485,9 @@ mod tests {
         let mut state = state();
         let handle = Handle([7; 16]);
         let mut request = append("$erasures", &[1], ExpectedVersion::Any);
-        request.fences = vec![Fence {
-            handle,
-            categories: None,
-        }];
+        request.fences = vec![Fence::closed(handle, None)];
         let mut late = append("a", &[2], ExpectedVersion::Any);
-        late.events[0].subjects = vec![(handle, Some(Category::default()))];
+        late.events[0].subjects = vec![(handle, Some((Category::default(), 1)))];
         let plan = plan(&mut state, vec![request, late], 5);
         assert_eq!(plan.answers, vec![Ok(0..1), Err(Refusal::Fenced(handle))]);
     }

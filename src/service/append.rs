@@ -206,7 +206,7 @@ impl Service {
         if system::is_reserved(&event.event_type) || OWN_TYPES.contains(&event.event_type.as_str()) {
             field(
                 "type",
-                "types that begin with ledger., key., epoch., erasure. or bodies., and those of its records of access, exports and reports, are Oubliette's own",
+                "types that begin with ledger., key., epoch., erasure., bodies., hold., restriction., subject. or retention., and those of its records of access, exports and reports, are Oubliette's own",
             );
         }
         if event.schema_version == 0 {

@@ -18,6 +18,7 @@ mod certificate;
 mod purge;
 mod queue;
 mod saga;
+mod waiting;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::append::blocking;
+use super::own::By;
+use super::policy::MAX_GRACE_SECONDS;
 use super::{Caller, Code, Error, FieldError, Ledger, Service};
 use crate::keystore::vault::JournalEntry;
 use crate::keystore::{ErasureOrder, Resolution, SubjectState};
@@ -39,6 +42,7 @@ pub use purge::{Purge, Purging};
 pub(crate) use queue::Queue;
 pub(crate) use saga::{Erasure, Recorded};
 pub(super) use saga::{STREAM, recorded, sealed_blocks};
+use waiting::Submitted;
 
 /// The most subjects of one request.
 const MAX_SUBJECTS: usize = 1_000;
@@ -66,9 +70,13 @@ pub struct ErasureRequest {
     /// Free text; sealed under the person's key, and dies with it.
     #[schema(max_length = 4096)]
     pub note: Option<String>,
-    /// Whether to wait under a legal hold.
+    /// Whether to wait under a legal hold or a restriction.
     #[serde(default)]
     pub wait: bool,
+    /// Seconds between the fence, at once, and the destruction, in which it can be cancelled; at most 30 days. The setting
+    /// `erasure_grace_seconds` is the least.
+    #[schema(maximum = 2_592_000)]
+    pub grace_seconds: Option<u64>,
 }
 
 /// An erasure as officers see it.
@@ -76,8 +84,9 @@ pub struct ErasureRequest {
 pub struct ErasureView {
     /// The request.
     pub id: Uuid,
-    /// `erasing`; `completed` once the keys are destroyed; `final` once nothing is pending.
-    #[schema(pattern = "^(erasing|completed|final)$")]
+    /// `pending_approval`, `held`, `requested` (in its grace), `erasing`; `completed` once the keys are destroyed; `final`
+    /// once nothing is pending; `cancelled`.
+    #[schema(pattern = "^(pending_approval|held|requested|erasing|completed|final|cancelled)$")]
     pub state: &'static str,
     /// Whom it is about.
     pub subjects: Vec<ErasedSubjectView>,
@@ -97,10 +106,23 @@ pub struct ErasureView {
     /// When the keys were found destroyed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
+    /// When its grace is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destroy_after: Option<Timestamp>,
+    /// The holds and restrictions that it waits for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Uuid>,
+    /// The second API key, under four eyes; while it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+    /// The API keys that want it cancelled, or had it cancelled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cancellation_by: Vec<String>,
     /// What it left pending, and what of it is gone since.
     pub residues: Vec<ResidueView>,
-    /// Where the certificate is.
-    pub certificate: String,
+    /// Where the certificate is; absent before it has begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// Something that an erasure left pending.
@@ -122,8 +144,8 @@ pub struct ErasedSubjectView {
     /// Absent for a person who was erased before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handle: Option<Handle>,
-    /// `erasing`, `erased` or `already_erased`.
-    #[schema(pattern = "^(erasing|erased|already_erased)$")]
+    /// `active` (nothing was done yet), `erasing`, `erased` or `already_erased`.
+    #[schema(pattern = "^(active|erasing|erased|already_erased)$")]
     pub state: &'static str,
 }
 
@@ -140,11 +162,21 @@ struct Targets {
     already_erased: u64,
 }
 
+/// What becomes of a request.
+enum Decision {
+    /// It begins at once.
+    Begin(saga::Requested),
+    /// It is recorded and waits.
+    Wait(Box<(Submitted, crate::sequencer::NewEvent)>),
+}
+
 impl Service {
-    /// Erases people. Returns once the keys are destroyed and that is recorded.
+    /// Erases people. Returns once the keys are destroyed and that is recorded, or once it is recorded that the erasure
+    /// waits.
     ///
     /// # Errors
-    /// `subject_not_found` (nothing is recorded), `subject_erasing`, `invalid_field`; whatever appending may answer.
+    /// `subject_not_found` (nothing is recorded), `subject_erasing`, `legal_hold`, `subject_restricted`, `invalid_field`;
+    /// whatever appending may answer.
     pub async fn erase(
         self: &Arc<Self>,
         ledger: &Arc<Ledger>,
@@ -188,9 +220,11 @@ impl Service {
         targets: &mut Targets,
     ) -> Result<(), Error> {
         match self.keystore.state(ledger.record.id, handle)? {
-            SubjectState::Active if named.contains(&handle) => return Err(being_erased(pointer)),
-            SubjectState::Active if targets.handles.contains(&handle) => {}
-            SubjectState::Active => targets.handles.push(handle),
+            SubjectState::Active | SubjectState::Restricted if named.contains(&handle) => {
+                return Err(being_erased(pointer));
+            }
+            SubjectState::Active | SubjectState::Restricted if targets.handles.contains(&handle) => {}
+            SubjectState::Active | SubjectState::Restricted => targets.handles.push(handle),
             SubjectState::Erased(_) => targets.already_erased += 1,
             SubjectState::Erasing(_) => return Err(being_erased(pointer)),
             SubjectState::Unknown => return Err(not_found(pointer)),
@@ -198,14 +232,107 @@ impl Service {
         Ok(())
     }
 
+    /// Erases living people of these handles at once, whatever else is set; the caller holds the lock and has looked for
+    /// holds. Gives the request.
+    pub(super) async fn erase_living(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        by: By,
+        request: &Arc<ErasureRequest>,
+        handles: &[Handle],
+    ) -> Result<Uuid, Error> {
+        let targets = Targets {
+            handles: handles.to_vec(),
+            already_erased: 0,
+        };
+        let payload = self.requested(by, request, &targets)?;
+        let id = payload.request;
+        let erased = match self.request_erasure(ledger, request, payload).await {
+            Ok(erasure) => self.run_saga(ledger, erasure).await,
+            Err(error) => Err(error),
+        };
+        if erased.is_err() {
+            ledger.unfinished.store(true, Ordering::Release);
+        }
+        erased.map(|_| id)
+    }
+
+    /// Steps 2 to 7 of one erasure, by who has the turn.
+    async fn run_saga(self: &Arc<Self>, ledger: &Arc<Ledger>, erasure: Erasure) -> Result<Erasure, Error> {
+        let deleted = self
+            .delete_together(ledger, std::slice::from_ref(&erasure))
+            .await?
+            .pop();
+        let missing = || Error::new(Code::Internal, "an unexpected fault; see the server's log");
+        self.complete(ledger, erasure, deleted.ok_or_else(missing)?).await
+    }
+
+    /// Whom a request is about, and whether it waits. `named` are those of requests before this one, which are not fenced
+    /// yet.
+    fn decide(
+        &self,
+        ledger: &Ledger,
+        by: By,
+        request: &ErasureRequest,
+        named: &HashSet<Handle>,
+    ) -> Result<Decision, Error> {
+        let targets = self.targets(ledger, request, named)?;
+        let held = self.refuse_held(ledger, request, &targets)?;
+        let requested = self.requested(by, request, &targets)?;
+        let grace_seconds = request.grace_seconds.unwrap_or(0).max(self.policy.grace_seconds);
+        let waits = held || self.policy.four_eyes || grace_seconds > 0;
+        if !waits || requested.subjects.is_empty() {
+            return Ok(Decision::Begin(requested));
+        }
+        let submitted = Submitted {
+            requested,
+            four_eyes: self.policy.four_eyes,
+            grace_seconds,
+        };
+        let first = submitted.requested.subjects.first().map(|named| named.handle);
+        let event = self.seal_note(ledger, request, first, self.submitted_event(&submitted)?)?;
+        Ok(Decision::Wait(Box::new((submitted, event))))
+    }
+
+    /// Whether holds or restrictions keep these people from being erased, and the request waits for them.
+    fn refuse_held(&self, ledger: &Ledger, request: &ErasureRequest, targets: &Targets) -> Result<bool, Error> {
+        let (holds, categories) = (self.active_holds(ledger)?, request.categories.as_deref());
+        for handle in &targets.handles {
+            if let Some(hold) = self.holds_on(ledger, &holds, *handle, categories)?.first() {
+                if request.wait {
+                    return Ok(true);
+                }
+                let (ground, id) = (hold.ground(), hold.id());
+                let detail = format!(
+                    "this person's data is under the legal hold {id} ({ground}); release it, or send `wait`: then the \
+                     erasure runs when nothing holds it any more"
+                );
+                return Err(Error::new(Code::LegalHold, detail));
+            }
+            if let Some(id) = self.restrictions_on(ledger, *handle, categories).first() {
+                if request.wait {
+                    return Ok(true);
+                }
+                let detail = format!(
+                    "this person's data is restricted ({id}), which keeps it for the person; lift the restriction, or send \
+                     `wait`"
+                );
+                return Err(Error::new(Code::SubjectRestricted, detail));
+            }
+        }
+        Ok(false)
+    }
+
     /// One erasure.
     ///
     /// # Errors
     /// `not_found`.
     pub fn erasure(&self, ledger: &Ledger, id: Uuid) -> Result<ErasureView, Error> {
-        let erasure = self.find_erasure(ledger, id)?;
-        let erasure = erasure.ok_or_else(|| Error::new(Code::NotFound, "there is no erasure of this id"))?;
-        Ok(erasure.view(ledger))
+        if let Some(erasure) = self.find_erasure(ledger, id)? {
+            return Ok(erasure.view(ledger));
+        }
+        let waiting = self.waiting_view(ledger, id)?;
+        waiting.ok_or_else(|| Error::new(Code::NotFound, "there is no erasure of this id"))
     }
 
     /// All erasures, newest first.
@@ -218,7 +345,9 @@ impl Service {
             .iter()
             .map(|erasure| erasure.view(ledger))
             .collect();
-        views.reverse();
+        views.extend(self.waiting_views(ledger)?);
+        // Ids are in the order of time (UUIDv7), and an erasure that waited keeps its own.
+        views.sort_by_key(|view| std::cmp::Reverse(view.id));
         Ok(views)
     }
 
@@ -238,6 +367,12 @@ impl Service {
                 .map(|fence| &fence.order)
                 .collect();
             let recorded = service.all_erasures(&on)?;
+            for erasure in &recorded {
+                let requested = &erasure.requested.payload;
+                service
+                    .keystore
+                    .suppress(id, requested.request, requested.suppression())?;
+            }
             let recorded = recorded.iter().flat_map(|erasure| {
                 erasure.orders().into_iter().map(|order| JournalEntry {
                     order,
@@ -348,6 +483,12 @@ fn check(request: &ErasureRequest) -> Result<(), Error> {
     }
     if request.note.as_ref().is_some_and(|note| note.len() > 4_096) {
         return Err(Error::field("/note", "must be at most 4,096 bytes"));
+    }
+    if request.grace_seconds.is_some_and(|grace| grace > MAX_GRACE_SECONDS) {
+        return Err(Error::field(
+            "/grace_seconds",
+            format!("must be at most {MAX_GRACE_SECONDS} (30 days): an erasure is due within a month"),
+        ));
     }
     Ok(())
 }

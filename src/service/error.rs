@@ -92,6 +92,16 @@ codes! {
     SubjectErasing => "subject_erasing", Conflict;
     /// The person's data is restricted.
     SubjectRestricted => "subject_restricted", Conflict;
+    /// A legal hold keeps the data.
+    LegalHold => "legal_hold", Conflict;
+    /// The person, or the category, is not erased.
+    NotErased => "not_erased", Conflict;
+    /// The erasure has begun, was cancelled, or waits for no approval.
+    ErasureSettled => "erasure_settled", Conflict;
+    /// No retention rules are set.
+    RetentionNotConfigured => "retention_not_configured", Conflict;
+    /// It needs a second, different API key.
+    SecondKeyNeeded => "second_key_needed", Conflict;
     /// A body that a repeat would be compared with is gone.
     BodyPurged => "body_purged", Conflict;
     /// A ledger of this name exists.

@@ -47,6 +47,8 @@ pub struct Ledger {
     pub(crate) reports: Signer,
     /// Whether an erasure broke off and must be taken up again.
     pub(crate) unfinished: AtomicBool,
+    /// Whether an erasure waits: for an approval, a hold, or the end of its grace.
+    pub(crate) waiting: AtomicBool,
     /// The erasures that wait.
     pub(crate) erasing: Queue,
     /// Whether an epoch key may be destroyed and that not recorded.
@@ -320,6 +322,7 @@ impl Service {
             reports: Signer::new(Kind::Report, keys.certificate).map_err(bad)?,
             record: record.clone(),
             unfinished: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
             erasing: Queue::default(),
             unrecorded: AtomicBool::new(false),
             fencing: Fencing::new(self.clock.now()),

@@ -274,7 +274,11 @@ mod tests {
             keys_destroyed_at: None,
             epoch_key_due_at: None,
             completed_at: None,
-            certificate: String::new(),
+            destroy_after: None,
+            holds: Vec::new(),
+            approved_by: None,
+            cancellation_by: Vec::new(),
+            certificate: None,
         }
     }
 

@@ -12,9 +12,12 @@ pub mod error;
 pub mod export;
 pub mod fencing;
 pub mod guard;
+pub mod hold;
 pub mod ledger;
 mod measure;
+mod own;
 mod pace;
+pub mod policy;
 pub mod prove;
 pub mod read;
 mod recent;
@@ -22,9 +25,13 @@ mod records;
 pub mod redact;
 mod refused;
 mod removed;
+pub mod reopen;
 pub mod report;
 pub mod request;
+pub mod restrict;
+pub mod retention;
 pub mod subject;
+pub mod subject_access;
 pub mod verify;
 
 use std::collections::HashMap;
@@ -76,6 +83,7 @@ pub struct Service {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) limits: Limits,
     pub(crate) guard: bool,
+    policy: policy::Policy,
     pub(crate) purging: erase::Purging,
     /// Set when the server stops: work in the background ends at its next step.
     pub(crate) stopping: AtomicBool,
@@ -112,6 +120,8 @@ pub struct Components {
     pub limits: Limits,
     /// Whether the PII guard is on.
     pub guard: bool,
+    /// What is set about the life of personal data.
+    pub policy: policy::Policy,
     /// How long an epoch key outlives its epoch for the sake of backups.
     pub horizon: std::time::Duration,
     /// How residues of erasures are removed.
@@ -134,6 +144,7 @@ impl Service {
             entropy,
             limits,
             guard,
+            policy,
             horizon,
             purging,
         } = parts;
@@ -145,6 +156,7 @@ impl Service {
             entropy,
             limits,
             guard,
+            policy,
             purging,
             stopping: AtomicBool::new(false),
             ledgers: RwLock::default(),

@@ -14,8 +14,8 @@ use crate::spec::ids::{Handle, SubjectId};
 pub struct SubjectView {
     /// The handle.
     pub handle: Handle,
-    /// `active`, `erasing` or `erased`.
-    #[schema(pattern = "^(active|erasing|erased)$")]
+    /// `active`, `restricted`, `erasing` or `erased`.
+    #[schema(pattern = "^(active|restricted|erasing|erased)$")]
     pub state: &'static str,
     /// Where the certificate is, once there is an erasure.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +67,7 @@ impl Service {
     pub fn subject(&self, ledger: &Ledger, handle: Handle) -> Result<SubjectView, Error> {
         let (state, request) = match self.keystore.state(ledger.record.id, handle)? {
             SubjectState::Active => ("active", None),
+            SubjectState::Restricted => ("restricted", None),
             SubjectState::Erasing(request) => ("erasing", Some(request)),
             SubjectState::Erased(request) => ("erased", Some(request)),
             SubjectState::Unknown => {

@@ -11,7 +11,12 @@
 //! epoch.destroyed   {epoch, destroyed_at}: the key of a past epoch, kept for backups, is gone
 //! erasure.residue_removed {request, residue, at, ?purges: [index], ?alone, ?derived}: what was pending has left the files
 //! bodies.purged     {ground: "erasure" | "retention", ?requests, positions: [[index, ordinal], ...]}
+//! erasure.submitted, erasure.approved, erasure.cancellation_requested, erasure.cancelled
+//!                   an erasure that waits, and what becomes of it
 //! bodies.redacted   {ground, positions: [[index, ordinal], ...]}
+//! hold.placed, hold.released, restriction.placed, restriction.lifted, subject.reopened, retention.started,
+//! retention.completed
+//!                   acts that bind no verifier
 //! ```
 //!
 //! An event is Oubliette's own by its reserved type *and* its `$` stream. Its `meta` and `data` are never purged or
@@ -29,7 +34,17 @@ use super::json;
 use super::keys::LEDGER_CREATED;
 
 /// The beginnings of types that callers may not use.
-pub const RESERVED_PREFIXES: [&str; 5] = ["ledger.", "key.", "epoch.", "erasure.", "bodies."];
+pub const RESERVED_PREFIXES: [&str; 9] = [
+    "ledger.",
+    "key.",
+    "epoch.",
+    "erasure.",
+    "bodies.",
+    "hold.",
+    "restriction.",
+    "subject.",
+    "retention.",
+];
 
 /// How many positions one event may name.
 pub const MAX_POSITIONS: usize = 10_000;
@@ -64,11 +79,33 @@ pub enum SystemType {
     BodiesPurged,
     /// Bodies were removed because they should not have been written.
     BodiesRedacted,
+    /// An erasure was asked for and waits: for a second key, for a hold, or for the end of its grace.
+    ErasureSubmitted,
+    /// A second key approved an erasure that waits.
+    ErasureApproved,
+    /// A first key wants an erasure that waits cancelled.
+    ErasureCancellationRequested,
+    /// An erasure that waited will not be carried out.
+    ErasureCancelled,
+    /// A legal hold begins.
+    HoldPlaced,
+    /// A legal hold ends.
+    HoldReleased,
+    /// A subject's data is restricted (GDPR Art. 18).
+    RestrictionPlaced,
+    /// A restriction ends.
+    RestrictionLifted,
+    /// A subject, or a category of one, may be written about again after an erasure.
+    SubjectReopened,
+    /// A run of the retention rules begins.
+    RetentionStarted,
+    /// A run of the retention rules ended, with counts.
+    RetentionCompleted,
 }
 
 impl SystemType {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 19] = [
         Self::LedgerCreated,
         Self::ErasureRequested,
         Self::ErasureCompleted,
@@ -77,6 +114,17 @@ impl SystemType {
         Self::EpochDestroyed,
         Self::BodiesPurged,
         Self::BodiesRedacted,
+        Self::ErasureSubmitted,
+        Self::ErasureApproved,
+        Self::ErasureCancellationRequested,
+        Self::ErasureCancelled,
+        Self::HoldPlaced,
+        Self::HoldReleased,
+        Self::RestrictionPlaced,
+        Self::RestrictionLifted,
+        Self::SubjectReopened,
+        Self::RetentionStarted,
+        Self::RetentionCompleted,
     ];
 
     /// The type as headers write it.
@@ -90,6 +138,17 @@ impl SystemType {
             Self::EpochDestroyed => "epoch.destroyed",
             Self::BodiesPurged => "bodies.purged",
             Self::BodiesRedacted => "bodies.redacted",
+            Self::ErasureSubmitted => "erasure.submitted",
+            Self::ErasureApproved => "erasure.approved",
+            Self::ErasureCancellationRequested => "erasure.cancellation_requested",
+            Self::ErasureCancelled => "erasure.cancelled",
+            Self::HoldPlaced => "hold.placed",
+            Self::HoldReleased => "hold.released",
+            Self::RestrictionPlaced => "restriction.placed",
+            Self::RestrictionLifted => "restriction.lifted",
+            Self::SubjectReopened => "subject.reopened",
+            Self::RetentionStarted => "retention.started",
+            Self::RetentionCompleted => "retention.completed",
         }
     }
 
@@ -397,7 +456,19 @@ impl Authority {
     pub fn read(system_type: SystemType, data: &[u8]) -> Result<Self, InvalidPayload> {
         let invalid = |detail: String| InvalidPayload { system_type, detail };
         let authority = match system_type {
-            SystemType::LedgerCreated | SystemType::EpochChanged => Self::Nothing,
+            SystemType::LedgerCreated
+            | SystemType::EpochChanged
+            | SystemType::ErasureSubmitted
+            | SystemType::ErasureApproved
+            | SystemType::ErasureCancellationRequested
+            | SystemType::ErasureCancelled
+            | SystemType::HoldPlaced
+            | SystemType::HoldReleased
+            | SystemType::RestrictionPlaced
+            | SystemType::RestrictionLifted
+            | SystemType::SubjectReopened
+            | SystemType::RetentionStarted
+            | SystemType::RetentionCompleted => Self::Nothing,
             SystemType::EpochDestroyed => Self::EpochDestroyed(json::read(data).map_err(invalid)?),
             SystemType::ErasureRequested => Self::ErasureRequested(json::read(data).map_err(invalid)?),
             SystemType::ErasureCompleted => Self::ErasureCompleted(json::read(data).map_err(invalid)?),
@@ -448,6 +519,9 @@ mod tests {
             ("bodies.purged", true),
             ("epoch.destroyed", true),
             ("erasure.anything", true),
+            ("hold.placed", true),
+            ("subject.reopened", true),
+            ("subjects.reopened", false),
             ("bodies", false),
             ("order.bodies.purged", false),
             ("Bodies.purged", false),

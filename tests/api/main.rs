@@ -13,6 +13,7 @@ mod erasures;
 mod evidence;
 mod exports;
 mod ledgers;
+mod life;
 mod limits;
 mod load;
 mod log;

@@ -267,6 +267,40 @@ pub(crate) fn own_events() -> Vec<Value> {
             with(&retention, "positions", many(10_000)),
         ),
         ("bodies.redacted", "one position", redacted.clone()),
+        (
+            "erasure.requested",
+            "after it waited, with an expiring suppression",
+            with(
+                &with(&requested, "submitted_at", json!("2026-11-21T10:00:00.000000Z")),
+                "suppression",
+                json!({"until": "2028-12-01T00:00:00.000000Z"}),
+            ),
+        ),
+        (
+            "erasure.submitted",
+            "binds nobody",
+            with(&with(&requested, "four_eyes", json!(true)), "grace_seconds", json!(0)),
+        ),
+        (
+            "hold.placed",
+            "binds nobody",
+            json!({"hold": id, "handles": [handle], "ground": "case-1", "by": "00ff", "roles": ["officer"]}),
+        ),
+        (
+            "restriction.placed",
+            "binds nobody",
+            json!({"restriction": id, "handle": handle, "reason": "objection", "by": "00ff", "roles": ["officer"]}),
+        ),
+        (
+            "subject.reopened",
+            "an erased person: no handle",
+            json!({"reopening": id, "reason": "consent", "by": "00ff", "roles": ["officer"]}),
+        ),
+        (
+            "retention.completed",
+            "binds nobody",
+            json!({"run": id, "rules": [], "erasures": []}),
+        ),
     ];
     let refused = [
         (

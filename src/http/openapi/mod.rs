@@ -2,6 +2,7 @@
 //! nothing from elsewhere.
 
 mod ledger;
+mod life;
 mod operation;
 mod page;
 mod parameters;
@@ -73,6 +74,7 @@ fn operations() -> Vec<Operation> {
     let mut all = store::operations();
     all.extend(ledger::operations());
     all.extend(records::operations());
+    all.extend(life::operations());
     all
 }
 

@@ -88,11 +88,20 @@ fn of_people() -> Vec<Operation> {
             ("people", "erase"),
             "Erase people",
         )
-        .note("Answers when the keys are destroyed and that is recorded.")
+        .note(
+            "Answers when the keys are destroyed and that is recorded, or that it waits: for an approval, a hold, or the end \
+             of its grace.",
+        )
         .body::<ErasureRequest>()
         .json::<ErasureView>(202, "The erasure.")
         .codes(APPENDS)
-        .codes(&[Code::SubjectNotFound, Code::SubjectErasing, Code::PersonalDataRefused]),
+        .codes(&[
+            Code::SubjectNotFound,
+            Code::SubjectErasing,
+            Code::SubjectRestricted,
+            Code::LegalHold,
+            Code::PersonalDataRefused,
+        ]),
         op(
             "get",
             "/erasures",

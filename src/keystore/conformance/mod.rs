@@ -2,4 +2,5 @@
 //! against it. Engines' own tests add what only their files can show.
 
 pub(crate) mod keystore;
+pub(crate) mod life;
 pub(crate) mod vault;

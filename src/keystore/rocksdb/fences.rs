@@ -1,9 +1,11 @@
-//! The fences in memory: every erasure ordered or carried out, by subject. Loaded at start, asked before every key.
+//! The fences in memory: every erasure ordered or carried out, what is withheld for a time, and what was opened again, by
+//! subject. Loaded at start, asked before every key.
 
 use std::collections::HashMap;
 
 use parking_lot::RwLock;
 
+use super::withhold::Life;
 use crate::keystore::{ErasureOrder, Fence, Refusal, SubjectState};
 use crate::spec::ids::{Category, Handle, LedgerId};
 
@@ -11,6 +13,8 @@ use crate::spec::ids::{Category, Handle, LedgerId};
 #[derive(Debug, Default)]
 pub(super) struct Fences {
     of: RwLock<HashMap<(LedgerId, Handle), Vec<Fence>>>,
+    /// What is withheld, and what was opened again.
+    pub(super) life: Life,
 }
 
 /// Whether an order covers data of a category, or with `None` the subject as a whole.
@@ -36,13 +40,45 @@ impl Fences {
         }
     }
 
-    /// Why no key of this category (`None`: no handle) may be given. What is destroyed counts before what is fenced.
+    /// Why no key of this category (`None`: no handle) may be given to seal with. What is destroyed counts before what is
+    /// fenced, and that before what is withheld.
     pub(super) fn refusal(&self, ledger: LedgerId, handle: Handle, category: Option<&Category>) -> Option<Refusal> {
+        self.refusal_of(ledger, handle, category, u32::MAX)
+    }
+
+    /// As [`Fences::refusal`], for a key of this generation: a reopening opens the later ones only.
+    pub(super) fn refusal_of(
+        &self,
+        ledger: LedgerId,
+        handle: Handle,
+        category: Option<&Category>,
+        generation: u32,
+    ) -> Option<Refusal> {
+        let fenced = self.fenced(ledger, handle, category, generation);
+        fenced.or_else(|| self.life.grace(ledger, handle, category).map(Refusal::Erasing))
+    }
+
+    /// As [`Fences::refusal_of`], without what is withheld for a time.
+    pub(super) fn fenced(
+        &self,
+        ledger: LedgerId,
+        handle: Handle,
+        category: Option<&Category>,
+        generation: u32,
+    ) -> Option<Refusal> {
         let all = self.of.read();
-        let mut covering = all
-            .get(&(ledger, handle))?
+        let fences = all.get(&(ledger, handle))?;
+        let over = category.and_then(|category| self.life.reopened(ledger, handle, category));
+        let over = over.filter(|reopened| generation >= reopened.generation);
+        let is_over = |fence: &Fence| {
+            let named = over
+                .as_ref()
+                .is_some_and(|over| over.over.contains(&fence.order.request));
+            named && fence.order.categories.is_some()
+        };
+        let mut covering = fences
             .iter()
-            .filter(|fence| covers(&fence.order, category))
+            .filter(|fence| covers(&fence.order, category) && !is_over(fence))
             .peekable();
         let first = covering.peek()?.order.request;
         Some(match covering.find(|fence| fence.destroyed.is_some()) {

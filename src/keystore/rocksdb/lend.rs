@@ -28,11 +28,20 @@ impl Deref for Lent {
 }
 
 impl RocksKeyStore {
-    pub(super) fn lend(&self, ledger: LedgerId, key: &KeyRef) -> Result<Result<KeyLease, Refusal>, KeyStoreError> {
+    pub(super) fn lend(
+        &self,
+        ledger: LedgerId,
+        key: &KeyRef,
+        to_seal: bool,
+    ) -> Result<Result<KeyLease, Refusal>, KeyStoreError> {
         // IMPORTANT: the pass before the fences, see `gate`.
         let pass = self.gate.enter();
-        if let Some(refusal) = self.fences.refusal(ledger, key.handle, Some(&key.category)) {
+        let category = Some(&key.category);
+        if let Some(refusal) = self.fences.refusal_of(ledger, key.handle, category, key.generation) {
             return Ok(Err(refusal));
+        }
+        if !to_seal && self.fences.life.is_restricted(ledger, key.handle, category) {
+            return Ok(Err(Refusal::Restricted));
         }
         let secret = match self.caches.key(ledger, key) {
             Some(secret) => secret,

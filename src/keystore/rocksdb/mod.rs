@@ -31,6 +31,8 @@ mod renew;
 mod rewrap;
 mod rows;
 mod scrub;
+mod suppress;
+mod withhold;
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::DirBuilderExt;
@@ -53,7 +55,7 @@ use super::memory::Arena;
 use super::vault::{Epoch, Vault, VaultId};
 use super::{
     Census, Destruction, EpochChange, ErasureOrder, Fence, Horizon, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal,
-    Remains, Resolution, SubjectState, Wanted,
+    Remains, Reopened, RequestId, Resolution, SubjectState, Suppression, Wanted, Withholding,
 };
 use crate::env::Entropy;
 use crate::spec::ids::{Category, Handle, LedgerId, SubjectId, Timestamp};
@@ -73,6 +75,8 @@ pub struct RocksKeyStore {
     unwritable: AtomicBool,
     /// Held by what creates ledgers, fences, destroys and changes epochs: one at a time.
     admin: Mutex<()>,
+    /// When the next suppression row of a ledger expires, at the earliest.
+    expiring: Mutex<HashMap<LedgerId, u64>>,
     /// Held from looking rows up to writing them under a bucket key.
     writing: Mutex<()>,
     /// While a change of epoch works out its buckets: those in which a row was put meanwhile.
@@ -182,6 +186,7 @@ impl RocksKeyStore {
             minting: Group::default(),
             unwritable: AtomicBool::new(false),
             admin: Mutex::new(()),
+            expiring: Mutex::default(),
             writing: Mutex::new(()),
             changed: Mutex::default(),
         };
@@ -192,6 +197,15 @@ impl RocksKeyStore {
         store
             .db
             .scan(&[Table::Fence as u8], |row, value| store.load_fence(row, value))?;
+        store
+            .db
+            .scan(&[Table::Withheld as u8], |row, value| store.load_withheld(row, value))?;
+        store
+            .db
+            .scan(&[Table::Reopened as u8], |row, value| store.load_reopened(row, value))?;
+        store.db.scan(&[Table::Suppression as u8], |row, value| {
+            store.load_suppression(row, value)
+        })?;
         Ok(store)
     }
 
@@ -254,7 +268,60 @@ impl KeyStore for RocksKeyStore {
     }
 
     fn key(&self, ledger: LedgerId, key: &KeyRef) -> Result<Result<KeyLease, Refusal>, KeyStoreError> {
-        self.lend(ledger, key)
+        self.lend(ledger, key, false)
+    }
+
+    fn sealing_key(&self, ledger: LedgerId, key: &KeyRef) -> Result<Result<KeyLease, Refusal>, KeyStoreError> {
+        self.lend(ledger, key, true)
+    }
+
+    fn withhold(&self, ledger: LedgerId, withholdings: &[Withholding]) -> Result<(), KeyStoreError> {
+        self.set_withheld(ledger, withholdings)
+    }
+
+    fn give_back(&self, ledger: LedgerId, id: RequestId) -> Result<(), KeyStoreError> {
+        self.end_withheld(ledger, id)
+    }
+
+    fn withheld(&self, ledger: LedgerId) -> Vec<Withholding> {
+        self.all_withheld(ledger)
+    }
+
+    fn reopen_category(&self, ledger: LedgerId, reopened: &Reopened) -> Result<(), KeyStoreError> {
+        self.open_category_again(ledger, reopened)
+    }
+
+    fn reopened(&self, ledger: LedgerId) -> Vec<Reopened> {
+        self.all_reopened(ledger)
+    }
+
+    fn prepare_reopening(
+        &self,
+        ledger: LedgerId,
+        id: RequestId,
+        subject: &SubjectId,
+    ) -> Result<Resolution, KeyStoreError> {
+        self.note_reopening(ledger, id, subject)
+    }
+
+    fn settle_reopening(&self, ledger: LedgerId, id: RequestId, carry_out: bool) -> Result<(), KeyStoreError> {
+        self.end_reopening(ledger, id, carry_out)
+    }
+
+    fn noted_reopenings(&self, ledger: LedgerId) -> Result<Vec<RequestId>, KeyStoreError> {
+        self.all_noted(ledger)
+    }
+
+    fn suppress(&self, ledger: LedgerId, request: RequestId, suppression: Suppression) -> Result<(), KeyStoreError> {
+        self.set_suppression(ledger, request, suppression)
+    }
+
+    fn forget_suppressed(&self, ledger: LedgerId, now: Timestamp) -> Result<u64, KeyStoreError> {
+        self.forget_expired(ledger, now)
+    }
+
+    fn holders(&self, ledger: LedgerId, category: &Category) -> Result<Vec<Handle>, KeyStoreError> {
+        self.holders_of(ledger, category)
     }
 
     fn resolve(&self, ledger: LedgerId, subject: &SubjectId) -> Result<Resolution, KeyStoreError> {
@@ -264,6 +331,7 @@ impl KeyStore for RocksKeyStore {
     fn state(&self, ledger: LedgerId, handle: Handle) -> Result<SubjectState, KeyStoreError> {
         match self.fences.state(ledger, handle) {
             Some(state) => Ok(state),
+            None if self.fences.life.is_restricted(ledger, handle, None) => Ok(SubjectState::Restricted),
             None if self.db.get(&rows::handle(ledger, handle))?.is_some() => Ok(SubjectState::Active),
             None => Ok(SubjectState::Unknown),
         }

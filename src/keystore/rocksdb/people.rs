@@ -162,7 +162,12 @@ impl RocksKeyStore {
         let prefix = rows::keys(ledger.id, bucket, handle);
         self.db.scan(&prefix, |row, _| {
             let (category, generation) = rows::parse_key(row, &prefix).ok_or(KeyStoreError::Damaged("subject key"))?;
-            if self.fences.refusal(ledger.id, handle, Some(&category)).is_none() {
+            // What is withheld for a time is there.
+            if self
+                .fences
+                .fenced(ledger.id, handle, Some(&category), generation)
+                .is_none()
+            {
                 keys.push(KeyRef {
                     handle,
                     category,

@@ -340,10 +340,11 @@ impl<'a> Draft<'a> {
         handle: Handle,
         category: &Category,
     ) -> Result<u32, KeyStoreError> {
-        const FIRST: u32 = 1;
-        let row = rows::key(ledger.id, bucket.number, handle, category, FIRST);
+        let reopened = self.store.fences.life.reopened(ledger.id, handle, category);
+        let first = reopened.map_or(1, |reopened| reopened.generation);
+        let row = rows::key(ledger.id, bucket.number, handle, category, first);
         if self.keys.contains(&row) {
-            return Ok(FIRST);
+            return Ok(first);
         }
         if let Some(generation) = self.store.generation(ledger, bucket.number, handle, category)? {
             return Ok(generation);
@@ -357,11 +358,11 @@ impl<'a> Draft<'a> {
             KeyRef {
                 handle,
                 category: category.clone(),
-                generation: FIRST,
+                generation: first,
             },
             secret,
         ));
-        Ok(FIRST)
+        Ok(first)
     }
 
     /// Makes all of it durable at once; only then do the caches know it.

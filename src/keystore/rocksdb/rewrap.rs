@@ -117,10 +117,12 @@ impl RocksKeyStore {
                 };
                 turned.deletes.push(row.to_vec());
                 found.insert(handle);
-                if let Some((at, _)) = orders.get(&handle).and_then(|orders| orders.iter().find(is_whole)) {
+                if let Some((at, order)) = orders.get(&handle).and_then(|orders| orders.iter().find(is_whole)) {
                     turned.gone.push((*at, 0, 1));
                     turned.deletes.push(rows::handle(ledger.id, handle));
-                    turned.puts.push((ledger.suppression_row(&subject), Vec::new()));
+                    turned
+                        .puts
+                        .extend(self.suppression_of(ledger, order.request, &subject)?);
                 } else {
                     let entropy = self.entropy.as_ref();
                     turned

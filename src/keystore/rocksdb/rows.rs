@@ -9,7 +9,11 @@
 //! i | ledger | bucket | tag 32                   identity          wrap of handle ‖ n u16 ‖ subject id ‖ zeros
 //! h | ledger | handle                            bucket u16 ‖ mac 16
 //! f | ledger | handle | request 16               fence: state u8 ‖ scope ‖ mac 16
-//! s | ledger | HMAC(suppression key, ledger ‖ 0 ‖ subject id)       empty
+//! s | ledger | HMAC(suppression key, ledger ‖ 0 ‖ subject id)       empty | until u64 ‖ mac 16
+//! e | ledger | request 16                        how it suppresses: 0 not | 1 ‖ until u64, ‖ mac 16
+//! w | ledger | handle | id 16                    withheld: why u8 ‖ scope ‖ mac 16
+//! g | ledger | handle | n u8 | category          reopened: generation u32 ‖ request 16* ‖ mac 16
+//! o | ledger | id 16                             noted reopening: suppression 32 ‖ mac 16
 //! a | ledger                                     applied mark u64 ‖ mac 16
 //!
 //! wrap = nonce 12 ‖ ciphertext ‖ tag 16; mac = see `ledger`; scope = 0 whole subject | 1 ‖ (n u8 ‖ category)*
@@ -38,12 +42,16 @@ pub(super) enum Table {
     Store = 0,
     Applied = b'a',
     Bucket = b'b',
+    Suppress = b'e',
     Fence = b'f',
+    Reopened = b'g',
     Handle = b'h',
     Identity = b'i',
     Key = b'k',
     Master = b'm',
+    Reopening = b'o',
     Suppression = b's',
+    Withheld = b'w',
 }
 
 /// The key of a row, or a prefix of several.
@@ -190,13 +198,13 @@ pub(super) fn split_epoch(value: &[u8]) -> Option<(Epoch, &[u8])> {
         .map(|(epoch, wrap)| (Epoch::from_be_bytes(*epoch), wrap))
 }
 
-fn push_category(row: &mut Vec<u8>, category: &Category) {
+pub(super) fn push_category(row: &mut Vec<u8>, category: &Category) {
     // A category has at most 64 bytes.
     row.push(category.as_str().len() as u8);
     row.extend_from_slice(category.as_str().as_bytes());
 }
 
-fn take_category(bytes: &[u8]) -> Option<(Category, &[u8])> {
+pub(super) fn take_category(bytes: &[u8]) -> Option<(Category, &[u8])> {
     let (length, rest) = bytes.split_first()?;
     let (category, rest) = rest.split_at_checked(usize::from(*length))?;
     Some((std::str::from_utf8(category).ok()?.parse().ok()?, rest))

@@ -86,15 +86,22 @@ impl RocksKeyStore {
     }
 }
 
+fn on_a_new_store(run: conformance::Test<'_>) {
+    let place = Place::new();
+    run(Arc::new(place.create()), &|old| {
+        drop(old);
+        Arc::new(place.open().unwrap())
+    });
+}
+
 #[test]
 fn the_rocksdb_key_store_keeps_the_contract() {
-    conformance::all(&|run| {
-        let place = Place::new();
-        run(Arc::new(place.create()), &|old| {
-            drop(old);
-            Arc::new(place.open().unwrap())
-        });
-    });
+    conformance::all(&on_a_new_store);
+}
+
+#[test]
+fn the_rocksdb_key_store_keeps_the_contract_between_making_and_end() {
+    crate::keystore::conformance::life::all(&on_a_new_store);
 }
 
 #[test]

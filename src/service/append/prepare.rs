@@ -134,7 +134,7 @@ impl Service {
             let plaintext = block.data.as_ref().map_or("null", |data| data.get());
             let sealed = self.seal_block(ledger, event_ref, ordinal, &key, plaintext.as_bytes())?;
             bodies.push(self.body(BodyKind::Sealed, sealed));
-            subjects.push((key.handle, Some(key.category.clone())));
+            subjects.push((key.handle, Some((key.category.clone(), key.generation))));
             personal.push((ordinal, Some(key)));
         }
         if let Some(Actor::Subject(handle)) = &meta.actor {
@@ -170,7 +170,7 @@ impl Service {
     ) -> Result<Vec<u8>, Error> {
         let lease = self
             .keystore
-            .key(ledger.record.id, key)?
+            .sealing_key(ledger.record.id, key)?
             .map_err(|refusal| refused(refusal, ""))?;
         Ok(self.seal_under(&lease, ledger, (event_ref, ordinal), key, plaintext))
     }

@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::super::access::internal;
+use super::super::own::Recorded;
 use super::super::verify::read_records;
 use super::super::{Code, Error, Ledger, Service};
 use super::purge::{CIPHERTEXT, KEY_STORE_FILES};
-use super::saga::{Completed, Erasure, Recorded};
+use super::saga::{Completed, Erasure};
 use crate::spec::certificate::{
     Certificate, CertifiedSubject, DestructionCheck, FORMAT, Residue, Status, Suppression, Times,
 };
@@ -71,8 +72,16 @@ impl Service {
     /// # Errors
     /// `not_found`; `not_ready` while the erasure is under way.
     pub fn certificate(&self, ledger: &Ledger, id: Uuid) -> Result<Vec<u8>, Error> {
-        let erasure = self.find_erasure(ledger, id)?;
-        let erasure = erasure.ok_or_else(|| Error::new(Code::NotFound, "there is no erasure of this id"))?;
+        let Some(erasure) = self.find_erasure(ledger, id)? else {
+            return Err(match self.waiting_view(ledger, id)? {
+                Some(waiting) if waiting.state == "cancelled" => Error::new(
+                    Code::NotFound,
+                    "this erasure was cancelled: there is nothing to certify",
+                ),
+                Some(_) => Error::new(Code::NotReady, "the erasure has not begun; see its state"),
+                None => Error::new(Code::NotFound, "there is no erasure of this id"),
+            });
+        };
         let signed = self.sign_certificate(ledger, &erasure)?;
         signed.ok_or_else(|| Error::new(Code::NotReady, "the erasure is under way; ask again in a moment"))
     }
@@ -146,7 +155,7 @@ impl Service {
         let keys = &completed.payload;
         let removed_at = |residue| erasure.removed(residue).map(|removed| removed.at);
         let ciphertext = erasure.removed(CIPHERTEXT);
-        let mut limits: Vec<Box<str>> = LIMITS.map(Into::into).to_vec();
+        let mut limits = limits(requested.identifiers);
         if ciphertext.is_some_and(|removed| removed.alone == Some(true)) {
             limits.push(LISTED_ALONE.into());
         }
@@ -189,13 +198,7 @@ impl Service {
             derived: ciphertext
                 .and_then(|removed| removed.derived.clone())
                 .unwrap_or_default(),
-            suppression: Suppression {
-                active: suppressed,
-                until: None,
-                basis: suppressed.then(|| {
-                    "a keyed hash of the subject id is kept so that the erased person is not taken for a new one".into()
-                }),
-            },
+            suppression: suppression(suppressed, requested.suppression()),
             other_ledgers_examined: false,
             limits,
             tree_size_before: erasure.requested.index,
@@ -221,6 +224,30 @@ impl Service {
                 hashes,
             },
         ))
+    }
+}
+
+/// The limits that every certificate has, and that of the identifiers that were given.
+fn limits(identifiers: u64) -> Vec<Box<str>> {
+    let given = format!(
+        "Identifiers given: {identifiers}. Whether the people whom they name are known to this ledger by other identifiers, too, \
+         was not examined."
+    );
+    LIMITS.into_iter().map(Into::into).chain([given.into()]).collect()
+}
+
+fn suppression(identity_destroyed: bool, kept: crate::keystore::Suppression) -> Suppression {
+    use crate::keystore::Suppression as Kept;
+    let active = identity_destroyed && kept != Kept::None;
+    Suppression {
+        active,
+        until: match kept {
+            Kept::Until(time) if active => Some(time),
+            _ => None,
+        },
+        basis: active.then(|| {
+            "a keyed hash of the subject id is kept so that the erased person is not taken for a new one".into()
+        }),
     }
 }
 

@@ -11,9 +11,11 @@ use uuid::Uuid;
 
 use super::super::access::internal;
 use super::super::append::blocking;
+use super::super::own::By;
 use super::super::{Caller, Error, Ledger, Service};
 use super::saga::{Deleted, Erasure};
-use super::{ErasureRequest, ErasureView};
+use super::waiting::Turn;
+use super::{Decision, ErasureRequest, ErasureView};
 
 /// People whose keys go in one change of epoch, unless one request names more.
 const MAX_TOGETHER: usize = 1_000;
@@ -32,7 +34,16 @@ pub(crate) struct Queue {
 struct Asked {
     caller: Caller,
     request: Arc<ErasureRequest>,
-    answer: oneshot::Sender<Result<(Erasure, Deleted), Error>>,
+    answer: oneshot::Sender<Result<Answer, Error>>,
+}
+
+/// What became of it.
+#[derive(Debug)]
+enum Answer {
+    /// Its keys are destroyed.
+    Deleted(Box<(Erasure, Deleted)>),
+    /// It is recorded and waits.
+    Waits(Box<ErasureView>),
 }
 
 impl Queue {
@@ -71,10 +82,13 @@ impl Service {
         });
         {
             // Turns are first come, first served, and each takes one at least: nobody's request is left behind.
-            let _turn = ledger.erasing.turn.lock().await;
-            self.erase_together(ledger, ledger.erasing.take()).await;
+            let turn = ledger.erasing.turn.lock().await;
+            self.erase_together(ledger, ledger.erasing.take(), &turn).await;
         }
-        let (erasure, deleted) = mine.await.map_err(internal)??;
+        let (erasure, deleted) = match mine.await.map_err(internal)?? {
+            Answer::Deleted(both) => *both,
+            Answer::Waits(view) => return Ok(*view),
+        };
         let request = erasure.requested.payload.request;
         let completed = self.complete(ledger, erasure, deleted).await;
         if completed.is_err() {
@@ -84,25 +98,27 @@ impl Service {
         completed.map(|erasure| erasure.view(ledger))
     }
 
-    async fn erase_together(self: &Arc<Self>, ledger: &Arc<Ledger>, asked: Vec<Asked>) {
+    async fn erase_together(self: &Arc<Self>, ledger: &Arc<Ledger>, asked: Vec<Asked>, turn: &Turn<'_>) {
         let (mut named, mut requests) = (HashSet::new(), Vec::new());
         for asked in asked {
             let (service, on, request) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(&asked.request));
-            let before = named.clone();
-            let targets = blocking(move || service.targets(&on, &request, &before)).await;
-            match targets {
-                Ok(targets) => {
-                    named.extend(targets.handles.iter().copied());
-                    requests.push((asked, targets));
+            let (before, by) = (named.clone(), By::of(&asked.caller));
+            match blocking(move || service.decide(&on, by, &request, &before)).await {
+                Ok(Decision::Begin(payload)) => {
+                    named.extend(payload.subjects.iter().map(|named| named.handle));
+                    requests.push((asked, payload));
+                }
+                Ok(Decision::Wait(waits)) => {
+                    let (submitted, event) = *waits;
+                    let view = self.submit_erasure(ledger, submitted, event, turn).await;
+                    drop(asked.answer.send(view.map(|view| Answer::Waits(Box::new(view)))));
                 }
                 Err(error) => drop(asked.answer.send(Err(error))),
             }
         }
         // The sequencer takes them as one group; each is appended, or refused, by itself.
-        let recorded = requests.into_iter().map(async |(asked, targets)| {
-            let erasure = self
-                .request_erasure(ledger, &asked.caller, &asked.request, targets)
-                .await;
+        let recorded = requests.into_iter().map(async |(asked, payload)| {
+            let erasure = self.request_erasure(ledger, &asked.request, payload).await;
             (asked.answer, erasure)
         });
         let (mut waiting, mut erasures) = (Vec::new(), Vec::new());
@@ -131,16 +147,13 @@ impl Service {
                 Ok(all) => all
                     .get(at)
                     .cloned()
-                    .map(|deleted| (erasure, deleted))
+                    .map(|deleted| Answer::Deleted(Box::new((erasure, deleted))))
                     .ok_or_else(|| not_answered(None)),
                 Err(error) => Err(not_answered(Some(error))),
             };
-            if let Ok((erasure, _)) = &mine {
-                ledger
-                    .erasing
-                    .completing
-                    .lock()
-                    .insert(erasure.requested.payload.request);
+            if let Ok(Answer::Deleted(both)) = &mine {
+                let request = both.0.requested.payload.request;
+                ledger.erasing.completing.lock().insert(request);
             }
             // Nobody who waits goes away: a request is a task of its own.
             drop(answer.send(mine));

@@ -10,20 +10,23 @@ use super::super::access::internal;
 use super::super::append::blocking;
 use super::super::epochs::EpochDestroyed;
 use super::super::ledger::system_name;
+use super::super::own::By;
+pub(crate) use super::super::own::Recorded;
+pub(in crate::service) use super::super::own::recorded;
 use super::super::read::StoredEvent;
-use super::super::{Caller, Code, Error, Ledger, Service};
+use super::super::{Code, Error, Ledger, Service};
 use super::{ErasedSubjectView, ErasureRequest, ErasureView, Targets, order};
 use crate::keystore::vault::JournalEntry;
-use crate::keystore::{Destroyed, ErasureOrder, Remains, Wanted};
-use crate::sequencer::{Appended, Fence, NewEvent};
+use crate::keystore::{Destroyed, ErasureOrder, Remains, Suppression, Wanted};
+use crate::sequencer::{Appended, Fence, NewEvent, Placed};
 use crate::spec::event::BodyKind;
-use crate::spec::ids::{Category, Handle, Timestamp};
+use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::seal::SealedBlock;
 use crate::spec::system::{Basis, Epochs, ErasureResidueRemoved, Reason};
 use crate::store::{Direction, Lookup};
 
 pub(in crate::service) const STREAM: &str = "$erasures";
-const REQUESTED: &str = "erasure.requested";
+pub(super) const REQUESTED: &str = "erasure.requested";
 const COMPLETED: &str = "erasure.completed";
 pub(super) const RESIDUE_REMOVED: &str = "erasure.residue_removed";
 /// Blocks of a subject that are tried after the destruction, and of all subjects of a request together. At least one of
@@ -44,11 +47,39 @@ pub(crate) struct Requested {
     pub(crate) basis: Basis,
     pub(crate) reason: Reason,
     pub(crate) due_at: Timestamp,
+    /// When it was asked for, if it waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) submitted_at: Option<Timestamp>,
+    /// What is kept of the subject ids; absent: a keyed hash, for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) suppression: Option<SuppressionRecord>,
     /// People of the request who were erased before.
     pub(crate) already_erased: u64,
+    /// Subject ids or handles that were given.
+    #[serde(default)]
+    pub(crate) identifiers: u64,
     /// The API key that asked, and its roles.
     pub(crate) by: String,
     pub(crate) roles: Vec<String>,
+}
+
+/// What is kept of the subject ids: `"none"`, or `{"until": ...}`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SuppressionRecord {
+    None,
+    Until(Timestamp),
+}
+
+impl Requested {
+    /// What is kept of the subject ids.
+    pub(crate) fn suppression(&self) -> Suppression {
+        match self.suppression {
+            None => Suppression::Forever,
+            Some(SuppressionRecord::None) => Suppression::None,
+            Some(SuppressionRecord::Until(time)) => Suppression::Until(time),
+        }
+    }
 }
 
 /// `{"handle": ...}`.
@@ -133,14 +164,6 @@ const ALGORITHMS: [&str; 3] = ["AES-256-GCM", "HKDF-SHA-256", "HMAC-SHA-256"];
 /// Bits of every key that it destroys.
 const KEY_BITS: u16 = 256;
 
-/// One of the two events of an erasure.
-#[derive(Debug, Clone)]
-pub(crate) struct Recorded<T> {
-    pub(crate) index: u64,
-    pub(crate) recorded_at: Timestamp,
-    pub(crate) payload: T,
-}
-
 /// An erasure as the ledger tells it.
 #[derive(Debug, Clone)]
 pub(crate) struct Erasure {
@@ -153,6 +176,25 @@ pub(crate) struct Erasure {
 }
 
 impl Erasure {
+    /// One that is about to be recorded.
+    pub(super) fn new(payload: Requested) -> Self {
+        Self {
+            requested: Recorded {
+                index: 0,
+                recorded_at: Timestamp(0),
+                payload,
+            },
+            completed: None,
+            epoch_destroyed: None,
+            removed: Vec::new(),
+        }
+    }
+
+    /// Where its request came to stand.
+    pub(super) fn place(&mut self, placed: &Placed) {
+        (self.requested.index, self.requested.recorded_at) = (placed.index, placed.recorded_at);
+    }
+
     /// What is still to come, of what was pending when it was completed.
     pub(crate) fn pending(&self) -> Vec<&str> {
         let pending = self.completed.iter().flat_map(|completed| &completed.payload.pending);
@@ -177,10 +219,9 @@ impl Erasure {
     }
 
     pub(super) fn fences(&self) -> impl Iterator<Item = Fence> {
-        self.orders().into_iter().map(|order| Fence {
-            handle: order.handle,
-            categories: order.categories,
-        })
+        self.orders()
+            .into_iter()
+            .map(|order| Fence::closed(order.handle, order.categories))
     }
 
     pub(super) fn view(&self, ledger: &Ledger) -> ErasureView {
@@ -204,98 +245,115 @@ impl Erasure {
             state,
             subjects: subjects.collect(),
             categories: requested.categories.clone(),
-            requested_at: self.requested.recorded_at,
+            requested_at: requested.submitted_at.unwrap_or(self.requested.recorded_at),
             due_at: requested.due_at,
             keys_destroyed_at: completed.map(|completed| completed.keys_destroyed_at),
             epoch_key_due_at: completed.and_then(|completed| completed.epoch_key_due_at),
             completed_at: self.completed.as_ref().map(|completed| completed.recorded_at),
+            destroy_after: None,
+            holds: Vec::new(),
+            approved_by: None,
+            cancellation_by: Vec::new(),
             residues: self.residues(),
-            certificate: format!(
+            certificate: Some(format!(
                 "/v1/ledgers/{}/erasures/{}/certificate",
                 ledger.record.name, requested.request
-            ),
+            )),
         }
     }
 }
 
 impl Service {
-    /// Step 1. From this event on the sequencer refuses what names the subjects.
-    pub(super) async fn request_erasure(
-        self: &Arc<Self>,
-        ledger: &Arc<Ledger>,
-        caller: &Caller,
-        request: &Arc<ErasureRequest>,
-        targets: Targets,
-    ) -> Result<Erasure, Error> {
-        let payload = Requested {
+    /// What a request will be recorded as.
+    pub(super) fn requested(&self, by: By, request: &ErasureRequest, targets: &Targets) -> Result<Requested, Error> {
+        let now = self.clock.now();
+        let suppression = match self.policy.suppression.at(now)? {
+            Suppression::Forever => None,
+            Suppression::None => Some(SuppressionRecord::None),
+            Suppression::Until(time) => Some(SuppressionRecord::Until(time)),
+        };
+        Ok(Requested {
             request: self.fresh_id(),
             subjects: targets.handles.iter().map(|handle| Named { handle: *handle }).collect(),
             categories: request.categories.clone(),
             basis: request.basis,
             reason: request.reason,
-            due_at: one_month_after(self.clock.now())?,
+            due_at: one_month_after(now)?,
+            submitted_at: None,
+            // Without a whole person there is no id to suppress.
+            suppression: suppression.filter(|_| request.categories.is_none()),
             already_erased: targets.already_erased,
-            by: caller.key.id.clone(),
-            roles: caller.key.roles.iter().map(|role| role.as_str().to_owned()).collect(),
-        };
+            identifiers: [
+                request.subjects.as_ref().map(Vec::len),
+                request.handles.as_ref().map(Vec::len),
+            ]
+            .into_iter()
+            .flatten()
+            .map(|given| given as u64)
+            .sum(),
+            by: by.by,
+            roles: by.roles,
+        })
+    }
+
+    /// Step 1. From this event on the sequencer refuses what names the subjects.
+    pub(super) async fn request_erasure(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        request: &Arc<ErasureRequest>,
+        payload: Requested,
+    ) -> Result<Erasure, Error> {
         let mut event = self.system_event(STREAM, REQUESTED, &payload, Some(payload.request.to_string()))?;
-        event.subjects = targets.handles.iter().map(|handle| (*handle, None)).collect();
+        event.subjects = payload.subjects.iter().map(|named| (named.handle, None)).collect();
+        let first = payload.subjects.first().map(|named| named.handle);
         let (service, on, asked) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(request));
-        let first = targets.handles.first().copied();
         let event = blocking(move || service.seal_note(&on, &asked, first, event)).await?;
-        let requested = Recorded {
-            index: 0,
-            recorded_at: Timestamp(0),
-            payload,
-        };
-        let mut erasure = Erasure {
-            requested,
-            completed: None,
-            epoch_destroyed: None,
-            removed: Vec::new(),
-        };
+        let mut erasure = Erasure::new(payload);
         let fences = erasure.fences().collect();
         let appended = self
             .append_system(ledger, Vec::new(), vec![event], fences, Vec::new())
             .await?;
         if let Some(placed) = appended.events.first() {
-            (erasure.requested.index, erasure.requested.recorded_at) = (placed.index, placed.recorded_at);
+            erasure.place(placed);
         }
         Ok(erasure)
     }
 
     /// The note is sealed under the first subject's key, in a category that this erasure destroys.
-    fn seal_note(
+    pub(super) fn seal_note(
         &self,
         ledger: &Ledger,
         request: &ErasureRequest,
         handle: Option<Handle>,
+        event: NewEvent,
+    ) -> Result<NewEvent, Error> {
+        let Some(note) = &request.note else { return Ok(event) };
+        let categories = request.categories.as_ref();
+        let category = categories.and_then(|categories| categories.first()).cloned();
+        let subjects = request.subjects.as_deref().unwrap_or_default();
+        let Some(handle) = handle else {
+            return Err(nobody_to_seal_under());
+        };
+        self.seal_note_about(ledger, (note, category.unwrap_or_default()), (subjects, handle), event)
+    }
+
+    /// Adds a note to an own event, sealed under the key of the living person of this handle, who is one of the subjects.
+    pub(in crate::service) fn seal_note_about(
+        &self,
+        ledger: &Ledger,
+        (note, category): (&str, Category),
+        (subjects, handle): (&[SubjectId], Handle),
         mut event: NewEvent,
     ) -> Result<NewEvent, Error> {
-        let subject = request.subjects.as_ref().and_then(|subjects| {
-            subjects.iter().find(|subject| {
-                let resolved = self.keystore.resolve(ledger.record.id, subject).ok();
-                handle.is_some_and(|handle| resolved == Some(crate::keystore::Resolution::Known(handle)))
-            })
+        let subject = subjects.iter().find(|subject| {
+            let resolved = self.keystore.resolve(ledger.record.id, subject).ok();
+            resolved == Some(crate::keystore::Resolution::Known(handle))
         });
-        let Some(note) = &request.note else { return Ok(event) };
-        let Some(subject) = subject else {
-            return Err(Error::field(
-                "/note",
-                "is sealed under the person's key, so it needs `subjects` with a living person",
-            ));
-        };
-        let category = request
-            .categories
-            .as_ref()
-            .and_then(|categories| categories.first())
-            .cloned()
-            .unwrap_or_default();
-        let wanted = Wanted {
-            subject: subject.clone(),
-            category,
-        };
-        let key = self.keystore.provision(ledger.record.id, &[wanted])?.pop();
+        let subject = subject.ok_or_else(nobody_to_seal_under)?.clone();
+        let key = self
+            .keystore
+            .provision(ledger.record.id, &[Wanted { subject, category }])?
+            .pop();
         let unavailable = || {
             Error::new(
                 Code::KeyUnavailable,
@@ -303,7 +361,10 @@ impl Service {
             )
         };
         let key = key.and_then(Result::ok).ok_or_else(unavailable)?;
-        let lease = self.keystore.key(ledger.record.id, &key)?.map_err(|_| unavailable())?;
+        let lease = self
+            .keystore
+            .sealing_key(ledger.record.id, &key)?
+            .map_err(|_| unavailable())?;
         let ordinal = u16::try_from(event.bodies.len()).unwrap_or(u16::MAX);
         let text = serde_json::to_vec(note).map_err(internal)?;
         let sealed = self.seal_under(&lease, ledger, (event.event_ref, ordinal), &key, &text);
@@ -376,6 +437,10 @@ impl Service {
     pub(super) fn delete(&self, ledger: &Ledger, erasures: &[Erasure]) -> Result<Vec<Deleted>, Error> {
         let (id, vault) = (ledger.record.id, self.keystore.vault());
         let orders: Vec<_> = erasures.iter().flat_map(Erasure::orders).collect();
+        for erasure in erasures {
+            let requested = &erasure.requested.payload;
+            self.keystore.suppress(id, requested.request, requested.suppression())?;
+        }
         ledger.fencing.step(|| self.keystore.fence(id, &orders))?;
         let fenced_at = self.clock.now();
         let entries = erasures.iter().flat_map(|erasure| {
@@ -487,7 +552,7 @@ impl Service {
     }
 
     /// The erasure of a request id.
-    pub(super) fn find_erasure(&self, ledger: &Ledger, id: Uuid) -> Result<Option<Erasure>, Error> {
+    pub(in crate::service) fn find_erasure(&self, ledger: &Ledger, id: Uuid) -> Result<Option<Erasure>, Error> {
         let size = self.view(ledger)?.size();
         let lookup = Lookup::Correlation(id.to_string().into());
         let indexes = self
@@ -591,20 +656,11 @@ fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
     Ok(erasures)
 }
 
-pub(in crate::service) fn recorded<T: serde::de::DeserializeOwned>(event: &StoredEvent) -> Result<Recorded<T>, Error> {
-    let damaged = || {
-        Error::new(
-            Code::Damaged,
-            format!("the erasure event at index {} cannot be read", event.index),
-        )
-    };
-    let data = event.data().ok_or_else(damaged)?;
-    let payload = serde_json::from_slice(&data.bytes).map_err(|error| damaged().caused_by(error))?;
-    Ok(Recorded {
-        index: event.index,
-        recorded_at: event.header.recorded_at,
-        payload,
-    })
+fn nobody_to_seal_under() -> Error {
+    Error::field(
+        "/note",
+        "is sealed under the person's key, so it needs `subjects` with a living person",
+    )
 }
 
 /// The legal limit: one calendar month (GDPR Art. 12(3)).

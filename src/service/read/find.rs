@@ -117,7 +117,13 @@ impl Service {
         })
     }
 
-    fn find(&self, ledger: &Ledger, filter: &Filter, limit: usize) -> Result<(Vec<StoredEvent>, Option<u64>), Error> {
+    /// The events of one page, and where to go on.
+    pub(in crate::service) fn find(
+        &self,
+        ledger: &Ledger,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<(Vec<StoredEvent>, Option<u64>), Error> {
         let mut range = self.bounds(ledger, filter)?;
         let stream = self.stream_ref(ledger, filter)?;
         let (mut found, mut looked_at, mut bytes, mut chunk) = (Vec::new(), 0, 0, FIRST_CHUNK);

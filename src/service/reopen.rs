@@ -1,0 +1,399 @@
+//! Reopening after an erasure: an explicit, recorded act of the stream `$subjects`.
+//!
+//! | | what | crash-safe because |
+//! | --- | --- | --- |
+//! | an erased person | the suppression row goes; a new handle is minted. Nothing links the two: the event names neither | what is to be lifted is noted under the event's id before the event, and at start carried out if the event is there |
+//! | an erased category of a living person | the next generation of its key, under the same handle | the event holds all of it, and is applied again at start |
+//!
+//! What was erased stays erased.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::append::{blocking, subject_erased};
+use super::erase::sealed_blocks;
+use super::own::{Act, By, Recorded, at, never_seen, recorded};
+use super::restrict::check_categories;
+use super::{Caller, Code, Error, Ledger, Service};
+use crate::keystore::{Fence, Reopened, Resolution};
+use crate::sequencer;
+use crate::spec::ids::{Category, Handle, SubjectId};
+use crate::store::{Direction, Lookup};
+
+const STREAM: &str = "$subjects";
+const REOPENED: &str = "subject.reopened";
+/// The most categories of a reopening.
+const MAX_CATEGORIES: usize = 64;
+/// Events that are read at once.
+const CHUNK: usize = 128;
+
+/// Why, as a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[derive(utoipa::ToSchema)]
+pub enum ReopeningReason {
+    /// The person came back.
+    NewRelationship,
+    /// The person consented again.
+    Consent,
+    /// A law demands that data is kept from now on.
+    LegalDuty,
+    /// The erasure was a mistake; what was erased is gone all the same.
+    Mistake,
+    /// The retention period of what was erased was over.
+    Retention,
+    /// Another reason.
+    Other,
+}
+
+/// `POST /reopenings`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
+pub struct ReopeningRequest {
+    /// The caller's id of the person.
+    pub subject: SubjectId,
+    /// Erased categories of a living person; absent: an erased person.
+    #[schema(min_items = 1, max_items = 64)]
+    pub categories: Option<Vec<Category>>,
+    /// Why.
+    pub reason: ReopeningReason,
+}
+
+/// What a reopening gave.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ReopeningView {
+    /// The reopening.
+    pub id: Uuid,
+    /// The person's handle from now on: a new one for an erased person.
+    pub handle: Handle,
+    /// The categories, with the first generation of their new keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<ReopenedCategory>>,
+}
+
+/// A category that was opened again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReopenedCategory {
+    /// The category.
+    pub category: Category,
+    /// Of its keys from now on.
+    pub generation: u32,
+}
+
+/// The payload of `subject.reopened`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Payload {
+    reopening: Uuid,
+    /// Living people; absent for one who was erased as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subjects: Option<Vec<Person>>,
+    reason: ReopeningReason,
+    #[serde(flatten)]
+    by: By,
+}
+
+/// A living person, and what is opened again of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Person {
+    handle: Handle,
+    categories: Vec<Named>,
+}
+
+/// A category, and the erasures that no longer close it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Named {
+    #[serde(flatten)]
+    reopened: ReopenedCategory,
+    over: Vec<Uuid>,
+}
+
+impl Service {
+    /// Reopens an erased person, or erased categories of a living one.
+    ///
+    /// # Errors
+    /// `subject_not_found`, `not_erased`, `subject_erased` (categories of an erased person), `subject_erasing`,
+    /// `invalid_field`; whatever appending may answer.
+    pub async fn reopen(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        caller: &Caller,
+        request: ReopeningRequest,
+    ) -> Result<ReopeningView, Error> {
+        check_categories(request.categories.as_deref(), MAX_CATEGORIES)?;
+        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
+        let task = tokio::spawn(async move {
+            let _turn = on.erasing.turn.lock().await;
+            match request.categories {
+                None => service.reopen_person(&on, by, request.subject, request.reason).await,
+                Some(categories) => {
+                    let who = (request.subject, categories);
+                    service.reopen_categories(&on, by, who, request.reason).await
+                }
+            }
+        });
+        task.await.map_err(super::access::internal)?
+    }
+
+    async fn reopen_person(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        by: By,
+        subject: SubjectId,
+        reason: ReopeningReason,
+    ) -> Result<ReopeningView, Error> {
+        let id = self.fresh_id();
+        let (service, on, who) = (Arc::clone(self), ledger.record.id, subject.clone());
+        let found = blocking(move || Ok(service.keystore.prepare_reopening(on, id, &who)?)).await?;
+        match found {
+            Resolution::Erased => {}
+            Resolution::Unknown => return Err(never_seen("/subject")),
+            Resolution::Known(_) => {
+                let detail = "this person is not erased; name the `categories` that are";
+                return Err(at(Code::NotErased, "/subject", detail));
+            }
+        }
+        let payload = Payload {
+            reopening: id,
+            subjects: None,
+            reason,
+            by,
+        };
+        // IMPORTANT: noted, then recorded, then carried out. A crash in between is looked after at start; an append that
+        // fails may have been written all the same, so the note stays until then.
+        let act = Act {
+            stream: STREAM,
+            event_type: REOPENED,
+            payload: &payload,
+            id,
+            handles: &[],
+        };
+        self.record_act(ledger, act).await?;
+        let (service, on) = (Arc::clone(self), ledger.record.id);
+        blocking(move || Ok(service.keystore.settle_reopening(on, id, true)?)).await?;
+        let handle = self.subject_handle(ledger, subject).await?;
+        Ok(ReopeningView {
+            id,
+            handle,
+            categories: None,
+        })
+    }
+
+    async fn reopen_categories(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        by: By,
+        (subject, categories): (SubjectId, Vec<Category>),
+        reason: ReopeningReason,
+    ) -> Result<ReopeningView, Error> {
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        let handle = blocking(move || service.living_subject(&on, &subject, "/subject")).await?;
+        let (id, people) = self.reopen_all(ledger, by, vec![(handle, categories)], reason).await?;
+        let named = people.into_iter().flat_map(|person| person.categories);
+        Ok(ReopeningView {
+            id,
+            handle,
+            categories: Some(named.map(|named| named.reopened).collect()),
+        })
+    }
+
+    /// Opens erased categories of living people again; the caller holds the lock.
+    pub(super) async fn reopen_all(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        by: By,
+        who: Vec<(Handle, Vec<Category>)>,
+        reason: ReopeningReason,
+    ) -> Result<(Uuid, Vec<Person>), Error> {
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        let people = blocking(move || service.to_reopen(&on, &who)).await?;
+        let handles: Vec<_> = people.iter().map(|person| person.handle).collect();
+        let payload = Payload {
+            reopening: self.fresh_id(),
+            subjects: Some(people),
+            reason,
+            by,
+        };
+        let act = Act {
+            stream: STREAM,
+            event_type: REOPENED,
+            payload: &payload,
+            id: payload.reopening,
+            handles: &handles,
+        };
+        self.record_act(ledger, act).await?;
+        let (service, on, id) = (Arc::clone(self), Arc::clone(ledger), payload.reopening);
+        let payload = blocking(move || {
+            service.carry_out(&on, &payload)?;
+            service.open_again(&on)?;
+            Ok(payload)
+        })
+        .await?;
+        Ok((id, payload.subjects.unwrap_or_default()))
+    }
+
+    fn to_reopen(&self, ledger: &Ledger, who: &[(Handle, Vec<Category>)]) -> Result<Vec<Person>, Error> {
+        let handles: HashSet<_> = who.iter().map(|(handle, _)| *handle).collect();
+        let fences = self.keystore.fences(ledger.record.id)?;
+        let fences: Vec<_> = fences
+            .into_iter()
+            .filter(|fence| handles.contains(&fence.order.handle))
+            .collect();
+        let reopened = self.keystore.reopened(ledger.record.id);
+        let person = |(handle, categories): &(Handle, Vec<Category>)| {
+            let categories = self.next_generations(ledger, (*handle, categories), &fences, &reopened)?;
+            Ok(Person {
+                handle: *handle,
+                categories,
+            })
+        };
+        who.iter().map(person).collect()
+    }
+
+    /// The next generations of erased categories, and what closed them.
+    fn next_generations(
+        &self,
+        ledger: &Ledger,
+        (handle, categories): (Handle, &[Category]),
+        fences: &[Fence],
+        reopened: &[Reopened],
+    ) -> Result<Vec<Named>, Error> {
+        let mut named = Vec::new();
+        for (place, category) in categories.iter().enumerate() {
+            let pointer = format!("/categories/{place}");
+            let before = reopened
+                .iter()
+                .find(|reopened| reopened.handle == handle && reopened.category == *category);
+            let over = before.map(|before| before.over.as_slice()).unwrap_or_default();
+            let own = fences.iter().filter(|fence| fence.order.handle == handle);
+            let closing: Vec<_> = own.filter(|fence| closes(fence, category, over)).collect();
+            if closing.is_empty() {
+                return Err(at(
+                    Code::NotErased,
+                    &pointer,
+                    "this category of the person is not erased",
+                ));
+            }
+            if closing.iter().any(|fence| fence.destroyed.is_none()) {
+                let detail = "this category of the person is being erased";
+                return Err(at(Code::SubjectErasing, &pointer, detail));
+            }
+            for fence in &closing {
+                // Until it is completed it may be taken up again, and would miss the end of what is new.
+                let erasure = self.find_erasure(ledger, fence.order.request)?;
+                if erasure.is_some_and(|erasure| erasure.completed.is_none()) {
+                    let detail = "this category of the person is being erased";
+                    return Err(at(Code::SubjectErasing, &pointer, detail));
+                }
+            }
+            if closing.iter().any(|fence| fence.order.categories.is_none()) {
+                return Err(subject_erased(&pointer));
+            }
+            let known = before.map_or(1, |before| before.generation);
+            let used = self.newest_generation(ledger, handle, category)?.max(known);
+            let requests = closing.iter().map(|fence| fence.order.request);
+            named.push(Named {
+                reopened: ReopenedCategory {
+                    category: category.clone(),
+                    generation: used.saturating_add(1),
+                },
+                over: over.iter().copied().chain(requests).collect(),
+            });
+        }
+        Ok(named)
+    }
+
+    /// The newest generation of a category under which anything is sealed; 0 if nothing is.
+    fn newest_generation(&self, ledger: &Ledger, handle: Handle, category: &Category) -> Result<u32, Error> {
+        let size = self.view(ledger)?.size();
+        let lookup = Lookup::Handle(handle);
+        let number = ledger.record.number;
+        let indexes = self
+            .store
+            .find(number, &lookup, 0..size, Direction::Backward, usize::MAX)?;
+        let mut newest = 0;
+        for chunk in indexes.chunks(CHUNK) {
+            for event in self.stored_events_at(ledger, chunk)? {
+                let blocks = sealed_blocks(&event);
+                let own = blocks.filter(|(_, block)| block.handle == handle && block.category == *category);
+                newest = own.map(|(_, block)| block.generation).fold(newest, u32::max);
+            }
+        }
+        Ok(newest)
+    }
+
+    fn carry_out(&self, ledger: &Ledger, payload: &Payload) -> Result<(), Error> {
+        for person in payload.subjects.iter().flatten() {
+            for named in &person.categories {
+                let reopened = Reopened {
+                    handle: person.handle,
+                    category: named.reopened.category.clone(),
+                    generation: named.reopened.generation,
+                    over: named.over.clone(),
+                };
+                ledger
+                    .fencing
+                    .step(|| self.keystore.reopen_category(ledger.record.id, &reopened))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the sequencer take the generations that reopenings opened, unless a later erasure closes them.
+    fn open_again(&self, ledger: &Ledger) -> Result<(), Error> {
+        let reopened = self.keystore.reopened(ledger.record.id);
+        if reopened.is_empty() {
+            return Ok(());
+        }
+        let fences = self.keystore.fences(ledger.record.id)?;
+        let open = reopened.into_iter().filter(|reopened| {
+            let own = fences.iter().filter(|fence| fence.order.handle == reopened.handle);
+            !own.into_iter()
+                .any(|fence| closes(fence, &reopened.category, &reopened.over))
+        });
+        let open = open.map(|reopened| sequencer::Fence {
+            handle: reopened.handle,
+            categories: Some(vec![reopened.category]),
+            open_from: Some(reopened.generation),
+        });
+        self.sequencer.fence(ledger.record.number, open.collect());
+        Ok(())
+    }
+
+    /// Finishes reopenings that broke off, and brings the key store to what the ledger says. Before anything is served, and
+    /// before erasures are taken up.
+    ///
+    /// # Errors
+    /// If the store or the key store fails.
+    pub(super) fn carry_over_reopenings(&self, ledger: &Ledger) -> Result<(), Error> {
+        let id = ledger.record.id;
+        let events = self.own_events(ledger, STREAM)?;
+        let mut recorded_ids = HashSet::new();
+        for event in events
+            .iter()
+            .filter(|event| event.header.event_type.as_str() == REOPENED)
+        {
+            let reopening: Recorded<Payload> = recorded(event)?;
+            recorded_ids.insert(reopening.payload.reopening);
+            self.carry_out(ledger, &reopening.payload)?;
+        }
+        for noted in self.keystore.noted_reopenings(id)? {
+            self.keystore
+                .settle_reopening(id, noted, recorded_ids.contains(&noted))?;
+        }
+        self.open_again(ledger)
+    }
+}
+
+/// Whether an erasure closes a category, those aside that a reopening is over.
+fn closes(fence: &Fence, category: &Category, over: &[Uuid]) -> bool {
+    let covers = fence
+        .order
+        .categories
+        .as_ref()
+        .is_none_or(|categories| categories.contains(category));
+    covers && !over.contains(&fence.order.request)
+}

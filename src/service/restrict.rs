@@ -1,0 +1,358 @@
+//! Restriction of processing (GDPR Art. 18): a reversible refusal to open what is sealed about a person. Storing goes on.
+//!
+//! Each restriction and its end is an event of the stream `$restrictions`, and durable in the key store. The event comes
+//! first both times; at start what the ledger says is carried over to the key store, so that neither a crash between the
+//! two nor an older key store lifts a restriction.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::append::blocking;
+use super::own::{Act, By, Recorded, recorded};
+use super::{Caller, Code, Error, Ledger, Service};
+use crate::keystore::{Withheld, Withholding};
+use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
+
+const STREAM: &str = "$restrictions";
+const PLACED: &str = "restriction.placed";
+const LIFTED: &str = "restriction.lifted";
+/// The most categories of a restriction.
+const MAX_CATEGORIES: usize = 64;
+
+/// Why a person's data is restricted, as a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[derive(utoipa::ToSchema)]
+pub enum RestrictionReason {
+    /// GDPR Article 18(1)(a): the person contests the accuracy.
+    AccuracyContested,
+    /// GDPR Article 18(1)(b): unlawful, and the person does not want it erased.
+    Unlawful,
+    /// GDPR Article 18(1)(c): the person needs it for legal claims.
+    LegalClaims,
+    /// GDPR Article 18(1)(d): the person objected.
+    Objection,
+    /// Another reason.
+    Other,
+}
+
+/// `POST /restrictions`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
+pub struct RestrictionRequest {
+    /// By the caller's id; this or `handle`.
+    pub subject: Option<SubjectId>,
+    /// By handle; this or `subject`.
+    pub handle: Option<Handle>,
+    /// Only these; absent: the whole person.
+    #[schema(min_items = 1, max_items = 64)]
+    pub categories: Option<Vec<Category>>,
+    /// Why.
+    pub reason: RestrictionReason,
+}
+
+/// The payload of `restriction.placed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Placed {
+    restriction: Uuid,
+    handle: Handle,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    categories: Option<Vec<Category>>,
+    reason: RestrictionReason,
+    #[serde(flatten)]
+    by: By,
+}
+
+/// The payload of `restriction.lifted`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Lifted {
+    restriction: Uuid,
+    #[serde(flatten)]
+    by: By,
+}
+
+/// A restriction as the ledger tells it.
+#[derive(Debug, Clone)]
+pub(super) struct Restriction {
+    placed: Recorded<Placed>,
+    lifted: Option<Recorded<Lifted>>,
+}
+
+/// A restriction as officers see it.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct RestrictionView {
+    /// The restriction.
+    pub id: Uuid,
+    /// `active` or `lifted`.
+    #[schema(pattern = "^(active|lifted)$")]
+    pub state: &'static str,
+    /// Whom it is about.
+    pub handle: Handle,
+    /// Only these categories.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<Category>>,
+    /// Why.
+    pub reason: RestrictionReason,
+    /// When it began.
+    pub placed_at: Timestamp,
+    /// When it was lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifted_at: Option<Timestamp>,
+    /// The API key that placed it.
+    pub by: String,
+}
+
+impl Restriction {
+    pub(super) fn id(&self) -> Uuid {
+        self.placed.payload.restriction
+    }
+
+    fn withholding(&self) -> Withholding {
+        let Placed {
+            restriction,
+            handle,
+            categories,
+            ..
+        } = self.placed.payload.clone();
+        Withholding {
+            id: restriction,
+            handle,
+            categories,
+            why: Withheld::Restricted,
+        }
+    }
+
+    fn view(&self) -> RestrictionView {
+        let Placed {
+            restriction,
+            handle,
+            categories,
+            reason,
+            by,
+        } = self.placed.payload.clone();
+        RestrictionView {
+            id: restriction,
+            state: if self.lifted.is_some() { "lifted" } else { "active" },
+            handle,
+            categories,
+            reason,
+            placed_at: self.placed.recorded_at,
+            lifted_at: self.lifted.as_ref().map(|lifted| lifted.recorded_at),
+            by: by.by,
+        }
+    }
+}
+
+impl Service {
+    /// Restricts a person's data. Once this answers nothing of it is opened any more.
+    ///
+    /// # Errors
+    /// `invalid_field`, `subject_not_found`, `subject_erased`, `subject_erasing`; whatever appending may answer.
+    pub async fn restrict(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        caller: &Caller,
+        request: RestrictionRequest,
+    ) -> Result<RestrictionView, Error> {
+        check_categories(request.categories.as_deref(), MAX_CATEGORIES)?;
+        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
+        let task = tokio::spawn(async move {
+            let _turn = on.erasing.turn.lock().await;
+            let (reader, of) = (Arc::clone(&service), Arc::clone(&on));
+            let (handle, request) = blocking(move || {
+                let handle = reader.living_one(&of, request.subject.as_ref(), request.handle)?;
+                Ok((handle, request))
+            })
+            .await?;
+            let payload = Placed {
+                restriction: service.fresh_id(),
+                handle,
+                categories: request.categories,
+                reason: request.reason,
+                by,
+            };
+            let act = Act {
+                stream: STREAM,
+                event_type: PLACED,
+                payload: &payload,
+                id: payload.restriction,
+                handles: &[handle],
+            };
+            let appended = service.record_act(&on, act).await?;
+            let (index, recorded_at) = appended
+                .events
+                .first()
+                .map_or((0, service.clock.now()), |placed| (placed.index, placed.recorded_at));
+            let restriction = Restriction {
+                placed: Recorded {
+                    index,
+                    recorded_at,
+                    payload,
+                },
+                lifted: None,
+            };
+            // IMPORTANT: a crash here leaves it to the start, see `carry_over_restrictions`.
+            let withholding = restriction.withholding();
+            let (service, of) = (Arc::clone(&service), Arc::clone(&on));
+            blocking(move || {
+                let id = of.record.id;
+                Ok(of.fencing.step(|| service.keystore.withhold(id, &[withholding]))?)
+            })
+            .await?;
+            Ok(restriction.view())
+        });
+        task.await.map_err(super::access::internal)?
+    }
+
+    /// Lifts a restriction; an erasure that waited for it runs. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// `not_found`; whatever appending may answer.
+    pub async fn lift_restriction(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        caller: &Caller,
+        id: Uuid,
+    ) -> Result<RestrictionView, Error> {
+        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
+        let task = tokio::spawn(async move {
+            let turn = on.erasing.turn.lock().await;
+            let (reader, of) = (Arc::clone(&service), Arc::clone(&on));
+            let mut restriction = blocking(move || reader.find_restriction(&of, id)).await?;
+            if restriction.lifted.is_none() {
+                let payload = Lifted { restriction: id, by };
+                let act = Act {
+                    stream: STREAM,
+                    event_type: LIFTED,
+                    payload: &payload,
+                    id,
+                    handles: &[],
+                };
+                let appended = service.record_act(&on, act).await?;
+                restriction.lifted = appended.events.first().map(|placed| Recorded {
+                    index: placed.index,
+                    recorded_at: placed.recorded_at,
+                    payload,
+                });
+            }
+            let (keeper, of) = (Arc::clone(&service), Arc::clone(&on));
+            blocking(move || Ok(of.fencing.step(|| keeper.keystore.give_back(of.record.id, id))?)).await?;
+            service.advance_waiting(&on, &turn).await;
+            Ok(restriction.view())
+        });
+        task.await.map_err(super::access::internal)?
+    }
+
+    fn find_restriction(&self, ledger: &Ledger, id: Uuid) -> Result<Restriction, Error> {
+        let found = self
+            .all_restrictions(ledger)?
+            .into_iter()
+            .find(|known| known.id() == id);
+        found.ok_or_else(|| Error::new(Code::NotFound, "there is no restriction of this id"))
+    }
+
+    fn all_restrictions(&self, ledger: &Ledger) -> Result<Vec<Restriction>, Error> {
+        let mut restrictions: Vec<Restriction> = Vec::new();
+        for event in self.own_events(ledger, STREAM)? {
+            match event.header.event_type.as_str() {
+                PLACED => restrictions.push(Restriction {
+                    placed: recorded(&event)?,
+                    lifted: None,
+                }),
+                LIFTED => {
+                    let lifted: Recorded<Lifted> = recorded(&event)?;
+                    let id = lifted.payload.restriction;
+                    if let Some(known) = restrictions.iter_mut().find(|known| known.id() == id) {
+                        known.lifted = Some(lifted);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(restrictions)
+    }
+
+    /// All restrictions, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn restrictions(&self, ledger: &Ledger) -> Result<Vec<RestrictionView>, Error> {
+        Ok(self
+            .all_restrictions(ledger)?
+            .iter()
+            .rev()
+            .map(Restriction::view)
+            .collect())
+    }
+
+    /// One restriction.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn restriction(&self, ledger: &Ledger, id: Uuid) -> Result<RestrictionView, Error> {
+        self.find_restriction(ledger, id).map(|restriction| restriction.view())
+    }
+
+    /// The restrictions in force on data of a person: of these categories, or any.
+    pub(super) fn restrictions_on(
+        &self,
+        ledger: &Ledger,
+        handle: Handle,
+        categories: Option<&[Category]>,
+    ) -> Vec<Uuid> {
+        let withheld = self.keystore.withheld(ledger.record.id);
+        let covers = |withheld: &&Withholding| {
+            let meets = match (&withheld.categories, categories) {
+                (Some(restricted), Some(categories)) => restricted.iter().any(|category| categories.contains(category)),
+                _ => true,
+            };
+            withheld.why == Withheld::Restricted && withheld.handle == handle && meets
+        };
+        withheld.iter().filter(covers).map(|withheld| withheld.id).collect()
+    }
+
+    /// Brings the key store to what the ledger says of restrictions. Before anything is served.
+    ///
+    /// # Errors
+    /// If the store or the key store fails.
+    pub(super) fn carry_over_restrictions(&self, ledger: &Ledger) -> Result<(), Error> {
+        let id = ledger.record.id;
+        let known: std::collections::HashSet<_> = self.keystore.withheld(id).into_iter().collect();
+        let (lifted, active): (Vec<_>, Vec<_>) = self
+            .all_restrictions(ledger)?
+            .into_iter()
+            .partition(|restriction| restriction.lifted.is_some());
+        let missing: Vec<_> = active
+            .iter()
+            .map(Restriction::withholding)
+            .filter(|withholding| !known.contains(withholding))
+            .collect();
+        if !missing.is_empty() {
+            tracing::warn!(
+                count = missing.len(),
+                "restrictions are missing in the key store; applying them"
+            );
+            ledger.fencing.step(|| self.keystore.withhold(id, &missing))?;
+        }
+        for restriction in lifted {
+            if known.iter().any(|withheld| withheld.id == restriction.id()) {
+                ledger.fencing.step(|| self.keystore.give_back(id, restriction.id()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Categories that a request may name, if it names any.
+pub(super) fn check_categories(categories: Option<&[Category]>, most: usize) -> Result<(), Error> {
+    let Some(categories) = categories else { return Ok(()) };
+    let distinct: std::collections::HashSet<_> = categories.iter().collect();
+    if categories.is_empty() || categories.len() > most || distinct.len() != categories.len() {
+        let detail = format!("must name 1 to {most} different categories, or be absent for the whole person");
+        return Err(Error::field("/categories", detail));
+    }
+    Ok(())
+}
