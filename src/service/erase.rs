@@ -30,7 +30,7 @@ use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
 pub(crate) use certificate::SignedCertificate;
 pub(crate) use saga::Erasure;
-pub(super) use saga::STREAM;
+pub(super) use saga::{STREAM, sealed_blocks};
 
 /// The most subjects of one request.
 const MAX_SUBJECTS: usize = 1_000;
@@ -215,14 +215,16 @@ impl Service {
                 .filter(|fence| fence.destroyed.is_some())
                 .map(|fence| &fence.order)
                 .collect();
-            let recorded = service.all_erasures(&on)?;
-            let recorded = recorded.iter().flat_map(|erasure| {
-                erasure.orders().into_iter().map(|order| JournalEntry {
-                    order,
-                    index: erasure.requested.index,
-                })
-            });
+            let recorded = service.recorded_orders(&on)?;
             let journaled = service.keystore.vault().journaled(id)?;
+            // A vault that was put back from an older copy lacks what came after it: the next restore will need it.
+            let known: HashSet<_> = journaled.iter().map(|entry| &entry.order).collect();
+            let unjournaled: Vec<_> = recorded.iter().filter(|entry| !known.contains(&entry.order)).cloned().collect();
+            if !unjournaled.is_empty()
+                && let Err(error) = service.keystore.vault().journal(id, &unjournaled)
+            {
+                tracing::error!(error = %error, "the vault's journal lacks erasures that the ledger records, and takes none");
+            }
             let missing: HashSet<_> = journaled
                 .into_iter()
                 .chain(recorded)
@@ -244,6 +246,17 @@ impl Service {
             Ok(())
         })
         .await
+    }
+
+    /// What a log's erasures order.
+    pub(super) fn recorded_orders(&self, ledger: &Ledger) -> Result<Vec<JournalEntry>, Error> {
+        let erasures = self.all_erasures(ledger)?;
+        let entries = erasures.iter().flat_map(|erasure| {
+            let index = erasure.requested.index;
+            let entry = move |order| JournalEntry { order, index };
+            erasure.orders().into_iter().map(entry)
+        });
+        Ok(entries.collect())
     }
 
     /// Finishes erasures that broke off while the server ran on: a full disk, a vault that was away. Called every few
@@ -270,6 +283,10 @@ impl Service {
     /// # Errors
     /// If a fence cannot be set.
     pub async fn resume_erasures(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
+        if ledger.is_frozen() {
+            // What was open there when it was frozen is destroyed by `apply_erasures` and on record as recovered.
+            return Ok(());
+        }
         let open: Vec<_> = self
             .all_erasures(ledger)?
             .into_iter()

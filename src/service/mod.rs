@@ -5,6 +5,7 @@
 pub mod access;
 pub mod append;
 pub mod as_of;
+pub mod backup;
 pub mod cloudevents;
 pub mod erase;
 pub mod error;
@@ -19,8 +20,10 @@ pub mod read;
 mod recent;
 mod records;
 mod refused;
+pub mod rehearse;
 pub mod report;
 pub mod request;
+pub mod rollback;
 pub mod subject;
 pub mod verify;
 
@@ -82,6 +85,7 @@ pub struct Service {
     reporting: Arc<tokio::sync::Semaphore>,
     folding: Arc<tokio::sync::Semaphore>,
     refused: refused::Counters,
+    backups: backup::Backups,
 }
 
 /// What the service is made of.
@@ -102,6 +106,8 @@ pub struct Components {
     pub limits: Limits,
     /// Whether the PII guard is on.
     pub guard: bool,
+    /// Where backups may go.
+    pub backup_places: backup::Places,
 }
 
 impl Service {
@@ -120,6 +126,7 @@ impl Service {
             entropy,
             limits,
             guard,
+            backup_places,
         } = parts;
         Ok(Self {
             store,
@@ -139,6 +146,7 @@ impl Service {
             reporting: Arc::new(tokio::sync::Semaphore::new(report::MAX_RUNNING)),
             folding: Arc::new(tokio::sync::Semaphore::new(as_of::MAX_RUNNING)),
             refused: refused::Counters::default(),
+            backups: backup::Backups::new(backup_places),
         })
     }
 
@@ -194,7 +202,8 @@ impl Service {
         view.ok_or_else(|| Error::new(Code::LedgerNotFound, "the ledger is not open"))
     }
 
-    /// Appends one of Oubliette's own events. Unlike a caller's, it is not compared with anything.
+    /// Appends one of Oubliette's own events, to the log that goes on where this one is frozen. Unlike a caller's, it is not
+    /// compared with anything.
     pub(crate) async fn append_system(
         &self,
         ledger: &Ledger,
@@ -204,7 +213,7 @@ impl Service {
         records: Vec<crate::store::RecordWrite>,
     ) -> Result<Appended, Error> {
         let append = Append {
-            ledger: ledger.record.number,
+            ledger: ledger.log().record.number,
             expected,
             events,
             fences,

@@ -7,6 +7,7 @@
 //! erasure.completed {request, subjects: [{handle, ?keys_destroyed, ?identity_destroyed, ?blocks}], ?fenced_at,
 //!                    ?verification, ?pending}
 //! epoch.destroyed   the last copy of an erased person's keys has expired
+//! erasure.recovered {origin, index, request, subjects: [{handle}], ?categories}
 //! bodies.purged     {ground: "erasure" | "retention", ?request, positions: [[index, ordinal], ...]}
 //! bodies.redacted   {ground, positions: [[index, ordinal], ...]}
 //! ```
@@ -21,7 +22,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::ids::{Category, EventType, Handle, Timestamp};
+use super::ids::{Category, EventType, Handle, Origin, Timestamp};
 use super::json;
 use super::keys::LEDGER_CREATED;
 
@@ -48,6 +49,8 @@ pub enum SystemType {
     ErasureRequested,
     /// The keys are destroyed and the destruction is verified.
     ErasureCompleted,
+    /// An erasure that a rollback took out of the ledger, put on record again.
+    ErasureRecovered,
     /// The last key copy under an old epoch has expired.
     EpochDestroyed,
     /// Bodies were removed after an erasure or by retention.
@@ -58,10 +61,11 @@ pub enum SystemType {
 
 impl SystemType {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LedgerCreated,
         Self::ErasureRequested,
         Self::ErasureCompleted,
+        Self::ErasureRecovered,
         Self::EpochDestroyed,
         Self::BodiesPurged,
         Self::BodiesRedacted,
@@ -73,6 +77,7 @@ impl SystemType {
             Self::LedgerCreated => LEDGER_CREATED,
             Self::ErasureRequested => "erasure.requested",
             Self::ErasureCompleted => "erasure.completed",
+            Self::ErasureRecovered => "erasure.recovered",
             Self::EpochDestroyed => "epoch.destroyed",
             Self::BodiesPurged => "bodies.purged",
             Self::BodiesRedacted => "bodies.redacted",
@@ -209,6 +214,22 @@ pub struct ErasureCompleted {
     pub pending: Option<Vec<Box<str>>>,
 }
 
+/// The payload of `erasure.recovered`: an erasure of a frozen log, known from outside it; more fields may stand beside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasureRecovered {
+    /// The frozen log.
+    pub origin: Origin,
+    /// Where `erasure.requested` stood there.
+    pub index: u64,
+    /// The request's id.
+    pub request: Uuid,
+    /// The subjects, whose keys are destroyed.
+    pub subjects: Vec<ErasedSubject>,
+    /// The categories; absent: all, also those never seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<Category>>,
+}
+
 /// What was destroyed of one subject, as far as the event states it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestroyedSubject {
@@ -279,6 +300,8 @@ pub enum Authority {
     ErasureRequested(ErasureRequested),
     /// An erasure is done.
     ErasureCompleted(ErasureCompleted),
+    /// An erasure is on record again.
+    ErasureRecovered(ErasureRecovered),
     /// Bodies are purged.
     Purged(BodiesPurged),
     /// Bodies are redacted.
@@ -308,6 +331,7 @@ impl Authority {
             SystemType::LedgerCreated | SystemType::EpochDestroyed => Self::Nothing,
             SystemType::ErasureRequested => Self::ErasureRequested(json::read(data).map_err(invalid)?),
             SystemType::ErasureCompleted => Self::ErasureCompleted(json::read(data).map_err(invalid)?),
+            SystemType::ErasureRecovered => Self::ErasureRecovered(json::read(data).map_err(invalid)?),
             SystemType::BodiesPurged => Self::Purged(json::read(data).map_err(invalid)?),
             SystemType::BodiesRedacted => Self::Redacted(json::read(data).map_err(invalid)?),
         };

@@ -7,6 +7,7 @@ mod support;
 
 mod append;
 mod as_of;
+mod backup;
 mod cloudevents;
 mod erasures;
 mod evidence;

@@ -29,7 +29,7 @@ const MAC: usize = 16;
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) id: LedgerId,
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     bucket_hash: Secret32,
     suppression: Secret32,
     rows: Secret32,
@@ -97,6 +97,16 @@ impl Ledger {
             }
             None => return Err(no_key(id, epoch)),
         }
+        Self::unwrap(id, (epoch, wrapped), vault, arena)
+    }
+
+    /// Unwraps a ledger's master, also one under a retired epoch.
+    pub(super) fn unwrap(
+        id: LedgerId,
+        (epoch, wrapped): (Epoch, &[u8]),
+        vault: &dyn Vault,
+        arena: &Arc<Arena>,
+    ) -> Result<Self, KeyStoreError> {
         let keep = |key: &[u8; 32]| arena.keep(key).map_err(broken);
         let master = keep(&*vault.unwrap_master(id, epoch, &master_aad(id, epoch), wrapped)?)?;
         let suppression = keep(&*vault.suppression_key(id)?)?;
@@ -109,6 +119,34 @@ impl Ledger {
             rows,
             master,
         })
+    }
+
+    /// The rows of the same bucket keys under a new master of the vault's present epoch, and the new master's row. What
+    /// bucket rows there are is for the caller to say.
+    pub(super) fn wrap_again(
+        &self,
+        buckets: &[(Bucket, Vec<u8>)],
+        vault: &dyn Vault,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KeyStoreError> {
+        const DAMAGED: KeyStoreError = KeyStoreError::Damaged("bucket key");
+        let epochs = vault.epochs(self.id)?;
+        let current = epochs.iter().find(|key| key.state == EpochState::Current);
+        let epoch = current.ok_or_else(|| no_key(self.id, self.epoch))?.epoch;
+        let mut master = Secret::default();
+        entropy.fill(master.as_mut_slice());
+        let wrapped = vault.wrap_master(self.id, epoch, &master_aad(self.id, epoch), &master)?;
+        let master_row = rows::row(Table::Master, self.id, &[]);
+        let mut again = vec![(master_row, [epoch.to_be_bytes().as_slice(), &wrapped].concat())];
+        for (number, stored) in buckets {
+            let (born, wrapped) = rows::split_epoch(stored).ok_or(DAMAGED)?;
+            let (row, mut key) = (rows::bucket(self.id, *number), Secret::default());
+            let clear = |epoch: Epoch| [born.to_be_bytes(), epoch.to_be_bytes()].concat();
+            wrap::unwrap_into(&self.master, (&row, &clear(self.epoch)), wrapped, key.as_mut_slice()).ok_or(DAMAGED)?;
+            let wrapped = wrap::wrap(&master, (&row, &clear(epoch)), key.as_slice(), entropy).ok_or(DAMAGED)?;
+            again.push((row, [born.to_be_bytes().as_slice(), &wrapped].concat()));
+        }
+        Ok(again)
     }
 
     /// Whether the vault opens the ledger's master now.

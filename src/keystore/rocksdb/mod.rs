@@ -12,6 +12,7 @@
 //! Invariants: a store opens only with the vault it was made with; nobody reads a fence before having a pass; what does
 //! not unwrap is unavailable, never erased. Out of scope: epochs beyond the first, compaction after an erasure.
 
+mod backup;
 mod caches;
 mod database;
 mod erase;
@@ -43,7 +44,7 @@ use self::ledger::{Ledger, broken};
 use self::provision::{Ask, Settled};
 use self::rows::Table;
 use super::memory::Arena;
-use super::vault::{Vault, VaultId};
+use super::vault::{Epoch, Vault, VaultId};
 use super::{
     Census, Destroyed, ErasureOrder, Fence, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal, Remains, Resolution,
     SubjectState, Wanted,
@@ -276,6 +277,14 @@ impl KeyStore for RocksKeyStore {
             Ledger::check(ledger, master.as_deref(), self.vault.as_ref())?;
         }
         Ok(())
+    }
+
+    fn epoch(&self, ledger: LedgerId) -> Result<Epoch, KeyStoreError> {
+        Ok(self.ledger(ledger)?.epoch)
+    }
+
+    fn copy_to(&self, folder: &Path) -> Result<(), KeyStoreError> {
+        self.db.copy_to(folder)
     }
 
     fn disk_bytes(&self) -> u64 {

@@ -387,6 +387,11 @@ impl Service {
 
     /// Every erasure, in the order of the requests.
     pub(in crate::service) fn all_erasures(&self, ledger: &Ledger) -> Result<Vec<Erasure>, Error> {
+        gather(&self.erasure_events(ledger)?)
+    }
+
+    /// The events of a log's erasures, in order.
+    pub(in crate::service) fn erasure_events(&self, ledger: &Ledger) -> Result<Vec<StoredEvent>, Error> {
         let number = ledger.record.number;
         let Some(row) = self.store.stream_rows(number, &[system_name(STREAM)?])?.pop().flatten() else {
             return Ok(Vec::new());
@@ -403,11 +408,11 @@ impl Service {
             .into_iter()
             .filter(|index| *index < size)
             .map(|index| self.stored_event(ledger, index));
-        gather(&events.collect::<Result<Vec<_>, _>>()?)
+        events.collect()
     }
 }
 
-pub(super) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<Item = (u16, SealedBlock)> {
+pub(in crate::service) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<Item = (u16, SealedBlock)> {
     event.bodies.iter().filter_map(|body| {
         let kind = event.header.bodies.get(usize::from(body.ordinal))?.kind;
         let block = (kind == BodyKind::Sealed)
