@@ -30,7 +30,7 @@ use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
 pub(crate) use certificate::SignedCertificate;
 pub(crate) use saga::Erasure;
-pub(super) use saga::{STREAM, sealed_blocks};
+pub(super) use saga::{RECOVERED, STREAM, sealed_blocks};
 
 /// The most subjects of one request.
 const MAX_SUBJECTS: usize = 1_000;
@@ -192,7 +192,7 @@ impl Service {
     /// If the store cannot be read.
     pub fn erasures(&self, ledger: &Ledger) -> Result<Vec<ErasureView>, Error> {
         let mut views: Vec<_> = self
-            .all_erasures(ledger)?
+            .erasures_about(ledger)?
             .iter()
             .map(|erasure| erasure.view(ledger))
             .collect();
@@ -250,7 +250,7 @@ impl Service {
 
     /// What a log's erasures order.
     pub(super) fn recorded_orders(&self, ledger: &Ledger) -> Result<Vec<JournalEntry>, Error> {
-        let erasures = self.all_erasures(ledger)?;
+        let erasures = self.erasures_about(ledger)?;
         let entries = erasures.iter().flat_map(|erasure| {
             let index = erasure.requested.index;
             let entry = move |order| JournalEntry { order, index };
@@ -283,14 +283,11 @@ impl Service {
     /// # Errors
     /// If a fence cannot be set.
     pub async fn resume_erasures(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
-        if ledger.is_frozen() {
-            // What was open there when it was frozen is destroyed by `apply_erasures` and on record as recovered.
-            return Ok(());
-        }
         let open: Vec<_> = self
-            .all_erasures(ledger)?
+            .erasures_about(ledger)?
             .into_iter()
-            .filter(|erasure| erasure.completed.is_none())
+            // What was open in a log when it was frozen is for `apply_erasures`, and is on record as recovered.
+            .filter(|erasure| erasure.is_open() && (erasure.heirs > 0 || !ledger.is_frozen()))
             .collect();
         let orders: Vec<_> = open.iter().flat_map(Erasure::orders).collect();
         if orders.is_empty() && open.is_empty() {

@@ -87,6 +87,11 @@ impl Ledger {
         self.heir.as_ref().map_or(self, |heir| heir.log())
     }
 
+    /// The logs that go on from this one, the next first.
+    pub(crate) fn heirs(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(self.heir.as_deref(), |ledger| ledger.heir.as_deref())
+    }
+
     /// What whoever would add to this log is told.
     pub(crate) fn frozen(&self) -> Error {
         let log = &self.log().record;

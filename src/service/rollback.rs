@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use uuid::Uuid;
 
 use super::append::blocking;
-use super::erase::STREAM;
+use super::erase::{RECOVERED, STREAM};
 use super::ledger::RecoveryKey;
 use super::verify::read_records;
 use super::{Code, Error, Ledger, Service};
@@ -29,7 +29,6 @@ use crate::spec::signature::PublicKey;
 use crate::spec::system::{ErasedSubject, ErasureRecovered};
 use crate::store::{LedgerNumber, LedgerRecord, LedgerStore};
 
-const RECOVERED: &str = "erasure.recovered";
 /// Events that are appended at once.
 const AT_ONCE: usize = 200;
 
@@ -196,6 +195,20 @@ fn free_name(held: &[Held], wanted: &str) -> Result<LedgerName, Error> {
         .filter(|name| !taken(name));
     free.next()
         .ok_or_else(|| Error::new(Code::Internal, "there is no free name for a ledger"))
+}
+
+/// At what a log of a store is frozen, if one that goes on from it says so. What cannot be read says nothing.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn frozen(store: &dyn LedgerStore, origin: &Origin) -> Result<Option<Restored>, Error> {
+    let held = store
+        .ledgers()?
+        .into_iter()
+        .filter_map(|record| hold(store, record).ok());
+    let mut continued = held.flat_map(|held| held.created.continues);
+    let found = continued.find(|continued| continued.origin == *origin);
+    Ok(found.map(|continued| continued.restored))
 }
 
 /// The certificate keys that the ledgers of a store announce.

@@ -242,3 +242,51 @@ fn a_backup_from_before_an_erasure_opens_nothing_of_the_erased_and_everything_of
     server.stop();
     place.serve().stop();
 }
+
+#[test]
+fn people_of_a_frozen_log_are_erased_in_the_log_that_goes_on() {
+    let data = Data::new();
+    let server = serve(&data);
+    let client = server.client();
+    client.append("s", sealed("bob", "Bob"));
+    let to = beside(&data, "backup");
+    back_up(&client, &to);
+    client.append("s", sealed("eve", "lost"));
+    server.stop();
+    let (place, _) = Place::restored(&data, &to, &["--accept-rollback"]);
+    let server = place.serve();
+    let client = server.client();
+    assert_eq!(opened(&client, "main-r1"), [json!("Bob")]);
+    let request =
+        |note: Option<&str>| json!({"subjects": ["bob"], "basis": "art17_1_b", "reason": "request", "note": note});
+    let path = "/v1/ledgers/main-r1/erasures";
+    client.post(path, &request(Some("x"))).problem(422, "invalid_field");
+    let done = client.post(path, &request(None)).expect(202);
+    assert_eq!(done["state"], "completed");
+    assert_eq!(opened(&client, "main-r1"), [json!({"state": "erased"})]);
+    let listed = client.get(path).expect(200);
+    assert_eq!(listed["erasures"], json!([done]));
+    let certificate = client.get(done["certificate"].as_str().unwrap());
+    assert_eq!(certificate.status, 200);
+    let file = beside(&data, "certificate.cose");
+    std::fs::write(&file, &certificate.body).unwrap();
+    let verifier = env!("CARGO_BIN_EXE_oubliette-verify");
+    let verified = std::process::Command::new(verifier).arg(&file).output().unwrap();
+    assert_eq!(
+        verified.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&verified.stdout)
+    );
+    let requested = client.get("events?type=erasure.requested").expect(200);
+    assert!(
+        requested["events"][0]["data"]["origin"]
+            .as_str()
+            .unwrap()
+            .ends_with("/main")
+    );
+    client.get("erasures").expect(200);
+    server.stop();
+    let server = place.serve();
+    assert_eq!(opened(&server.client(), "main-r1"), [json!({"state": "erased"})]);
+}

@@ -24,6 +24,7 @@ use crate::keystore::vault::{Reading, Vault};
 use crate::sequencer::{self, Publish, Sequencer, View};
 use crate::service::ledger::{SigningKeyStore, SigningKeys};
 use crate::service::rehearse::Sample;
+use crate::service::rollback;
 use crate::service::verify::{Anchor, Scope, verify_store};
 use crate::service::{Code, Components, Error, Ledger, Limits, Service, backup};
 use crate::spec::backup::Part;
@@ -159,7 +160,7 @@ pub async fn drill(
         let ledger = service.ledger(&name)?;
         service.apply_erasures(&ledger).await?;
         let report = verify(&*store, &ledger, &*vault, trust, &mut progress)?;
-        ledgers.push(examine(&service, &ledger, &source, &*vault, report)?);
+        ledgers.push(examine(&*store, &service, &ledger, &source, &*vault, report)?);
     }
     let fine = |one: &DrilledLedger| one.report.verdict == Verdict::Valid && one.sample.unavailable == 0;
     Ok(Drilled {
@@ -180,7 +181,7 @@ fn open_store(restore: &Restore) -> Result<Arc<RocksStore>, AppError> {
 /// The certificate key that signed the manifest, as one of the backup's own ledgers announces it.
 fn announced(store: &dyn LedgerStore, document: &[u8]) -> Result<crate::spec::signature::PublicKey, AppError> {
     let id = key_id(document).map_err(|error| AppError::BackupDamaged(format!("its manifest: {error}")))?;
-    let announced = crate::service::rollback::certificate_keys(store)?;
+    let announced = rollback::certificate_keys(store)?;
     let key = announced.into_iter().find(|key| key.id() == id);
     key.ok_or_else(|| AppError::BackupForeign("its manifest is not signed by a key of its ledgers".into()))
 }
@@ -236,7 +237,9 @@ fn verify(
     progress: &mut impl FnMut(u64, u64),
 ) -> Result<Report, AppError> {
     let size = store.head(ledger.record.number)?.map_or(0, |head| head.size);
+    let frozen = rollback::frozen(store, &ledger.record.origin)?;
     let kept = match vault.checkpoint(ledger.record.id)? {
+        _ if frozen.is_some() => frozen.map_or(Anchor::None, Anchor::Frozen),
         Some((kept, note)) if kept <= size => Anchor::Checkpoint(kept, note),
         _ => Anchor::None,
     };
@@ -257,6 +260,7 @@ fn verify(
 }
 
 fn examine(
+    store: &dyn LedgerStore,
     service: &Service,
     ledger: &Ledger,
     source: &Source,
@@ -281,7 +285,8 @@ fn examine(
         let detail = "the vault's last checkpoint is not signed by the ledger's checkpoint key";
         return Err(AppError::BackupForeign(detail.into()));
     }
-    let kept = kept.map_or(0, |(size, _)| size);
+    let is_frozen = rollback::frozen(store, &ledger.record.origin)?.is_some();
+    let kept = kept.filter(|_| !is_frozen).map_or(0, |(size, _)| size);
     Ok(DrilledLedger {
         ledger: ledger.record.name.clone(),
         origin: ledger.record.origin.clone(),

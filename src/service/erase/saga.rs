@@ -16,14 +16,15 @@ use crate::keystore::vault::JournalEntry;
 use crate::keystore::{ErasureOrder, Wanted};
 use crate::sequencer::{Appended, Fence, NewEvent};
 use crate::spec::event::BodyKind;
-use crate::spec::ids::{Category, Handle, Timestamp};
+use crate::spec::ids::{Category, Handle, Origin, Timestamp};
 use crate::spec::seal::SealedBlock;
-use crate::spec::system::{Basis, Reason};
+use crate::spec::system::{Basis, ErasureRecovered, Reason};
 use crate::store::{Direction, Lookup};
 
 pub(in crate::service) const STREAM: &str = "$erasures";
 const REQUESTED: &str = "erasure.requested";
 const COMPLETED: &str = "erasure.completed";
+pub(in crate::service) const RECOVERED: &str = "erasure.recovered";
 /// Blocks that are tried after the destruction.
 const SAMPLE: u64 = 32;
 
@@ -34,6 +35,9 @@ const QUEUE_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Requested {
     pub(crate) request: Uuid,
+    /// The frozen log whose people these are; absent: this very log's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<Origin>,
     pub(crate) subjects: Vec<Named>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) categories: Option<Vec<Category>>,
@@ -110,9 +114,18 @@ pub(crate) struct Recorded<T> {
 pub(crate) struct Erasure {
     pub(crate) requested: Recorded<Requested>,
     pub(crate) completed: Option<Recorded<Completed>>,
+    /// How many heirs further on it is recorded: 0 in the log itself.
+    pub(crate) heirs: usize,
+    /// When a log that goes on put it on record again, its own end being lost.
+    pub(crate) recovered: Option<Timestamp>,
 }
 
 impl Erasure {
+    /// Whether its end is still to come.
+    pub(super) fn is_open(&self) -> bool {
+        self.completed.is_none() && self.recovered.is_none()
+    }
+
     pub(super) fn orders(&self) -> Vec<ErasureOrder> {
         let requested = &self.requested.payload;
         let order = |named: &Named| order(requested.request, named.handle, requested.categories.as_ref());
@@ -128,7 +141,7 @@ impl Erasure {
 
     pub(super) fn view(&self, ledger: &Ledger) -> ErasureView {
         let requested = &self.requested.payload;
-        let (state, subject_state) = if self.completed.is_some() {
+        let (state, subject_state) = if !self.is_open() {
             ("completed", "erased")
         } else {
             ("erasing", "erasing")
@@ -148,7 +161,11 @@ impl Erasure {
             categories: requested.categories.clone(),
             requested_at: self.requested.recorded_at,
             due_at: requested.due_at,
-            completed_at: self.completed.as_ref().map(|completed| completed.recorded_at),
+            completed_at: self
+                .completed
+                .as_ref()
+                .map(|completed| completed.recorded_at)
+                .or(self.recovered),
             certificate: format!(
                 "/v1/ledgers/{}/erasures/{}/certificate",
                 ledger.record.name, requested.request
@@ -166,8 +183,13 @@ impl Service {
         request: &Arc<ErasureRequest>,
         targets: Targets,
     ) -> Result<Erasure, Error> {
+        if ledger.is_frozen() && request.note.is_some() {
+            let detail = "cannot be sealed for a log that is frozen; leave it out";
+            return Err(Error::field("/note", detail));
+        }
         let payload = Requested {
             request: self.fresh_id(),
+            origin: ledger.is_frozen().then(|| ledger.record.origin.clone()),
             subjects: targets.handles.iter().map(|handle| Named { handle: *handle }).collect(),
             categories: request.categories.clone(),
             basis: request.basis,
@@ -190,6 +212,8 @@ impl Service {
         let mut erasure = Erasure {
             requested,
             completed: None,
+            heirs: 0,
+            recovered: None,
         };
         let fences = erasure.fences().collect();
         let appended = self
@@ -371,6 +395,10 @@ impl Service {
 
     /// The erasure of a request id.
     pub(super) fn find_erasure(&self, ledger: &Ledger, id: Uuid) -> Result<Option<Erasure>, Error> {
+        if ledger.is_frozen() {
+            let mut all = self.erasures_about(ledger)?.into_iter();
+            return Ok(all.find(|erasure| erasure.requested.payload.request == id));
+        }
         let size = self.view(ledger)?.size();
         let lookup = Lookup::Correlation(id.to_string().into());
         let indexes = self
@@ -385,7 +413,33 @@ impl Service {
             .find(|erasure| erasure.requested.payload.request == id))
     }
 
-    /// Every erasure, in the order of the requests.
+    /// Every erasure of a log's people: those that it records itself, and where it is frozen those that the logs record which
+    /// go on from it.
+    pub(in crate::service) fn erasures_about(&self, ledger: &Ledger) -> Result<Vec<Erasure>, Error> {
+        let mut about = self.all_erasures(ledger)?;
+        about.retain(|erasure| erasure.requested.payload.origin.is_none());
+        for (heirs, heir) in (1..).zip(ledger.heirs()) {
+            let events = self.erasure_events(heir)?;
+            about.extend(gather(&events)?.into_iter().filter_map(|erasure| {
+                let is_about = erasure.requested.payload.origin.as_ref() == Some(&ledger.record.origin);
+                is_about.then_some(Erasure { heirs, ..erasure })
+            }));
+            for event in events
+                .iter()
+                .filter(|event| event.header.event_type.as_str() == RECOVERED)
+            {
+                let recovered: Recorded<ErasureRecovered> = recorded(event)?;
+                let request = recovered.payload.request;
+                let mut open = about.iter_mut().filter(|erasure| erasure.completed.is_none());
+                if let Some(erasure) = open.find(|erasure| erasure.requested.payload.request == request) {
+                    erasure.recovered = Some(recovered.recorded_at);
+                }
+            }
+        }
+        Ok(about)
+    }
+
+    /// Every erasure that a log records, in the order of the requests.
     pub(in crate::service) fn all_erasures(&self, ledger: &Ledger) -> Result<Vec<Erasure>, Error> {
         gather(&self.erasure_events(ledger)?)
     }
@@ -437,6 +491,8 @@ fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
                 erasures.push(Erasure {
                     requested,
                     completed: None,
+                    heirs: 0,
+                    recovered: None,
                 });
             }
             COMPLETED => {
