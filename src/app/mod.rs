@@ -285,11 +285,11 @@ impl App {
     /// # Errors
     /// [`AppError`]; nothing is served then.
     pub async fn open(settings: &Settings) -> Result<Self, AppError> {
+        restore::refuse_unfinished(settings)?;
         let entropy: Arc<dyn Entropy> = Arc::new(System);
         if !settings.ledger_path().join("CURRENT").exists() {
             return Err(StoreError::Missing(settings.ledger_path()).into());
         }
-        restore::refuse_unfinished(settings)?;
         let lock = lock::Lock::take(&settings.data)?;
         Self::harden();
         let vault = Arc::new(FileVault::open(&settings.vault_paths(), Arc::clone(&entropy))?);

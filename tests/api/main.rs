@@ -23,6 +23,7 @@ mod reads;
 mod refusals;
 mod repeats;
 mod reports;
+mod restore;
 mod roles;
 mod settings;
 mod tls;
