@@ -351,6 +351,7 @@ impl App {
             limits: Limits::default(),
             guard: settings.pii_guard,
             backup_places: backup_places(settings),
+            horizon: std::time::Duration::from_secs(settings.erasure_horizon_seconds),
         })?;
         Ok(Self {
             service: Arc::new(service),
@@ -383,6 +384,7 @@ impl App {
         for ledger in service.all_ledgers() {
             service.resume_erasures(&ledger).await?;
             service.apply_erasures(&ledger).await?;
+            service.settle_epochs(&ledger).await?;
         }
         Ok(())
     }

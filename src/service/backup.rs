@@ -399,16 +399,9 @@ impl Service {
         found.ok_or_else(|| Error::new(Code::NotFound, "there is no backup of this id"))
     }
 
-    /// Makes it durable that key copies under the present epoch may exist, and under one that is about to begin; gives the
-    /// present one.
+    /// Makes it durable that key copies under the present epoch may exist; gives that.
     fn mark_backed_up(&self, ledger: LedgerId) -> Result<u32, Error> {
-        let (vault, now) = (self.keystore.vault(), self.clock.now());
-        for key in vault.epochs(ledger)? {
-            if !matches!(key.state, EpochState::Retired { .. }) {
-                vault.mark_backed_up(ledger, key.epoch, now)?;
-            }
-        }
-        Ok(self.keystore.epoch(ledger)?)
+        Ok(self.keystore.mark_backed_up(ledger, self.clock.now())?)
     }
 
     /// What became of the epoch of a copy.

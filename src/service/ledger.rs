@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::erase::Queue;
 use super::fencing::{Fencing, Stamp};
 use super::{Code, Error, Service};
 use crate::sequencer::{ExpectedVersion, Fence, LedgerKeys, NewEvent};
@@ -52,6 +53,10 @@ pub struct Ledger {
     pub(crate) heir: Option<Arc<Self>>,
     /// Whether an erasure broke off and must be taken up again.
     pub(crate) unfinished: AtomicBool,
+    /// The erasures that wait.
+    pub(crate) erasing: Queue,
+    /// Whether an epoch key may be destroyed and that not recorded.
+    pub(crate) unrecorded: AtomicBool,
     /// Moves with every step that takes keys away.
     pub(crate) fencing: Fencing,
 }
@@ -403,6 +408,8 @@ impl Service {
             continues: Vec::new(),
             heir: None,
             unfinished: AtomicBool::new(false),
+            erasing: Queue::default(),
+            unrecorded: AtomicBool::new(false),
             fencing: Fencing::new(self.clock.now()),
         };
         self.sequencer

@@ -260,6 +260,8 @@ mod tests {
             categories: None,
             requested_at: Timestamp(0),
             due_at: Timestamp(due_at),
+            keys_destroyed_at: None,
+            epoch_key_due_at: None,
             completed_at: None,
             certificate: String::new(),
         }

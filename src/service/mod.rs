@@ -7,6 +7,7 @@ pub mod append;
 pub mod as_of;
 pub mod backup;
 pub mod cloudevents;
+pub mod epochs;
 pub mod erase;
 pub mod error;
 pub mod export;
@@ -79,7 +80,8 @@ pub struct Service {
     signing_keys: Arc<dyn ledger::SigningKeyStore>,
     access: access::Keys,
     founding: tokio::sync::Mutex<()>,
-    erasing: tokio::sync::Mutex<()>,
+    /// How long an epoch key outlives its epoch for the sake of backups.
+    horizon: std::time::Duration,
     verifying: verify::Running,
     meters: measure::Meters,
     reporting: Arc<tokio::sync::Semaphore>,
@@ -108,6 +110,8 @@ pub struct Components {
     pub guard: bool,
     /// Where backups may go.
     pub backup_places: backup::Places,
+    /// How long an epoch key outlives its epoch for the sake of backups.
+    pub horizon: std::time::Duration,
 }
 
 impl Service {
@@ -127,6 +131,7 @@ impl Service {
             limits,
             guard,
             backup_places,
+            horizon,
         } = parts;
         Ok(Self {
             store,
@@ -140,7 +145,7 @@ impl Service {
             signing_keys,
             access,
             founding: tokio::sync::Mutex::new(()),
-            erasing: tokio::sync::Mutex::new(()),
+            horizon,
             verifying: verify::Running::default(),
             meters: measure::Meters::default(),
             reporting: Arc::new(tokio::sync::Semaphore::new(report::MAX_RUNNING)),

@@ -290,7 +290,9 @@ fn a_drill_proves_a_backup_beside_the_running_server_and_changes_nothing() {
         restore(&all, &[("--from", &to), ("--vault", &vault), ("--scratch", &scratch)])
     };
     // The vault hears of new events within a second.
-    eventually("the vault is two events ahead", || drill(&[]).1["ledgers"][0]["behind"] == 2);
+    eventually("the vault is two events ahead", || {
+        drill(&[]).1["ledgers"][0]["behind"] == 2
+    });
     let before = (contents(&vault), contents(&to));
     let (exit, said) = drill(&["--key", data.vkey()]);
     assert_eq!((exit, &said["proven"]), (0, &json!(true)), "{said}");

@@ -210,6 +210,7 @@ fn assemble(
         entropy: Arc::clone(entropy),
         limits: Limits::default(),
         guard: true,
+        horizon: std::time::Duration::ZERO,
         backup_places: backup::Places {
             root: None,
             apart_from: Vec::new(),

@@ -27,7 +27,7 @@ impl Database {
 
 impl RocksKeyStore {
     /// Brings a copy from a backup, in `path`, to the vault's present epochs: where its own is retired by now, the bucket
-    /// keys are wrapped again under a new master, one write a ledger. Repeating it changes nothing. Who was erased since is
+    /// keys are wrapped again under a new master, one write a ledger. No key of the vault is destroyed by it. Repeating it changes nothing. Who was erased since is
     /// not looked at: `apply_erasures` comes after it, before anything opens.
     ///
     /// # Errors
@@ -74,18 +74,13 @@ fn adopt(
         }
     }
     let ledger = Ledger::unwrap(id, (epoch, wrapped), vault, arena)?;
-    let prefix = rows::row(Table::Bucket, id, &[]);
-    let mut buckets = Vec::new();
-    db.scan(&prefix, |row, value| {
-        let number = row
-            .strip_prefix(prefix.as_slice())
-            .and_then(|number| number.try_into().ok());
-        let number = number.ok_or(KeyStoreError::Damaged("bucket key"))?;
-        buckets.push((u16::from_be_bytes(number), value.to_vec()));
+    let mut pages = Vec::new();
+    db.scan(&rows::row(Table::Bucket, id, &[]), |row, value| {
+        pages.push((row.to_vec(), value.to_vec()));
         Ok(())
     })?;
     let mut batch = WriteBatch::default();
-    for (row, value) in ledger.wrap_again(&buckets, vault, entropy)? {
+    for (row, value) in ledger.wrap_again(pages, vault, entropy)? {
         batch.put(row, value);
     }
     db.write(batch)
