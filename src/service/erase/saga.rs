@@ -588,6 +588,9 @@ impl Service {
     fn with_epochs(&self, ledger: &Ledger, mut erasures: Vec<Erasure>) -> Result<Vec<Erasure>, Error> {
         let destroyed = self.destroyed_epochs(ledger)?;
         for erasure in &mut erasures {
+            if erasure.requested.payload.origin.is_some() {
+                continue; // of a frozen log, which has epochs of its own
+            }
             let completed = erasure.completed.as_ref().map(|completed| &completed.payload);
             let from = completed.filter(|completed| completed.epoch_key_due_at.is_some());
             erasure.epoch_destroyed = from.and_then(|completed| destroyed.get(&completed.epochs.from).cloned());

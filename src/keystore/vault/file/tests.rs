@@ -279,7 +279,8 @@ fn a_change_that_reached_one_mirror_alone_is_finished_at_the_next_start() {
     const KEY: usize = 2;
     const FRESH: usize = 3;
     const NOTE: usize = 4;
-    let steps: [(usize, &dyn Fn(&FileVault)); 4] = [
+    type Step<'a> = (usize, &'a dyn Fn(&FileVault));
+    let steps: [Step<'_>; 4] = [
         (FRESH, &|vault| assert_eq!(vault.mint_epoch(LEDGER, 1, NOW).unwrap(), 2)),
         (NOTE, &|vault| vault.mark_backed_up(LEDGER, 1, NOW).unwrap()),
         (NOTE + 1, &|vault| vault.retire_epoch(LEDGER, 1, NOW, NOW).unwrap()),
