@@ -352,6 +352,7 @@ impl App {
             guard: settings.pii_guard,
             backup_places: backup_places(settings),
             horizon: std::time::Duration::from_secs(settings.erasure_horizon_seconds),
+            purging: settings.purging(),
         })?;
         Ok(Self {
             service: Arc::new(service),

@@ -19,6 +19,7 @@ mod import;
 mod init;
 mod key;
 mod output;
+mod redact;
 mod report;
 mod restore;
 mod serve;
@@ -80,6 +81,8 @@ enum Command {
     Fsck(verify::Fsck),
     /// Erase people: destroy their keys, and prove it.
     Erase(erase::Erase),
+    /// Redact events: remove `data` or `meta` that should not have been written, and prove it.
+    Redact(redact::Redact),
     /// Report on a period: history, erasures against their month, keys, reveals, exports. Signed.
     Report(report::Report),
     /// Show a ledger's public keys.
@@ -199,6 +202,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Verify(command) => command.run(&context),
         Command::Fsck(command) => command.run(&context),
         Command::Erase(command) => command.run(&context),
+        Command::Redact(command) => command.run(&context),
         Command::Report(command) => command.run(&context),
         Command::Key(command) => command.run(&context),
         Command::ApiKey(command) => command.run(&context),

@@ -9,6 +9,7 @@ use crate::service::access::ApiKey;
 use crate::service::backup::BackupView;
 use crate::service::erase::ErasureView;
 use crate::service::export::ExportView;
+use crate::service::redact::RedactionView;
 use crate::service::verify::VerificationView;
 
 /// The longest page.
@@ -84,6 +85,8 @@ pages! {
     BackupPage { backups: BackupView }
     /// A page of erasures.
     ErasurePage { erasures: ErasureView }
+    /// A page of redactions.
+    RedactionPage { redactions: RedactionView }
     /// A page of verifications.
     VerificationPage { verifications: VerificationView }
     /// A page of exports.

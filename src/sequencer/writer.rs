@@ -246,6 +246,7 @@ impl Planner<'_> {
             mut events,
             answers,
             streams,
+            removals,
         } = plan;
         let view = match state.head {
             Some(head) if !events.is_empty() => {
@@ -291,6 +292,7 @@ impl Planner<'_> {
             .last_mut()
             .filter(|batch| batch.ledger.number == ledger)
         {
+            batch.removals = removals;
             batch.events = events.into_iter().map(|planned| planned.event).collect();
             group.views.push(view);
         }
@@ -311,6 +313,7 @@ fn add_to_batch(
         expected,
         head,
         events: Vec::new(),
+        removals: Vec::new(),
         streams: streams.into_iter().collect(),
         tiles,
         checkpoint: view.checkpoint.clone(),

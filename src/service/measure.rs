@@ -2,7 +2,7 @@
 //!
 //! Labels are ledger names, codes, states and kinds: never a stream, a tag or a person.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ impl Default for Meters {
 struct Tally {
     version: u64,
     states: HashMap<&'static str, u64>,
+    /// Pending residues; one that is gone everywhere is shown at 0.
+    residues: BTreeMap<String, u64>,
     open_until: Vec<Timestamp>,
 }
 
@@ -175,6 +177,10 @@ impl Service {
             let count = tally.states.get(state).copied().unwrap_or(0);
             gauge!("oubliette_erasures", "ledger" => name.to_owned(), "state" => state).set(float(count));
         }
+        for (residue, count) in &tally.residues {
+            gauge!("oubliette_residues_pending", "ledger" => name.to_owned(), "residue" => residue.clone())
+                .set(float(*count));
+        }
         let now = self.clock.now();
         let overdue = tally.open_until.iter().filter(|due| **due < now).count();
         gauge!("oubliette_erasures_overdue", "ledger" => name.to_owned()).set(float(overdue as u64));
@@ -239,6 +245,10 @@ impl Tally {
         };
         for erasure in erasures {
             *tally.states.entry(erasure.state).or_default() += 1;
+            for residue in &erasure.residues {
+                let count = tally.residues.entry(residue.residue.clone()).or_default();
+                *count += u64::from(residue.state == "pending");
+            }
             if !["completed", "final", "cancelled"].contains(&erasure.state) {
                 tally.open_until.push(erasure.due_at);
             }
@@ -256,6 +266,7 @@ mod tests {
         ErasureView {
             id: uuid::Uuid::nil(),
             state,
+            residues: Vec::new(),
             subjects: Vec::new(),
             categories: None,
             requested_at: Timestamp(0),

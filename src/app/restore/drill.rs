@@ -211,6 +211,7 @@ fn assemble(
         limits: Limits::default(),
         guard: true,
         horizon: std::time::Duration::ZERO,
+        purging: crate::service::erase::Purging::default(),
         backup_places: backup::Places {
             root: None,
             apart_from: Vec::new(),

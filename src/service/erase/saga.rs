@@ -19,13 +19,14 @@ use crate::sequencer::{Appended, Fence, NewEvent};
 use crate::spec::event::BodyKind;
 use crate::spec::ids::{Category, Handle, Origin, Timestamp};
 use crate::spec::seal::SealedBlock;
-use crate::spec::system::{Basis, Epochs, ErasureRecovered, Reason};
+use crate::spec::system::{Basis, Epochs, ErasureRecovered, ErasureResidueRemoved, Reason};
 use crate::store::{Direction, Lookup};
 
 pub(in crate::service) const STREAM: &str = "$erasures";
 const REQUESTED: &str = "erasure.requested";
 const COMPLETED: &str = "erasure.completed";
 pub(in crate::service) const RECOVERED: &str = "erasure.recovered";
+pub(super) const RESIDUE_REMOVED: &str = "erasure.residue_removed";
 /// Blocks of a subject that are tried after the destruction, and of all subjects of a request together. At least one of
 /// each is.
 const SAMPLE: u64 = 32;
@@ -155,6 +156,8 @@ pub(crate) struct Erasure {
     pub(crate) recovered: Option<Timestamp>,
     /// When the old epoch key was destroyed at its horizon.
     pub(crate) epoch_destroyed: Option<Recorded<EpochDestroyed>>,
+    /// What was pending and is gone since.
+    pub(crate) removed: Vec<Recorded<ErasureResidueRemoved>>,
 }
 
 impl Erasure {
@@ -166,14 +169,18 @@ impl Erasure {
     /// What is still to come, of what was pending when it was completed.
     pub(crate) fn pending(&self) -> Vec<&str> {
         let pending = self.completed.iter().flat_map(|completed| &completed.payload.pending);
-        let open = |code: &&String| *code != EPOCH_KEY || self.epoch_destroyed.is_none();
-        pending.filter(open).map(String::as_str).collect()
+        pending
+            .map(String::as_str)
+            .filter(|code| self.gone(code).is_none())
+            .collect()
     }
 
-    /// The index of the last event of it.
-    pub(super) fn last_event(&self) -> Option<u64> {
-        let completed = self.completed.as_ref().map(|event| event.index);
-        completed.max(self.epoch_destroyed.as_ref().map(|event| event.index))
+    /// When something that was pending was gone.
+    pub(super) fn gone(&self, code: &str) -> Option<Timestamp> {
+        if code == EPOCH_KEY {
+            return self.epoch_destroyed.as_ref().map(|event| event.payload.destroyed_at);
+        }
+        self.removed(code).map(|removed| removed.at)
     }
 
     pub(super) fn orders(&self) -> Vec<ErasureOrder> {
@@ -220,6 +227,7 @@ impl Erasure {
                 .as_ref()
                 .map(|completed| completed.recorded_at)
                 .or(self.recovered),
+            residues: self.residues(),
             certificate: format!(
                 "/v1/ledgers/{}/erasures/{}/certificate",
                 ledger.record.name, requested.request
@@ -269,6 +277,7 @@ impl Service {
             heirs: 0,
             recovered: None,
             epoch_destroyed: None,
+            removed: Vec::new(),
         };
         let fences = erasure.fences().collect();
         let appended = self
@@ -366,6 +375,7 @@ impl Service {
             recorded_at: placed.recorded_at,
             payload,
         });
+        ledger.residues.at_latest(Timestamp(0));
         Ok(Erasure { completed, ..erasure })
     }
 
@@ -627,6 +637,7 @@ fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
                     heirs: 0,
                     recovered: None,
                     epoch_destroyed: None,
+                    removed: Vec::new(),
                 });
             }
             COMPLETED => {
@@ -634,6 +645,13 @@ fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
                 let place = places.get(&completed.payload.request);
                 if let Some(erasure) = place.and_then(|place| erasures.get_mut(*place)) {
                     erasure.completed = Some(completed);
+                }
+            }
+            RESIDUE_REMOVED => {
+                let removed: Recorded<ErasureResidueRemoved> = recorded(event)?;
+                let place = places.get(&removed.payload.request);
+                if let Some(erasure) = place.and_then(|place| erasures.get_mut(*place)) {
+                    erasure.removed.push(removed);
                 }
             }
             _ => {}
