@@ -32,6 +32,8 @@ pub struct Settings {
     pub vault_dirs: Option<Vec<PathBuf>>,
     /// The signing keys. Default: `<data>/keys`.
     pub keys_dir: Option<PathBuf>,
+    /// The folder under which `POST /v1/backups` may write. Unset: backups are made with `oubliette backup --data` only.
+    pub backup_dir: Option<PathBuf>,
     /// Address and port to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Whether to listen beyond loopback without TLS (behind a proxy that does it).
@@ -116,6 +118,7 @@ impl Default for Settings {
             keystore_dir: None,
             vault_dirs: None,
             keys_dir: None,
+            backup_dir: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 7171)),
             allow_plaintext: false,
             tls_certificate: None,

@@ -98,18 +98,32 @@ fn keep(mailbox: &Mailbox, vault: &dyn Vault) {
     }
 }
 
-/// Refuses a store that has lost a ledger which the vault remembers.
+/// Refuses a store that has lost a ledger which the vault remembers, unless a log goes on from it.
 pub(super) fn check_registered(service: &Service, vault: &dyn Vault) -> Result<(), AppError> {
     let registered: Vec<_> = service
         .registered_ledgers()?
         .into_iter()
         .map(|ledger| ledger.id)
         .collect();
-    let lost = vault.ledgers()?.into_iter().find(|ledger| !registered.contains(ledger));
-    lost.map_or(Ok(()), |ledger| Err(AppError::LedgerLost(ledger)))
+    for id in vault.ledgers()?.into_iter().filter(|id| !registered.contains(id)) {
+        let kept = vault.checkpoint(id)?.and_then(|(_, note)| parse(&note));
+        let continued = kept.as_ref().and_then(|kept| {
+            let continued = service.continued(&kept.origin.as_str().parse().ok()?)?;
+            Some((continued.checkpoint().ok()?, continued.restored.tree_size))
+        });
+        if kept.is_none() || continued != kept.map(|kept| (kept, 0)) {
+            return Err(AppError::LedgerLost(id));
+        }
+    }
+    Ok(())
 }
 
-/// Refuses a ledger that is shorter than the vault's last checkpoint or has another root at its size.
+fn parse(note: &str) -> Option<Checkpoint> {
+    note.parse::<Note>().ok()?.text().parse().ok()
+}
+
+/// Refuses a ledger that is shorter than the vault's last checkpoint or has another root at its size, unless it is frozen
+/// and the log that goes on from it says just that.
 pub(super) fn check(service: &Service, name: &LedgerName) -> Result<(), AppError> {
     let ledger = service.ledger(name)?;
     let rolled_back = |what: String| AppError::RolledBack {
@@ -117,20 +131,36 @@ pub(super) fn check(service: &Service, name: &LedgerName) -> Result<(), AppError
         what,
     };
     let (now, _) = service.checkpoint(&ledger)?;
-    let Some((size, note)) = service.kept_checkpoint(&ledger)? else {
+    let kept = service.kept_checkpoint(&ledger)?;
+    let continued = service.continued(&ledger.record.origin);
+    if let Some(continued) = &continued {
+        let root = service.root_of_size(&ledger, now)?;
+        if (continued.restored.tree_size, continued.restored.root) != (now, root) {
+            let (size, root) = (continued.restored.tree_size, continued.restored.root);
+            return Err(rolled_back(format!(
+                "the log that goes on from it froze it at {size} events with the root {root}"
+            )));
+        }
+    }
+    let Some((size, note)) = kept else {
         // The vault is told of the first event before the ledger is known to anybody; a crash can come between the two.
-        return if now <= 1 {
+        return if now <= 1 || continued.is_some() {
             Ok(())
         } else {
             Err(rolled_back("the vault keeps no checkpoint of it".into()))
         };
     };
-    let kept: Option<Checkpoint> = note.parse::<Note>().ok().and_then(|note| note.text().parse().ok());
-    let kept = kept.ok_or_else(|| rolled_back("its checkpoint in the vault is damaged".into()))?;
+    let kept = parse(&note).ok_or_else(|| rolled_back("its checkpoint in the vault is damaged".into()))?;
+    let same = |checkpoint: &Checkpoint| checkpoint.size == size && kept.size == size && kept.root == checkpoint.root;
     if now < size {
-        return Err(rolled_back(format!(
-            "the vault has seen {size} events, the store holds {now}"
-        )));
+        let known = continued.and_then(|continued| continued.checkpoint().ok());
+        // IMPORTANT: the heir must know the very checkpoint that the vault keeps, or more was lost than it tells.
+        return match known {
+            Some(known) if same(&known) && known.origin == kept.origin => Ok(()),
+            _ => Err(rolled_back(format!(
+                "the vault has seen {size} events, the store holds {now}"
+            ))),
+        };
     }
     let root = service.root_of_size(&ledger, size)?;
     if kept.size != size || kept.root != root || kept.origin.as_str() != ledger.record.origin.as_str() {

@@ -38,7 +38,9 @@ pub fn inspect(
     let ledger =
         ledger.ok_or_else(|| Error::new(Code::LedgerNotFound, format!("there is no ledger {name} in this store")))?;
     let folders = settings.vault_paths();
+    let frozen = crate::service::rollback::frozen(&store, &ledger.origin)?;
     let kept = match kept_checkpoint(&folders, ledger.id) {
+        _ if frozen.is_some() => frozen.map_or(Anchor::None, Anchor::Frozen),
         Kept::Checkpoint(size, note) => Anchor::Checkpoint(size, note),
         // A copy without its vault can still be verified; a vault without its checkpoint is another matter.
         Kept::Absent if !folders.iter().any(|folder| folder.exists()) => Anchor::None,

@@ -4,6 +4,7 @@ mod anchor;
 mod inspect;
 mod keyfiles;
 mod lock;
+mod restore;
 mod server;
 mod tls;
 
@@ -17,7 +18,7 @@ use crate::keystore::vault::file::FileVault;
 use crate::sequencer::{self, Fence, Sequencer};
 use crate::service::access::{NewApiKey, ShownApiKey};
 use crate::service::ledger::{CreatedLedger, SigningKeyStore};
-use crate::service::{Code, Components, Error, Limits, Role, Service};
+use crate::service::{Code, Components, Error, Limits, Role, Service, backup};
 use crate::spec::ids::{LedgerId, LedgerName, Origin};
 use crate::store::rocksdb::RocksStore;
 use crate::store::{LedgerStore, StoreError};
@@ -25,6 +26,7 @@ use crate::store::{LedgerStore, StoreError};
 pub use crate::http::openapi::text as openapi;
 pub use inspect::{Inspection, inspect};
 pub use lock::{LockError, is_served};
+pub use restore::{Drilled, DrilledLedger, Restore, Restored, drill, restore};
 pub use server::{LocalServer, check, serve};
 pub use tls::TlsError;
 
@@ -57,7 +59,8 @@ pub enum AppError {
     /// A ledger that is shorter than, or another than, what stands outside its store.
     #[error(
         "the ledger {ledger} is not the one that the vault remembers: {what}. It was truncated or rolled back; nothing was \
-         changed and nothing is served. Put the right ledger store back"
+         changed and nothing is served. Put the right ledger store back, or restore a backup with `oubliette restore \
+         --accept-rollback`"
     )]
     RolledBack {
         /// The ledger.
@@ -98,6 +101,45 @@ pub enum AppError {
     /// Certificate or key of the listener.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A restore that was not finished.
+    #[error(
+        "{0} was being restored, and that was not finished: it is not whole and is not served. Remove it, and run \
+         `oubliette restore` again into a new directory"
+    )]
+    RestoreUnfinished(std::path::PathBuf),
+    /// A folder that holds no whole backup.
+    #[error("{0} holds no whole backup: there is no manifest, so it was never finished. Use another backup")]
+    BackupIncomplete(std::path::PathBuf),
+    /// A backup that is not what its manifest says.
+    #[error("the backup is damaged: {0}. Use another one; nothing was restored")]
+    BackupDamaged(String),
+    /// A backup of another store.
+    #[error("the backup does not belong here: {0}. Nothing was restored")]
+    BackupForeign(String),
+    /// A backup whose keys are destroyed.
+    #[error(
+        "the backup has expired: the keys of ledger {ledger} hang under epoch {epoch}, whose key was destroyed when its \
+         horizon had passed. Nothing was restored; use a younger backup"
+    )]
+    BackupExpired {
+        /// The ledger.
+        ledger: LedgerName,
+        /// The epoch.
+        epoch: u32,
+    },
+    /// A backup that is older than what the vault remembers.
+    #[error(
+        "the backup is older than what the vault remembers: {lost} events or more of {origin} would be lost. Nothing was \
+         restored. With --accept-rollback the old log is frozen as the backup has it, and a new one goes on under {heir}"
+    )]
+    RollbackNotAccepted {
+        /// The log that would be frozen.
+        origin: String,
+        /// The log that would go on.
+        heir: Origin,
+        /// The fewest events that would be lost.
+        lost: u64,
+    },
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -126,6 +168,12 @@ impl AppError {
             Self::Tls(_) | Self::OpenFiles { .. } => "invalid_configuration",
             Self::Listen { .. } => "address_unavailable",
             Self::RolledBack { .. } | Self::LedgerLost(_) => "ledger_rolled_back",
+            Self::RestoreUnfinished(_) => "restore_unfinished",
+            Self::BackupIncomplete(_) => "backup_incomplete",
+            Self::BackupDamaged(_) => "backup_damaged",
+            Self::BackupForeign(_) => "backup_foreign",
+            Self::BackupExpired { .. } => "backup_expired",
+            Self::RollbackNotAccepted { .. } => "rollback_not_accepted",
         }
     }
 }
@@ -157,6 +205,17 @@ pub fn empty_store(path: &std::path::Path) -> Result<Arc<dyn LedgerStore>, AppEr
 /// If the store cannot be read.
 pub fn disk_bytes(ledger: &std::path::Path) -> Result<Vec<(&'static str, u64)>, AppError> {
     Ok(RocksStore::open_read_only(ledger)?.disk_bytes()?)
+}
+
+/// Backups go under one folder, and never where something of the store itself lies.
+fn backup_places(settings: &Settings) -> backup::Places {
+    let mut apart_from = vec![settings.ledger_path(), settings.keystore_path(), settings.keys_path()];
+    apart_from.extend(settings.vault_paths());
+    backup::Places {
+        root: settings.backup_dir.clone(),
+        apart_from,
+        open: Box::new(|path| Ok(Arc::new(RocksStore::open_read_only(path)?))),
+    }
 }
 
 struct Opened {
@@ -226,6 +285,7 @@ impl App {
     /// # Errors
     /// [`AppError`]; nothing is served then.
     pub async fn open(settings: &Settings) -> Result<Self, AppError> {
+        restore::refuse_unfinished(settings)?;
         let entropy: Arc<dyn Entropy> = Arc::new(System);
         if !settings.ledger_path().join("CURRENT").exists() {
             return Err(StoreError::Missing(settings.ledger_path()).into());
@@ -291,6 +351,7 @@ impl App {
             limits: Limits::default(),
             guard: settings.pii_guard,
             policy: settings.policy(),
+            backup_places: backup_places(settings),
             horizon: std::time::Duration::from_secs(settings.erasure_horizon_seconds),
             purging: settings.purging(),
         })?;
@@ -304,13 +365,20 @@ impl App {
 
     async fn open_ledgers(&self) -> Result<(), AppError> {
         let service = &self.service;
-        anchor::check_registered(service, &*self.vault)?;
-        for record in service.registered_ledgers()? {
+        // A log that goes on from another has the larger number, and must be open before that one.
+        for record in service.registered_ledgers()?.into_iter().rev() {
+            if service.ledger(&record.name).is_ok() {
+                continue;
+            }
             let fences = service.key_fences(record.id)?;
             let fence = |fence: crate::keystore::Fence| Fence::closed(fence.order.handle, fence.order.categories);
             let name = record.name.clone();
             service.open_ledger(record, fences.into_iter().map(fence).collect())?;
             anchor::check(service, &name)?;
+        }
+        anchor::check_registered(service, &*self.vault)?;
+        for ledger in service.all_ledgers() {
+            service.check_keys_known(&ledger)?;
         }
         for ledger in service.all_ledgers() {
             service.carry_over(&ledger).await?;

@@ -202,6 +202,7 @@ fn for_one_process(settings: &Settings) -> Settings {
         rate_limit: 0,
         rate_burst: 0,
         access_log: false,
+        backup_dir: Some("/".into()),
         ..settings.clone()
     }
 }
@@ -257,6 +258,7 @@ fn run_local(settings: &Settings, started: &mpsc::SyncSender<Result<Started, App
     actix_web::rt::System::new().block_on(async {
         crate::env::raise_open_files();
         let opened = async {
+            let settings = &for_one_process(settings);
             let app = App::open(settings).await?;
             let api_key = app.service().register_local_caller();
             let serving = Serving {
@@ -265,7 +267,7 @@ fn run_local(settings: &Settings, started: &mpsc::SyncSender<Result<Started, App
                 tls: None,
                 metrics: None,
             };
-            let (server, address) = bind(&app, &for_one_process(settings), serving)?;
+            let (server, address) = bind(&app, settings, serving)?;
             Ok((app, server, address, api_key))
         };
         match opened.await {

@@ -7,6 +7,7 @@
 mod api_key;
 mod append;
 mod as_of;
+mod backup;
 mod bench;
 mod client;
 mod demo;
@@ -24,6 +25,7 @@ mod people;
 mod redact;
 mod reopen;
 mod report;
+mod restore;
 mod restrict;
 mod retention;
 mod serve;
@@ -108,6 +110,10 @@ enum Command {
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
+    /// Back up ledgers and key store, while they are in use. Never the vault, never signing keys.
+    Backup(backup::Backup),
+    /// Put a backup back into a new directory; or prove with --drill that it could be.
+    Restore(restore::Restore),
     /// A guided tour on a throw-away ledger.
     Demo(demo::Demo),
     /// Load a throw-away server and report its figures beside the machine's own bounds.
@@ -224,6 +230,8 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Report(command) => command.run(&context),
         Command::Key(command) => command.run(&context),
         Command::ApiKey(command) => command.run(&context),
+        Command::Backup(command) => command.run(&context),
+        Command::Restore(command) => command.run(context),
         Command::Demo(command) => command.run(&context),
         Command::Bench(command) => command.run(context),
         Command::Completions { .. } | Command::Man { .. } | Command::ConfigReference | Command::Openapi => {

@@ -4,6 +4,7 @@
 mod api_keys;
 mod as_of;
 mod auth;
+mod backups;
 mod body;
 mod cloudevents;
 mod epochs;
@@ -61,6 +62,9 @@ fn routes(config: &mut web::ServiceConfig) {
                 .route("/api-keys", get(api_keys::list))
                 .route("/api-keys", post(api_keys::create))
                 .route("/api-keys/{id}", delete(api_keys::revoke))
+                .route("/backups", get(backups::list))
+                .route("/backups", post(backups::create))
+                .route("/backups/{id}", get(backups::one))
                 .service(
                     web::scope("/ledgers/{ledger}")
                         // Routes are tried in this order, and appends are most of the load.

@@ -6,6 +6,7 @@ use super::ledgers::LedgerView;
 use super::problem::Problem;
 use crate::service::Error;
 use crate::service::access::ApiKey;
+use crate::service::backup::BackupView;
 use crate::service::erase::ErasureView;
 use crate::service::export::ExportView;
 use crate::service::hold::HoldView;
@@ -83,6 +84,8 @@ pages! {
     LedgerPage { ledgers: LedgerView }
     /// A page of API keys.
     ApiKeyPage { api_keys: ApiKey }
+    /// A page of backups.
+    BackupPage { backups: BackupView }
     /// A page of erasures.
     ErasurePage { erasures: ErasureView }
     /// A page of legal holds.

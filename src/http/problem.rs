@@ -68,11 +68,13 @@ pub(super) fn status(code: Code) -> StatusCode {
         | Code::RetentionNotConfigured
         | Code::SecondKeyNeeded
         | Code::BodyPurged
-        | Code::LedgerExists => StatusCode::CONFLICT,
+        | Code::LedgerExists
+        | Code::LedgerFrozen
+        | Code::BackupRunning => StatusCode::CONFLICT,
         Code::Erased => StatusCode::GONE,
         Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Code::Overloaded | Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        Code::KeyUnavailable | Code::NotReady | Code::ClockJumped | Code::StorageFailed => {
+        Code::KeyUnavailable | Code::KeyStoreBehind | Code::NotReady | Code::ClockJumped | Code::StorageFailed => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         Code::Damaged | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,

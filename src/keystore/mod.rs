@@ -448,6 +448,17 @@ pub trait KeyStore: Send + Sync {
         Ok(())
     }
 
+    /// Copies the whole store, as it is between two writes, into `folder`, which does not exist. Writes go on meanwhile. The
+    /// copy is durable once the caller has synced its files. Nothing of the vault is in it.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`]; what is in the folder then is no store.
+    fn copy_to(&self, folder: &std::path::Path) -> Result<(), KeyStoreError> {
+        Err(KeyStoreError::Store(
+            format!("this engine cannot be copied to {}", folder.display()).into(),
+        ))
+    }
+
     /// Bytes on disk, without the vault; 0 for an engine without files.
     fn disk_bytes(&self) -> u64 {
         0

@@ -22,9 +22,10 @@ use crate::spec::ids::StreamName;
 use crate::spec::system;
 
 /// Types of Oubliette's own events beyond the reserved prefixes: a reader who asks by type must not meet a caller's.
-pub(super) const OWN_TYPES: [&str; 6] = [
+pub(super) const OWN_TYPES: [&str; 7] = [
     "api_key.created",
     "api_key.revoked",
+    "backup.started",
     "export.created",
     "export.downloaded",
     "personal_data.revealed",
@@ -124,6 +125,9 @@ impl Service {
     }
 
     async fn append_checked(self: &Arc<Self>, ledger: &Arc<Ledger>, call: AppendCall) -> Result<AppendAnswer, Error> {
+        if ledger.is_frozen() {
+            return Err(ledger.frozen());
+        }
         self.check(&call)?;
         let (call, prepared) = self.prepare(ledger, call).await?;
         let Prepared { events, sketches } = prepared;
@@ -206,7 +210,7 @@ impl Service {
         if system::is_reserved(&event.event_type) || OWN_TYPES.contains(&event.event_type.as_str()) {
             field(
                 "type",
-                "types that begin with ledger., key., epoch., erasure., bodies., hold., restriction., subject. or retention., and those of its records of access, exports and reports, are Oubliette's own",
+                "types that begin with ledger., key., epoch., erasure., bodies., hold., restriction., subject. or retention., and those of its records of access, backups, exports and reports, are Oubliette's own",
             );
         }
         if event.schema_version == 0 {

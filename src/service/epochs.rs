@@ -94,6 +94,9 @@ impl Service {
     /// # Errors
     /// If key store or vault cannot be written; whatever appending may answer.
     pub async fn rotate_epoch(self: &Arc<Self>, ledger: &Arc<Ledger>, caller: &Caller) -> Result<EpochChanged, Error> {
+        if ledger.is_frozen() {
+            return Err(ledger.frozen());
+        }
         let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), caller.key.id.clone());
         // A task of its own: a caller who hangs up must not leave a change without its record.
         let task = tokio::spawn(async move {
@@ -128,6 +131,9 @@ impl Service {
         handle: Handle,
         request: RenewRequest,
     ) -> Result<KeysRenewed, Error> {
+        if ledger.is_frozen() {
+            return Err(ledger.frozen());
+        }
         if request
             .categories
             .as_ref()
@@ -196,6 +202,11 @@ impl Service {
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         let gone = blocking(move || service.destroy_due(&on)).await?;
         for destroyed in gone {
+            if ledger.is_frozen() {
+                // A frozen log records nothing any more, and the log that goes on counts epochs of its own.
+                tracing::info!(ledger = %ledger.record.name, epoch = destroyed.epoch, "a retired epoch key of a frozen log is destroyed");
+                continue;
+            }
             let event = self.system_event(STREAM, DESTROYED, &destroyed, None)?;
             self.append_at_last(ledger, &event).await?;
         }
@@ -237,6 +248,9 @@ impl Service {
     fn recorded_retirements(&self, ledger: &Ledger) -> Result<BTreeMap<Epoch, Retired>, Error> {
         let mut retired = BTreeMap::new();
         for erasure in self.all_erasures(ledger)? {
+            if erasure.requested.payload.origin.is_some() {
+                continue; // of a frozen log, which has epochs of its own
+            }
             let Some(completed) = erasure.completed.map(|completed| completed.payload) else {
                 continue;
             };

@@ -40,8 +40,9 @@ pub(crate) use purge::NextLook;
 pub(super) use purge::PURGES;
 pub use purge::{Purge, Purging};
 pub(crate) use queue::Queue;
+pub(super) use saga::recorded;
 pub(crate) use saga::{Erasure, Recorded};
-pub(super) use saga::{STREAM, recorded, sealed_blocks};
+pub(super) use saga::{RECOVERED, STREAM, sealed_blocks};
 use waiting::Submitted;
 
 /// The most subjects of one request.
@@ -245,7 +246,7 @@ impl Service {
             handles: handles.to_vec(),
             already_erased: 0,
         };
-        let payload = self.requested(by, request, &targets)?;
+        let payload = self.requested(ledger, by, request, &targets)?;
         let id = payload.request;
         let erased = match self.request_erasure(ledger, request, payload).await {
             Ok(erasure) => self.run_saga(ledger, erasure).await,
@@ -278,7 +279,7 @@ impl Service {
     ) -> Result<Decision, Error> {
         let targets = self.targets(ledger, request, named)?;
         let held = self.refuse_held(ledger, request, &targets)?;
-        let requested = self.requested(by, request, &targets)?;
+        let requested = self.requested(ledger, by, request, &targets)?;
         let grace_seconds = request.grace_seconds.unwrap_or(0).max(self.policy.grace_seconds);
         let waits = held || self.policy.four_eyes || grace_seconds > 0;
         if !waits || requested.subjects.is_empty() {
@@ -341,7 +342,7 @@ impl Service {
     /// If the store cannot be read.
     pub fn erasures(&self, ledger: &Ledger) -> Result<Vec<ErasureView>, Error> {
         let mut views: Vec<_> = self
-            .all_erasures(ledger)?
+            .erasures_about(ledger)?
             .iter()
             .map(|erasure| erasure.view(ledger))
             .collect();
@@ -366,20 +367,22 @@ impl Service {
                 .filter(|fence| fence.destroyed.is_some())
                 .map(|fence| &fence.order)
                 .collect();
-            let recorded = service.all_erasures(&on)?;
-            for erasure in &recorded {
+            for erasure in &service.erasures_about(&on)? {
                 let requested = &erasure.requested.payload;
                 service
                     .keystore
                     .suppress(id, requested.request, requested.suppression())?;
             }
-            let recorded = recorded.iter().flat_map(|erasure| {
-                erasure.orders().into_iter().map(|order| JournalEntry {
-                    order,
-                    index: erasure.requested.index,
-                })
-            });
+            let recorded = service.recorded_orders(&on)?;
             let journaled = service.keystore.vault().journaled(id)?;
+            // A vault that was put back from an older copy lacks what came after it: the next restore will need it.
+            let known: HashSet<_> = journaled.iter().map(|entry| &entry.order).collect();
+            let unjournaled: Vec<_> = recorded.iter().filter(|entry| !known.contains(&entry.order)).cloned().collect();
+            if !unjournaled.is_empty()
+                && let Err(error) = service.keystore.vault().journal(id, &unjournaled)
+            {
+                tracing::error!(error = %error, "the vault's journal lacks erasures that the ledger records, and takes none");
+            }
             let missing: HashSet<_> = journaled
                 .into_iter()
                 .chain(recorded)
@@ -406,6 +409,17 @@ impl Service {
             Ok(())
         })
         .await
+    }
+
+    /// What a log's erasures order.
+    pub(super) fn recorded_orders(&self, ledger: &Ledger) -> Result<Vec<JournalEntry>, Error> {
+        let erasures = self.erasures_about(ledger)?;
+        let entries = erasures.iter().flat_map(|erasure| {
+            let index = erasure.requested.index;
+            let entry = move |order| JournalEntry { order, index };
+            erasure.orders().into_iter().map(entry)
+        });
+        Ok(entries.collect())
     }
 
     /// Finishes erasures that broke off while the server ran on: a full disk, a vault that was away. Called every few
@@ -435,9 +449,11 @@ impl Service {
         // IMPORTANT: asked before the ledger is read: what is not in it by then is recorded as completed, or open.
         let completing = ledger.erasing.completing();
         let open: Vec<_> = self
-            .all_erasures(ledger)?
+            .erasures_about(ledger)?
             .into_iter()
-            .filter(|erasure| erasure.completed.is_none() && !completing.contains(&erasure.requested.payload.request))
+            .filter(|erasure| erasure.is_open() && !completing.contains(&erasure.requested.payload.request))
+            // What was open in a log when it was frozen is for `apply_erasures`, and is on record as recovered.
+            .filter(|erasure| erasure.heirs > 0 || !ledger.is_frozen())
             .collect();
         let orders: Vec<_> = open.iter().flat_map(Erasure::orders).collect();
         if orders.is_empty() && open.is_empty() {

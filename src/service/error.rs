@@ -106,6 +106,10 @@ codes! {
     BodyPurged => "body_purged", Conflict;
     /// A ledger of this name exists.
     LedgerExists => "ledger_exists", Conflict;
+    /// The log is frozen: another goes on from it.
+    LedgerFrozen => "ledger_frozen", Conflict;
+    /// Another backup is being made.
+    BackupRunning => "backup_running", Conflict;
     /// What is asked about was erased.
     Erased => "erased", Erased;
     /// The request did not arrive in time.
@@ -116,6 +120,8 @@ codes! {
     RateLimited => "rate_limited", Unavailable;
     /// A key or the key store cannot be had.
     KeyUnavailable => "key_unavailable", Unavailable;
+    /// The key store is older than the ledger.
+    KeyStoreBehind => "key_store_behind", Unavailable;
     /// The writer takes nothing now.
     NotReady => "not_ready", Unavailable;
     /// The wall clock jumped.

@@ -189,18 +189,24 @@ impl Service {
         let id = self.fresh_id();
         let data =
             serde_json::json!({"export": id, "by": caller.key.id, "roles": caller.key.roles, "request": request});
+        let data = ledger.told(data);
         let event = self.system_event("$exports", "export.created", &data, Some(id.to_string()))?;
         let appended = self
             .append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
             .await?;
+        let view = if ledger.is_frozen() {
+            self.view(ledger)?
+        } else {
+            appended.view
+        };
         let view = ExportView {
             id,
             request,
             by: caller.key.id.clone(),
             created_at: self.clock.now(),
-            tree_size: appended.view.size(),
+            tree_size: view.size(),
             content: format!("/v1/ledgers/{}/exports/{id}/content", ledger.record.name),
-            checkpoint: appended.view.checkpoint.clone(),
+            checkpoint: view.checkpoint.clone(),
         };
         self.keep_record(ledger, RECORD, id, &view)?;
         Ok(view)
@@ -260,6 +266,7 @@ impl Service {
         if let (Some((first, last)), Some(fields)) = (bytes, data.as_object_mut()) {
             fields.insert("bytes".into(), serde_json::json!([first, last]));
         }
+        let data = ledger.told(data);
         let event = self.system_event("$exports", "export.downloaded", &data, Some(export.id.to_string()))?;
         self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
             .await

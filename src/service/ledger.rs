@@ -15,7 +15,7 @@ use crate::sequencer::{ExpectedVersion, Fence, LedgerKeys, NewEvent};
 use crate::spec::event::{BodyKind, Meta};
 use crate::spec::hash::Hash;
 use crate::spec::ids::{EventRef, InvalidId, LedgerId, LedgerName, Origin, StreamName};
-use crate::spec::keys::{AnnouncedKey, LEDGER_CREATED, LedgerCreated, Role};
+use crate::spec::keys::{AnnouncedKey, Continued, LEDGER_CREATED, LedgerCreated, Role};
 use crate::spec::note::{KeyName, SignatureType, SignerKey, VerifierKey};
 use crate::spec::signature::{Kind, PublicKey, Signer};
 use crate::store::{LedgerNumber, LedgerRecord};
@@ -45,6 +45,12 @@ pub struct Ledger {
     pub(crate) manifests: Signer,
     /// Signs reports.
     pub(crate) reports: Signer,
+    /// Signs backups.
+    pub(crate) backups: Signer,
+    /// The logs that this one goes on from.
+    pub(crate) continues: Vec<Continued>,
+    /// The log that goes on from this one.
+    pub(crate) heir: Option<Arc<Self>>,
     /// Whether an erasure broke off and must be taken up again.
     pub(crate) unfinished: AtomicBool,
     /// Whether an erasure waits: for an approval, a hold, or the end of its grace.
@@ -82,6 +88,39 @@ impl Ledger {
     /// What was made under one stamp, and leaves under it, was made with the same keys.
     pub fn stamp(&self) -> Stamp {
         self.fencing.stamp()
+    }
+
+    /// Whether this log was rolled back and another goes on from it: it is read, and never grows again.
+    pub fn is_frozen(&self) -> bool {
+        self.heir.is_some()
+    }
+
+    /// The log that records what happens to this one: itself, or the last that goes on from it.
+    pub(crate) fn log(&self) -> &Self {
+        self.heir.as_ref().map_or(self, |heir| heir.log())
+    }
+
+    /// The logs that go on from this one, the next first.
+    pub(crate) fn heirs(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(self.heir.as_deref(), |ledger| ledger.heir.as_deref())
+    }
+
+    /// What whoever would add to this log is told.
+    pub(crate) fn frozen(&self) -> Error {
+        let log = &self.log().record;
+        let detail = format!(
+            "this log was rolled back and is frozen; {} ({}) goes on from it",
+            log.name, log.origin
+        );
+        Error::new(Code::LedgerFrozen, detail)
+    }
+
+    /// What an own event says about this log: where another records it, its origin stands beside.
+    pub(crate) fn told(&self, mut data: serde_json::Value) -> serde_json::Value {
+        if let (true, Some(members)) = (self.is_frozen(), data.as_object_mut()) {
+            members.insert("origin".into(), self.record.origin.as_str().into());
+        }
+        data
     }
 
     /// The checkpoint key as a note key.
@@ -126,6 +165,13 @@ pub trait SigningKeyStore: Send + Sync {
     /// # Errors
     /// `key_unavailable`, naming the file.
     fn create(&self, ledger: &LedgerName) -> Result<SigningKeys, Error>;
+}
+
+/// A private recovery key, in hex.
+pub type RecoveryKey = Zeroizing<String>;
+
+fn hash_of(recovery: &PublicKey) -> Hash {
+    Hash::from(<[u8; 32]>::from(Sha256::digest(recovery.as_bytes())))
 }
 
 /// What making a ledger gave.
@@ -179,9 +225,10 @@ impl Service {
     fn default_origin(&self, name: &LedgerName) -> Result<Origin, Error> {
         let ledgers = self.all_ledgers();
         let first = ledgers
-            .first()
+            .iter()
+            .find(|ledger| !ledger.is_frozen())
             .ok_or_else(|| Error::field("/origin", "is needed for the first ledger"))?;
-        let base = first.record.origin.as_str();
+        let base = super::rollback::family_of(&first.record.origin).0;
         let base = base.strip_suffix(&format!("/{}", first.record.name)).unwrap_or(base);
         format!("{base}/{name}")
             .parse()
@@ -206,17 +253,38 @@ impl Service {
                 "another ledger has this origin; every ledger needs one of its own",
             ));
         }
-        let (recovery, recovery_key) = match recovery {
-            Some(public) => (public, None),
-            None => {
-                let secret = Zeroizing::new(self.entropy.bytes());
-                let public = PublicKey::new(SigningKey::from_bytes(&secret).verifying_key().as_bytes());
-                (
-                    public.map_err(super::access::internal)?,
-                    Some(Zeroizing::new(hex::encode(*secret))),
-                )
-            }
+        let (recovery_key_hash, recovery_key) = match recovery {
+            Some(public) => (hash_of(&public), None),
+            None => self.mint_recovery_key()?,
         };
+        let vkey = self.found(&name, &origin, recovery_key_hash, Vec::new()).await?.vkey();
+        Ok(CreatedLedger {
+            ledger: name,
+            origin,
+            vkey,
+            recovery_key,
+        })
+    }
+
+    /// A new recovery key: the hash of its public half, and its private half in hex.
+    pub(super) fn mint_recovery_key(&self) -> Result<(Hash, Option<RecoveryKey>), Error> {
+        let secret = Zeroizing::new(self.entropy.bytes());
+        let public = PublicKey::new(SigningKey::from_bytes(&secret).verifying_key().as_bytes());
+        let public = public.map_err(super::access::internal)?;
+        Ok((hash_of(&public), Some(Zeroizing::new(hex::encode(*secret)))))
+    }
+
+    /// Makes a ledger whose first event announces this hash, and names the logs that it goes on from.
+    ///
+    /// # Errors
+    /// As [`Service::create_ledger`].
+    pub(super) async fn found(
+        &self,
+        name: &LedgerName,
+        origin: &Origin,
+        recovery_key_hash: Hash,
+        continues: Vec<Continued>,
+    ) -> Result<Arc<Ledger>, Error> {
         let number = self.store.ledgers()?.last().map_or(1, |ledger| ledger.number.0 + 1);
         let record = LedgerRecord {
             number: LedgerNumber(number),
@@ -224,21 +292,18 @@ impl Service {
             name: name.clone(),
             origin: origin.clone(),
         };
-        let keys = self.signing_keys.create(&name)?;
+        let keys = self.signing_keys.create(name)?;
         self.keystore.create_ledger(record.id, self.clock.now())?;
-        let ledger = self.open(record, keys, Vec::new())?;
-        self.begin_ledger(&ledger, &recovery).await?;
+        let ledger = Arc::new(Ledger {
+            continues,
+            ..self.open(record, keys, Vec::new())?
+        });
+        self.begin_ledger(&ledger, recovery_key_hash).await?;
         let (size, note) = self.checkpoint(&ledger)?;
         self.keystore.vault().keep_checkpoint(ledger.record.id, size, &note)?;
         // IMPORTANT: known only now: nobody else's event may come to stand at index 0.
-        let vkey = ledger.vkey();
-        self.ledgers.write().insert(name.clone(), ledger);
-        Ok(CreatedLedger {
-            ledger: name,
-            origin,
-            vkey,
-            recovery_key,
-        })
+        self.ledgers.write().insert(name.clone(), Arc::clone(&ledger));
+        Ok(ledger)
     }
 
     fn refuse_existing(&self, name: &LedgerName) -> Result<(), Error> {
@@ -275,14 +340,20 @@ impl Service {
         Ok(self.keystore.vault().checkpoint(ledger.record.id)?)
     }
 
-    /// Opens a registered ledger with its signing keys.
+    /// Opens a registered ledger with its signing keys. A log that goes on from another must be open before that one, which
+    /// has no keys of its own any more.
     ///
     /// # Errors
     /// If the store's rows contradict each other, or a key is not the announced one.
     pub fn open_ledger(&self, record: LedgerRecord, fences: Vec<Fence>) -> Result<(), Error> {
-        let keys = self.signing_keys.load(&record.name)?;
+        let heir = self.heir_of(&record.origin);
         let name = record.name.clone();
-        let ledger = self.open(record, keys, fences)?;
+        let keys = match &heir {
+            Some(heir) => self.signing_keys.load(&heir.log().record.name)?,
+            None => self.signing_keys.load(&name)?,
+        };
+        let mut ledger = self.open(record, keys, fences)?;
+        ledger.heir = heir;
         let announced = self.announced_keys(&ledger)?;
         let own = [
             (Role::Event, &ledger.event_key),
@@ -297,8 +368,28 @@ impl Service {
                 return Err(Error::new(Code::KeyUnavailable, detail));
             }
         }
-        self.ledgers.write().insert(name, ledger);
+        ledger.continues = announced.continues;
+        self.ledgers.write().insert(name, Arc::new(ledger));
         Ok(())
+    }
+
+    /// Opens a registered ledger with keys that are not its own: it can be read, and nothing that is signed with them is ever
+    /// taken for its own.
+    ///
+    /// # Errors
+    /// If the store's rows contradict each other.
+    pub fn open_to_read(&self, record: LedgerRecord, keys: SigningKeys) -> Result<(), Error> {
+        let name = record.name.clone();
+        let ledger = self.open(record, keys, Vec::new())?;
+        self.ledgers.write().insert(name, Arc::new(ledger));
+        Ok(())
+    }
+
+    /// The open log that goes on from a log of this origin.
+    pub(super) fn heir_of(&self, origin: &Origin) -> Option<Arc<Ledger>> {
+        let ledgers = self.ledgers.read();
+        let goes_on = |ledger: &&Arc<Ledger>| ledger.continues.iter().any(|continued| continued.origin == *origin);
+        ledgers.values().find(goes_on).cloned()
     }
 
     fn announced_keys(&self, ledger: &Ledger) -> Result<LedgerCreated, Error> {
@@ -308,7 +399,7 @@ impl Service {
         serde_json::from_slice(&data.bytes).map_err(|error| damaged().caused_by(error))
     }
 
-    fn open(&self, record: LedgerRecord, keys: SigningKeys, fences: Vec<Fence>) -> Result<Arc<Ledger>, Error> {
+    fn open(&self, record: LedgerRecord, keys: SigningKeys, fences: Vec<Fence>) -> Result<Ledger, Error> {
         let bad = |error| Error::new(Code::KeyUnavailable, "a signing key is not valid").caused_by(error);
         let event = Signer::new(Kind::Header, keys.event).map_err(bad)?;
         let checkpoint_key = PublicKey::new(keys.checkpoint.verifying_key().as_bytes()).map_err(bad)?;
@@ -319,8 +410,11 @@ impl Service {
             checkpoint_key,
             certificates: Signer::new(Kind::Certificate, keys.certificate.clone()).map_err(bad)?,
             manifests: Signer::new(Kind::Manifest, keys.certificate.clone()).map_err(bad)?,
-            reports: Signer::new(Kind::Report, keys.certificate).map_err(bad)?,
+            reports: Signer::new(Kind::Report, keys.certificate.clone()).map_err(bad)?,
+            backups: Signer::new(Kind::Backup, keys.certificate).map_err(bad)?,
             record: record.clone(),
+            continues: Vec::new(),
+            heir: None,
             unfinished: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             erasing: Queue::default(),
@@ -333,14 +427,14 @@ impl Service {
         self.sequencer
             .open_ledger(record, LedgerKeys { event, checkpoint }, fences)
             .map_err(|error| Error::new(Code::Damaged, error.to_string()).caused_by(error))?;
-        Ok(Arc::new(ledger))
+        Ok(ledger)
     }
 
     /// Writes the event at index 0, which registers the ledger and announces its keys.
     ///
     /// # Errors
     /// Whatever appending may answer.
-    async fn begin_ledger(&self, ledger: &Ledger, recovery_key: &PublicKey) -> Result<(), Error> {
+    async fn begin_ledger(&self, ledger: &Ledger, recovery_key_hash: Hash) -> Result<(), Error> {
         let created = LedgerCreated {
             ledger: ledger.record.name.clone(),
             origin: ledger.record.origin.clone(),
@@ -349,7 +443,8 @@ impl Service {
                 AnnouncedKey::new(Role::Checkpoint, &ledger.checkpoint_key),
                 AnnouncedKey::new(Role::Certificate, ledger.certificates.public()),
             ],
-            recovery_key_hash: Hash::from(<[u8; 32]>::from(Sha256::digest(recovery_key.as_bytes()))),
+            recovery_key_hash,
+            continues: ledger.continues.clone(),
         };
         let stream: StreamName = system_name("$ledger")?;
         let event = self.system_event("$ledger", LEDGER_CREATED, &created, None)?;

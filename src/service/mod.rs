@@ -5,6 +5,7 @@
 pub mod access;
 pub mod append;
 pub mod as_of;
+pub mod backup;
 pub mod cloudevents;
 pub mod epochs;
 pub mod erase;
@@ -24,12 +25,14 @@ mod recent;
 mod records;
 pub mod redact;
 mod refused;
+pub mod rehearse;
 mod removed;
 pub mod reopen;
 pub mod report;
 pub mod request;
 pub mod restrict;
 pub mod retention;
+pub mod rollback;
 pub mod subject;
 pub mod subject_access;
 pub mod verify;
@@ -100,6 +103,7 @@ pub struct Service {
     reporting: Arc<tokio::sync::Semaphore>,
     folding: Arc<tokio::sync::Semaphore>,
     refused: refused::Counters,
+    backups: backup::Backups,
 }
 
 /// What the service is made of.
@@ -122,6 +126,8 @@ pub struct Components {
     pub guard: bool,
     /// What is set about the life of personal data.
     pub policy: policy::Policy,
+    /// Where backups may go.
+    pub backup_places: backup::Places,
     /// How long an epoch key outlives its epoch for the sake of backups.
     pub horizon: std::time::Duration,
     /// How residues of erasures are removed.
@@ -145,6 +151,7 @@ impl Service {
             limits,
             guard,
             policy,
+            backup_places,
             horizon,
             purging,
         } = parts;
@@ -170,6 +177,7 @@ impl Service {
             reporting: Arc::new(tokio::sync::Semaphore::new(report::MAX_RUNNING)),
             folding: Arc::new(tokio::sync::Semaphore::new(as_of::MAX_RUNNING)),
             refused: refused::Counters::default(),
+            backups: backup::Backups::new(backup_places),
         })
     }
 
@@ -230,7 +238,8 @@ impl Service {
         view.ok_or_else(|| Error::new(Code::LedgerNotFound, "the ledger is not open"))
     }
 
-    /// Appends one of Oubliette's own events. Unlike a caller's, it is not compared with anything.
+    /// Appends one of Oubliette's own events, to the log that goes on where this one is frozen. Unlike a caller's, it is not
+    /// compared with anything.
     pub(crate) async fn append_system(
         &self,
         ledger: &Ledger,
@@ -240,7 +249,7 @@ impl Service {
         records: Vec<crate::store::RecordWrite>,
     ) -> Result<Appended, Error> {
         let append = Append {
-            ledger: ledger.record.number,
+            ledger: ledger.log().record.number,
             expected,
             events,
             fences,

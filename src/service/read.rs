@@ -579,10 +579,10 @@ impl Service {
         if opened.blocks == 0 {
             return Ok(());
         }
-        let data = serde_json::json!({
+        let data = ledger.told(serde_json::json!({
             "key": caller.key.id, "roles": caller.key.roles, "blocks": opened.blocks, "events": opened.events,
             "handles": opened.handles,
-        });
+        }));
         let event = self.system_event("$reveals", "personal_data.revealed", &data, None)?;
         self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
             .await

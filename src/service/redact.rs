@@ -249,6 +249,9 @@ impl Service {
         caller: &Caller,
         request: RedactionRequest,
     ) -> Result<RedactionView, Error> {
+        if ledger.is_frozen() {
+            return Err(ledger.frozen());
+        }
         check(&request)?;
         let _turn = self.removing.lock().await;
         let id = self.fresh_id();
@@ -311,7 +314,7 @@ impl Service {
     pub async fn complete_redactions(self: &Arc<Self>) {
         for ledger in self.all_ledgers() {
             let now = self.clock.now();
-            if !ledger.redacted.is_due(now) {
+            if ledger.is_frozen() || !ledger.redacted.is_due(now) {
                 continue;
             }
             if let Err(error) = self.complete_redactions_of(&ledger).await {

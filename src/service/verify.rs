@@ -17,7 +17,8 @@ use crate::spec::checkpoint::Checkpoint;
 use crate::spec::edge::Edge;
 use crate::spec::event::Header;
 use crate::spec::hash::{Hash, leaf_hash};
-use crate::spec::note::{VerifierKey, open as open_note};
+use crate::spec::keys::Restored;
+use crate::spec::note::{Note, VerifierKey, open as open_note};
 use crate::spec::report::{Finding, FindingCode, Object, Report};
 use crate::spec::seal::SealedBlock;
 use crate::spec::system::Position;
@@ -38,6 +39,8 @@ pub enum Anchor {
     Unreadable,
     /// A checkpoint: its size, and the signed note.
     Checkpoint(u64, String),
+    /// It is frozen: the log that goes on from it says at what.
+    Frozen(Restored),
 }
 
 /// What is verified beyond the events themselves.
@@ -82,6 +85,26 @@ pub fn verify_store(
                 format!("{kept} events"),
                 found,
             ));
+        }
+        Anchor::Frozen(restored) => {
+            let stated = store.checkpoint(ledger.number, size)?;
+            let stated = stated.and_then(|(_, note)| note.parse::<Note>().ok()?.text().parse::<Checkpoint>().ok());
+            if stated.as_ref().map(|stated| (stated.size, stated.root)) != Some((restored.tree_size, restored.root)) {
+                let expected = format!(
+                    "frozen at {} events with the root {}",
+                    restored.tree_size, restored.root
+                );
+                let found = stated.map_or("no checkpoint".into(), |stated| {
+                    format!("{}, {}", stated.size, stated.root)
+                });
+                verification.add(Finding::new(
+                    None,
+                    "continues",
+                    FindingCode::RolledBack,
+                    expected,
+                    found,
+                ));
+            }
         }
         Anchor::Unreadable => {
             let expected = "the last checkpoint, kept outside the store";

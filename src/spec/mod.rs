@@ -3,6 +3,7 @@
 //! It mirrors `docs/spec/` chapter by chapter, and everything in it builds without RocksDB, tokio and actix: the offline
 //! verifier is this layer and a command line.
 
+pub mod backup;
 pub mod bundle;
 pub mod certificate;
 pub mod checkpoint;

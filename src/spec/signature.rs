@@ -37,6 +37,8 @@ pub enum Kind {
     Manifest,
     /// A compliance report.
     Report,
+    /// A backup's manifest.
+    Backup,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             Self::Certificate => "application/vnd.oubliette.certificate+cbor",
             Self::Manifest => "application/vnd.oubliette.manifest+cbor",
             Self::Report => "application/vnd.oubliette.report+cbor",
+            Self::Backup => "application/vnd.oubliette.backup+cbor",
         }
     }
 }

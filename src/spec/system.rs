@@ -7,6 +7,7 @@
 //! erasure.completed {request, subjects: [{handle, ?keys_destroyed, ?identity_destroyed, ?blocks}], ?fenced_at,
 //!                    ?keys_destroyed_at, ?epochs: {from, to}, ?epoch_key_due_at, ?algorithms, ?key_bits, ?verification,
 //!                    ?pending}
+//! erasure.recovered {origin, index, request, subjects: [{handle}], ?categories}
 //! epoch.changed     a ledger's keys were wrapped anew without an erasure
 //! epoch.destroyed   {epoch, destroyed_at}: the key of a past epoch, kept for backups, is gone
 //! erasure.residue_removed {request, residue, at, ?purges: [index], ?alone, ?derived}: what was pending has left the files
@@ -29,7 +30,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::ids::{Category, EventType, Handle, Timestamp};
+use super::ids::{Category, EventType, Handle, Origin, Timestamp};
 use super::json;
 use super::keys::LEDGER_CREATED;
 
@@ -69,6 +70,8 @@ pub enum SystemType {
     ErasureRequested,
     /// The keys are destroyed and the destruction is verified.
     ErasureCompleted,
+    /// An erasure that a rollback took out of the ledger, put on record again.
+    ErasureRecovered,
     /// All keys were wrapped under a new epoch key without an erasure.
     EpochChanged,
     /// Something that an erasure had left pending is gone.
@@ -105,10 +108,11 @@ pub enum SystemType {
 
 impl SystemType {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::LedgerCreated,
         Self::ErasureRequested,
         Self::ErasureCompleted,
+        Self::ErasureRecovered,
         Self::EpochChanged,
         Self::ErasureResidueRemoved,
         Self::EpochDestroyed,
@@ -133,6 +137,7 @@ impl SystemType {
             Self::LedgerCreated => LEDGER_CREATED,
             Self::ErasureRequested => "erasure.requested",
             Self::ErasureCompleted => "erasure.completed",
+            Self::ErasureRecovered => "erasure.recovered",
             Self::EpochChanged => "epoch.changed",
             Self::ErasureResidueRemoved => "erasure.residue_removed",
             Self::EpochDestroyed => "epoch.destroyed",
@@ -297,6 +302,22 @@ pub struct ErasureCompleted {
     pub pending: Option<Vec<Box<str>>>,
 }
 
+/// The payload of `erasure.recovered`: an erasure of a frozen log, known from outside it; more fields may stand beside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasureRecovered {
+    /// The frozen log.
+    pub origin: Origin,
+    /// Where `erasure.requested` stood there.
+    pub index: u64,
+    /// The request's id.
+    pub request: Uuid,
+    /// The subjects, whose keys are destroyed.
+    pub subjects: Vec<ErasedSubject>,
+    /// The categories; absent: all, also those never seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<Category>>,
+}
+
 /// From which epoch to which a ledger's keys went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -426,6 +447,8 @@ pub enum Authority {
     ErasureRequested(ErasureRequested),
     /// An erasure is done.
     ErasureCompleted(ErasureCompleted),
+    /// An erasure is on record again.
+    ErasureRecovered(ErasureRecovered),
     /// The key of a past epoch is gone.
     EpochDestroyed(EpochDestroyed),
     /// Something that an erasure had left pending is gone.
@@ -472,6 +495,7 @@ impl Authority {
             SystemType::EpochDestroyed => Self::EpochDestroyed(json::read(data).map_err(invalid)?),
             SystemType::ErasureRequested => Self::ErasureRequested(json::read(data).map_err(invalid)?),
             SystemType::ErasureCompleted => Self::ErasureCompleted(json::read(data).map_err(invalid)?),
+            SystemType::ErasureRecovered => Self::ErasureRecovered(json::read(data).map_err(invalid)?),
             SystemType::ErasureResidueRemoved => Self::ResidueRemoved(json::read(data).map_err(invalid)?),
             SystemType::BodiesPurged => Self::Purged(json::read(data).map_err(invalid)?),
             SystemType::BodiesRedacted => Self::Redacted(json::read(data).map_err(invalid)?),

@@ -78,6 +78,7 @@ impl TestLedger {
                 AnnouncedKey::new(Role::Certificate, certificate.public()),
             ],
             recovery_key_hash: Hash::from([9; 32]),
+            continues: Vec::new(),
         }
     }
 

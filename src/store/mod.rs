@@ -352,6 +352,18 @@ pub trait LedgerStore: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Copies the whole store, as it is between two commits, into `folder`, which does not exist. Commits go on meanwhile:
+    /// one is in the copy as a whole or not at all, and no later one without an earlier one. The copy is durable once the
+    /// caller has synced its files.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is in the folder then is no store.
+    fn copy_to(&self, folder: &std::path::Path) -> Result<(), StoreError> {
+        Err(StoreError::Io(
+            format!("this engine cannot be copied to {}", folder.display()).into(),
+        ))
+    }
+
     /// Writes records apart from any commit; atomic and durable.
     ///
     /// # Errors

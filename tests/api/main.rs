@@ -7,6 +7,7 @@ mod support;
 
 mod append;
 mod as_of;
+mod backup;
 mod cloudevents;
 mod epochs;
 mod erasures;
@@ -26,6 +27,7 @@ mod redactions;
 mod refusals;
 mod repeats;
 mod reports;
+mod restore;
 mod roles;
 mod settings;
 mod tls;

@@ -42,6 +42,14 @@ impl Data {
         Self { folder, made }
     }
 
+    /// A place for a directory that something else makes, with the keys of this one.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self {
+            folder: tempfile::Builder::new().prefix("oubliette-test-").tempdir().unwrap(),
+            made: self.made.clone(),
+        }
+    }
+
     /// A copy of the directory as it lies there, for a server of its own.
     pub(crate) fn copy(&self) -> Self {
         let folder = tempfile::Builder::new().prefix("oubliette-test-").tempdir().unwrap();

@@ -1,10 +1,11 @@
 //! Operations on the store as a whole.
 
-use super::super::page::{ApiKeyPage, LedgerPage};
-use super::super::{api_keys, health, ledgers};
+use super::super::page::{ApiKeyPage, BackupPage, LedgerPage};
+use super::super::{api_keys, backups, health, ledgers};
 use super::operation::{APPENDS, Operation};
 use crate::service::Code;
 use crate::service::access::{NewApiKey, ShownApiKey};
+use crate::service::backup::{BackupRequest, BackupView};
 use crate::service::ledger::{CreatedLedger, NewLedger};
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -57,7 +58,43 @@ pub(super) fn operations() -> Vec<Operation> {
     ];
     let mut all = of_server();
     all.extend(of_ledgers);
+    all.extend(of_backups());
     all
+}
+
+fn of_backups() -> Vec<Operation> {
+    vec![
+        Operation::of(
+            ("get", "/v1/backups"),
+            backups::list,
+            ("administration", "listBackups"),
+            "List the backups",
+        )
+        .note("Those that this store knows of, newest first, and when the epoch dies under which their keys hang.")
+        .json::<BackupPage<'_>>(200, "A page of backups."),
+        Operation::of(
+            ("post", "/v1/backups"),
+            backups::create,
+            ("administration", "createBackup"),
+            "Make a backup",
+        )
+        .note(
+            "Copies the ledgers' store and the key store into folders under the server's `backup_dir`, while both are in use. \
+             Never the vault, never signing keys. Answers at once; ask for the backup until it is `completed`.",
+        )
+        .body::<BackupRequest>()
+        .json::<BackupView>(202, "The backup, running.")
+        .codes(APPENDS)
+        .codes(&[Code::BackupRunning, Code::PersonalDataRefused]),
+        Operation::of(
+            ("get", "/v1/backups/{id}"),
+            backups::one,
+            ("administration", "getBackup"),
+            "One backup",
+        )
+        .json::<BackupView>(200, "The backup.")
+        .codes(&[Code::NotFound]),
+    ]
 }
 
 fn of_server() -> Vec<Operation> {

@@ -18,7 +18,7 @@ const BLOCK_CACHE: usize = 32 << 20;
 const WRITE_BUFFER: usize = 16 << 20;
 
 pub(super) struct Database {
-    db: DB,
+    pub(super) db: DB,
     synced: WriteOptions,
     /// The next write fails: after it was done, or before.
     #[cfg(test)]

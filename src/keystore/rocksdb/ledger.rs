@@ -68,6 +68,9 @@ pub(super) struct BucketKey {
     tag: Secret32,
 }
 
+/// Key and value of a row.
+pub(super) type Stored = (Vec<u8>, Vec<u8>);
+
 /// Why a row gives nothing.
 pub(super) fn broken(error: std::io::Error) -> KeyStoreError {
     KeyStoreError::Store(Box::new(error))
@@ -130,6 +133,16 @@ impl Ledger {
             }
             None => return Err(no_key(id, epoch)),
         }
+        Self::unwrap(id, (epoch, wrapped), vault, arena)
+    }
+
+    /// Unwraps a ledger's master, also one under a retired epoch.
+    pub(super) fn unwrap(
+        id: LedgerId,
+        (epoch, wrapped): (Epoch, &[u8]),
+        vault: &dyn Vault,
+        arena: &Arc<Arena>,
+    ) -> Result<Self, KeyStoreError> {
         let keep = |key: &[u8; 32]| arena.keep(key).map_err(broken);
         let master = keep(&*vault.unwrap_master(id, epoch, &master_aad(id, epoch), wrapped)?)?;
         let suppression = keep(&*vault.suppression_key(id)?)?;
@@ -142,6 +155,31 @@ impl Ledger {
             top: RwLock::new(Top { epoch, master }),
             attempted: AtomicU32::new(epoch),
         })
+    }
+
+    /// The same pages of bucket keys under a new master of the vault's present epoch, and the new master's row.
+    pub(super) fn wrap_again(
+        &self,
+        pages: Vec<Stored>,
+        vault: &dyn Vault,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<Stored>, KeyStoreError> {
+        const DAMAGED: KeyStoreError = KeyStoreError::Damaged("bucket keys");
+        let top = self.top.read();
+        let epochs = vault.epochs(self.id)?;
+        let current = epochs.iter().find(|key| key.state == EpochState::Current);
+        let epoch = current.ok_or_else(|| no_key(self.id, top.epoch))?.epoch;
+        let mut master = Secret::default();
+        entropy.fill(master.as_mut_slice());
+        let mut again = vec![wrap_master(self.id, epoch, &master, vault)?];
+        for (row, stored) in pages {
+            let (of, wrapped) = rows::split_epoch(&stored).ok_or(DAMAGED)?;
+            let text = wrap::unwrap(&top.master, (&row, &of.to_be_bytes()), wrapped).ok_or(DAMAGED)?;
+            let wrapped = wrap::wrap(&master, (&row, &epoch.to_be_bytes()), &text, entropy).ok_or(DAMAGED)?;
+            let value = [epoch.to_be_bytes().as_slice(), &wrapped].concat();
+            again.push((row, value));
+        }
+        Ok(again)
     }
 
     /// Whether the vault opens the ledger's master now.

@@ -14,6 +14,7 @@
 //! not unwrap is unavailable, never erased; whoever opens rows holds the ledger's `top`, whoever puts rows under a bucket
 //! key holds `writing` and names the bucket in `changed`.
 
+mod backup;
 mod buckets;
 mod caches;
 mod database;
@@ -421,6 +422,10 @@ impl KeyStore for RocksKeyStore {
             Ledger::check(ledger, master.as_deref(), self.vault.as_ref())?;
         }
         Ok(())
+    }
+
+    fn copy_to(&self, folder: &Path) -> Result<(), KeyStoreError> {
+        self.db.copy_to(folder)
     }
 
     fn disk_bytes(&self) -> u64 {

@@ -9,6 +9,9 @@
 //! a change of epoch has one commit point, the key store's own write, and the vault needs no second one.
 
 pub mod file;
+mod reading;
+
+pub use reading::Reading;
 
 use zeroize::Zeroizing;
 

@@ -82,7 +82,17 @@ impl Service {
                 None => Error::new(Code::NotFound, "there is no erasure of this id"),
             });
         };
-        let signed = self.sign_certificate(ledger, &erasure)?;
+        // Its events stand in the log that recorded it.
+        let log = match erasure.heirs.checked_sub(1) {
+            Some(further) => ledger.heirs().nth(further).unwrap_or(ledger),
+            None => ledger,
+        };
+        if erasure.recovered.is_some() {
+            let detail =
+                "the end of this erasure was lost in a rollback; the log that goes on has it as `erasure.recovered`";
+            return Err(Error::new(Code::NotFound, detail));
+        }
+        let signed = self.sign_certificate(log, &erasure)?;
         signed.ok_or_else(|| Error::new(Code::NotReady, "the erasure is under way; ask again in a moment"))
     }
 

@@ -178,7 +178,8 @@ impl Service {
     /// logged and tried again.
     pub async fn remove_residues(self: &Arc<Self>) {
         for ledger in self.all_ledgers() {
-            if !ledger.residues.is_due(self.clock.now()) {
+            // IMPORTANT: a frozen log has no event that could authorise it: its sealed blocks stay.
+            if ledger.is_frozen() || !ledger.residues.is_due(self.clock.now()) {
                 continue;
             }
             match self.remove_residues_of(&ledger).await {
@@ -197,7 +198,8 @@ impl Service {
         let purge = self.purging.purge;
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         let mut open = blocking(move || service.all_erasures(&on)).await?;
-        open.retain(|erasure| erasure.has_work(purge));
+        // What a frozen log left is not in this one's store rows: nothing may be recorded as gone from there.
+        open.retain(|erasure| erasure.requested.payload.origin.is_none() && erasure.has_work(purge));
         let completed = open.iter().filter_map(|erasure| erasure.completed.as_ref());
         let Some(first) = completed.map(|completed| completed.recorded_at).min() else {
             return Ok(None);

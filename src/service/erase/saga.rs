@@ -20,14 +20,15 @@ use crate::keystore::vault::JournalEntry;
 use crate::keystore::{Destroyed, ErasureOrder, Remains, Suppression, Wanted};
 use crate::sequencer::{Appended, Fence, NewEvent, Placed};
 use crate::spec::event::BodyKind;
-use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
+use crate::spec::ids::{Category, Handle, Origin, SubjectId, Timestamp};
 use crate::spec::seal::SealedBlock;
-use crate::spec::system::{Basis, Epochs, ErasureResidueRemoved, Reason};
+use crate::spec::system::{Basis, Epochs, ErasureRecovered, ErasureResidueRemoved, Reason};
 use crate::store::{Direction, Lookup};
 
 pub(in crate::service) const STREAM: &str = "$erasures";
 pub(super) const REQUESTED: &str = "erasure.requested";
 const COMPLETED: &str = "erasure.completed";
+pub(in crate::service) const RECOVERED: &str = "erasure.recovered";
 pub(super) const RESIDUE_REMOVED: &str = "erasure.residue_removed";
 /// Blocks of a subject that are tried after the destruction, and of all subjects of a request together. At least one of
 /// each is.
@@ -41,6 +42,9 @@ const QUEUE_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Requested {
     pub(crate) request: Uuid,
+    /// The frozen log whose people these are; absent: this very log's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<Origin>,
     pub(crate) subjects: Vec<Named>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) categories: Option<Vec<Category>>,
@@ -169,6 +173,10 @@ const KEY_BITS: u16 = 256;
 pub(crate) struct Erasure {
     pub(crate) requested: Recorded<Requested>,
     pub(crate) completed: Option<Recorded<Completed>>,
+    /// How many heirs further on it is recorded: 0 in the log itself.
+    pub(crate) heirs: usize,
+    /// When a log that goes on put it on record again, its own end being lost.
+    pub(crate) recovered: Option<Timestamp>,
     /// When the old epoch key was destroyed at its horizon.
     pub(crate) epoch_destroyed: Option<Recorded<EpochDestroyed>>,
     /// What was pending and is gone since.
@@ -185,6 +193,8 @@ impl Erasure {
                 payload,
             },
             completed: None,
+            heirs: 0,
+            recovered: None,
             epoch_destroyed: None,
             removed: Vec::new(),
         }
@@ -193,6 +203,11 @@ impl Erasure {
     /// Where its request came to stand.
     pub(super) fn place(&mut self, placed: &Placed) {
         (self.requested.index, self.requested.recorded_at) = (placed.index, placed.recorded_at);
+    }
+
+    /// Whether its end is still to come.
+    pub(super) fn is_open(&self) -> bool {
+        self.completed.is_none() && self.recovered.is_none()
     }
 
     /// What is still to come, of what was pending when it was completed.
@@ -229,6 +244,7 @@ impl Erasure {
         let (state, subject_state) = match &self.completed {
             Some(_) if self.pending().is_empty() => ("final", "erased"),
             Some(_) => ("completed", "erased"),
+            None if self.recovered.is_some() => ("completed", "erased"),
             None => ("erasing", "erasing"),
         };
         let completed = self.completed.as_ref().map(|completed| &completed.payload);
@@ -249,7 +265,11 @@ impl Erasure {
             due_at: requested.due_at,
             keys_destroyed_at: completed.map(|completed| completed.keys_destroyed_at),
             epoch_key_due_at: completed.and_then(|completed| completed.epoch_key_due_at),
-            completed_at: self.completed.as_ref().map(|completed| completed.recorded_at),
+            completed_at: self
+                .completed
+                .as_ref()
+                .map(|completed| completed.recorded_at)
+                .or(self.recovered),
             destroy_after: None,
             holds: Vec::new(),
             approved_by: None,
@@ -265,7 +285,17 @@ impl Erasure {
 
 impl Service {
     /// What a request will be recorded as.
-    pub(super) fn requested(&self, by: By, request: &ErasureRequest, targets: &Targets) -> Result<Requested, Error> {
+    pub(super) fn requested(
+        &self,
+        ledger: &Ledger,
+        by: By,
+        request: &ErasureRequest,
+        targets: &Targets,
+    ) -> Result<Requested, Error> {
+        if ledger.is_frozen() && request.note.is_some() {
+            let detail = "cannot be sealed for a log that is frozen; leave it out";
+            return Err(Error::field("/note", detail));
+        }
         let now = self.clock.now();
         let suppression = match self.policy.suppression.at(now)? {
             Suppression::Forever => None,
@@ -274,6 +304,7 @@ impl Service {
         };
         Ok(Requested {
             request: self.fresh_id(),
+            origin: ledger.is_frozen().then(|| ledger.record.origin.clone()),
             subjects: targets.handles.iter().map(|handle| Named { handle: *handle }).collect(),
             categories: request.categories.clone(),
             basis: request.basis,
@@ -553,6 +584,10 @@ impl Service {
 
     /// The erasure of a request id.
     pub(in crate::service) fn find_erasure(&self, ledger: &Ledger, id: Uuid) -> Result<Option<Erasure>, Error> {
+        if ledger.is_frozen() {
+            let mut all = self.erasures_about(ledger)?.into_iter();
+            return Ok(all.find(|erasure| erasure.requested.payload.request == id));
+        }
         let size = self.view(ledger)?.size();
         let lookup = Lookup::Correlation(id.to_string().into());
         let indexes = self
@@ -568,10 +603,45 @@ impl Service {
             .find(|erasure| erasure.requested.payload.request == id))
     }
 
-    /// Every erasure, in the order of the requests.
+    /// Every erasure of a log's people: those that it records itself, and where it is frozen those that the logs record which
+    /// go on from it.
+    pub(in crate::service) fn erasures_about(&self, ledger: &Ledger) -> Result<Vec<Erasure>, Error> {
+        let mut about = self.all_erasures(ledger)?;
+        about.retain(|erasure| erasure.requested.payload.origin.is_none());
+        for (heirs, heir) in (1..).zip(ledger.heirs()) {
+            let events = self.erasure_events(heir)?;
+            about.extend(
+                self.with_epochs(heir, gather(&events)?)?
+                    .into_iter()
+                    .filter_map(|erasure| {
+                        let is_about = erasure.requested.payload.origin.as_ref() == Some(&ledger.record.origin);
+                        is_about.then_some(Erasure { heirs, ..erasure })
+                    }),
+            );
+            for event in events
+                .iter()
+                .filter(|event| event.header.event_type.as_str() == RECOVERED)
+            {
+                let recovered: Recorded<ErasureRecovered> = recorded(event)?;
+                let request = recovered.payload.request;
+                let mut open = about.iter_mut().filter(|erasure| erasure.completed.is_none());
+                if let Some(erasure) = open.find(|erasure| erasure.requested.payload.request == request) {
+                    erasure.recovered = Some(recovered.recorded_at);
+                }
+            }
+        }
+        Ok(about)
+    }
+
+    /// Every erasure that a log records, in the order of the requests.
     pub(in crate::service) fn all_erasures(&self, ledger: &Ledger) -> Result<Vec<Erasure>, Error> {
-        let erasures = gather(&self.own_stream(ledger, STREAM)?)?;
+        let erasures = gather(&self.erasure_events(ledger)?)?;
         self.with_epochs(ledger, erasures)
+    }
+
+    /// The events of a log's erasures, in order.
+    pub(in crate::service) fn erasure_events(&self, ledger: &Ledger) -> Result<Vec<StoredEvent>, Error> {
+        self.own_stream(ledger, STREAM)
     }
 
     /// The events of one of Oubliette's own streams.
@@ -599,6 +669,9 @@ impl Service {
     fn with_epochs(&self, ledger: &Ledger, mut erasures: Vec<Erasure>) -> Result<Vec<Erasure>, Error> {
         let destroyed = self.destroyed_epochs(ledger)?;
         for erasure in &mut erasures {
+            if erasure.requested.payload.origin.is_some() {
+                continue; // of a frozen log, which has epochs of its own
+            }
             let completed = erasure.completed.as_ref().map(|completed| &completed.payload);
             let from = completed.filter(|completed| completed.epoch_key_due_at.is_some());
             erasure.epoch_destroyed = from.and_then(|completed| destroyed.get(&completed.epochs.from).cloned());
@@ -632,6 +705,8 @@ fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
                 erasures.push(Erasure {
                     requested,
                     completed: None,
+                    heirs: 0,
+                    recovered: None,
                     epoch_destroyed: None,
                     removed: Vec::new(),
                 });

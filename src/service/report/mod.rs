@@ -68,6 +68,9 @@ impl Service {
         period: &PeriodRequest,
         form: Form,
     ) -> Result<Vec<u8>, Error> {
+        if ledger.is_frozen() {
+            return Err(ledger.frozen());
+        }
         let period = period.resolve(self.clock.now())?;
         let overloaded = |_| Error::new(Code::Overloaded, "two reports are being made; wait for one to end");
         let place = Arc::clone(&self.reporting).try_acquire_owned().map_err(overloaded)?;

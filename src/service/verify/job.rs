@@ -136,9 +136,10 @@ impl Service {
         let has_key = |key: &KeyRef| !matches!(self.keystore.key(id, key), Ok(Err(Refusal::Unavailable)) | Err(_));
         let scope = Scope {
             has_key: Some(&has_key),
-            kept: match self.kept_checkpoint(ledger) {
-                Ok(Some((size, note))) => Anchor::Checkpoint(size, note),
-                Ok(None) | Err(_) => Anchor::Unreadable,
+            kept: match (self.continued(&ledger.record.origin), self.kept_checkpoint(ledger)) {
+                (Some(continued), _) => Anchor::Frozen(continued.restored),
+                (None, Ok(Some((size, note)))) => Anchor::Checkpoint(size, note),
+                (None, Ok(None) | Err(_)) => Anchor::Unreadable,
             },
             indexes: false,
         };

@@ -94,7 +94,10 @@ impl Absences {
                     findings.push(unknown_request(index, &removed.request));
                 }
             }
-            Authority::ErasureCompleted(_) | Authority::EpochDestroyed(_) | Authority::Nothing => {}
+            Authority::ErasureCompleted(_)
+            | Authority::ErasureRecovered(_)
+            | Authority::EpochDestroyed(_)
+            | Authority::Nothing => {}
         }
     }
 

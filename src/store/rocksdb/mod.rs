@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+mod backup;
 mod commit;
 mod migrations;
 mod read;

@@ -406,6 +406,10 @@ impl LedgerStore for RocksStore {
         self.bytes_by_kind()
     }
 
+    fn copy_to(&self, folder: &std::path::Path) -> Result<(), StoreError> {
+        self.write_copy(folder)
+    }
+
     fn put_records(&self, records: &[RecordWrite]) -> Result<(), StoreError> {
         self.write_records(records)
     }

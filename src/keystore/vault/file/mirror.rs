@@ -20,7 +20,7 @@ const FORMAT: u32 = 1;
 pub(super) struct Mirror {
     pub(super) path: PathBuf,
     pub(super) repaired: u64,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// What a directory turned out to be.
@@ -62,7 +62,7 @@ impl Mirror {
         Ok(Self {
             path: path.to_path_buf(),
             repaired: 0,
-            _lock: lock(path)?,
+            _lock: Some(lock(path)?),
         })
     }
 
@@ -75,8 +75,9 @@ impl Mirror {
         sync_folder(parent.unwrap_or(Path::new(".")))
     }
 
-    /// Opens a mirror. What is missing or unreadable is `Unusable`; a lock held elsewhere or a newer format refuses.
-    pub(super) fn open(path: &Path) -> Result<Found, KeyStoreError> {
+    /// Opens a mirror. What is missing or unreadable is `Unusable`; a lock held elsewhere or a newer format refuses. To read
+    /// alone no lock is taken, and nothing is ever written.
+    pub(super) fn open(path: &Path, to_read: bool) -> Result<Found, KeyStoreError> {
         let bytes = match std::fs::read(path.join("vault")) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Unusable("there is no vault".into())),
@@ -89,7 +90,7 @@ impl Mirror {
             Self {
                 path: path.to_path_buf(),
                 repaired: 0,
-                _lock: lock(path)?,
+                _lock: if to_read { None } else { Some(lock(path)?) },
             },
             owner,
         ))
@@ -133,10 +134,18 @@ impl Mirror {
         }
     }
 
+    /// Whether nothing may be written.
+    pub(super) fn is_to_read(&self) -> bool {
+        self._lock.is_none()
+    }
+
     /// Opens a file for reading and writing in place, creating it if it is missing.
     pub(super) fn edit(&self, file: &Path) -> Result<File, KeyStoreError> {
         let path = self.path.join(file);
         let failed = |e| vault_error(format!("cannot open {}", self.context(file)), e);
+        if self.is_to_read() {
+            return File::open(&path).map_err(failed);
+        }
         match private().open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let created = private().create_new(true).open(&path).map_err(failed)?;

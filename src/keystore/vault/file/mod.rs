@@ -132,9 +132,22 @@ impl FileVault {
     /// [`KeyStoreError::Foreign`] if no folder holds a vault or two hold different ones, [`KeyStoreError::InUse`],
     /// [`KeyStoreError::NewerFormat`], [`KeyStoreError::Vault`] if a folder cannot be read or repaired.
     pub fn open(mirrors: &[PathBuf], entropy: Arc<dyn Entropy>) -> Result<Self, KeyStoreError> {
+        Self::open_mirrors(mirrors, entropy, false)
+    }
+
+    /// Opens a vault to read alone, also beside a server that has it open: takes no lock, repairs nothing, refuses every
+    /// write.
+    ///
+    /// # Errors
+    /// As [`FileVault::open`].
+    pub fn open_to_read(mirrors: &[PathBuf], entropy: Arc<dyn Entropy>) -> Result<Self, KeyStoreError> {
+        Self::open_mirrors(mirrors, entropy, true)
+    }
+
+    fn open_mirrors(mirrors: &[PathBuf], entropy: Arc<dyn Entropy>, to_read: bool) -> Result<Self, KeyStoreError> {
         let (mut usable, mut unusable, mut owner) = (Vec::new(), Vec::new(), None);
         for path in mirrors {
-            match Mirror::open(path)? {
+            match Mirror::open(path, to_read)? {
                 Found::Usable(mirror, id) => {
                     if *owner.get_or_insert(id) != id {
                         return Err(KeyStoreError::Foreign(format!(
@@ -227,6 +240,9 @@ fn no_vault(unusable: &[MirrorHealth]) -> KeyStoreError {
 impl State {
     /// A write is durable on every mirror or refused: one that is away would come back without it.
     fn for_writing(&self) -> Result<(), KeyStoreError> {
+        if self.mirrors.iter().any(Mirror::is_to_read) {
+            return Err(vault_refusal("it was opened to be read alone"));
+        }
         match self.unusable.first() {
             None => Ok(()),
             Some(mirror) => Err(vault_refusal(format!(

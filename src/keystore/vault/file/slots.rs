@@ -310,6 +310,9 @@ impl Slots {
     /// Rewrites the slot on the mirrors whose copy differs.
     fn mend(&self, mirrors: &mut [Mirror], slot: u64, bytes: &Bytes) -> Result<(), KeyStoreError> {
         for (file, mirror) in self.files.iter().zip(mirrors) {
+            if mirror.is_to_read() {
+                continue;
+            }
             let mut there = Bytes::new([0; SIZE]);
             let read = file.read_exact_at(there.as_mut_slice(), slot * SIZE as u64);
             if read.is_err() || there != *bytes {
@@ -333,7 +336,12 @@ impl Slots {
 
     /// Makes every mirror's file `count` slots long; real zeros, so that later writes allocate nothing.
     fn grow(&mut self, mirrors: &[Mirror], count: u64) -> Result<(), KeyStoreError> {
-        for (file, mirror) in self.files.iter().zip(mirrors) {
+        for (file, mirror) in self
+            .files
+            .iter()
+            .zip(mirrors)
+            .filter(|(_, mirror)| !mirror.is_to_read())
+        {
             let failed = |e| vault_error(format!("cannot grow {}", mirror.context(Path::new(FILE))), e);
             let length = file.metadata().map_err(failed)?.len() / SIZE as u64;
             for slot in length..count {

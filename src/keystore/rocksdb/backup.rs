@@ -1,0 +1,87 @@
+//! Copying the database while it is in use, and taking a copy into use again.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rocksdb::WriteBatch;
+use rocksdb::checkpoint::Checkpoint;
+
+use super::RocksKeyStore;
+use super::database::Database;
+use super::ledger::Ledger;
+use super::migrations;
+use super::rows::{self, Table};
+use crate::env::Entropy;
+use crate::keystore::KeyStoreError;
+use crate::keystore::memory::Arena;
+use crate::keystore::vault::{EpochState, Vault};
+use crate::spec::ids::LedgerId;
+
+impl Database {
+    /// RocksDB's own checkpoint: sorted files are linked where the folder lies on the same file system and copied where it
+    /// does not; what only memory and the log hold is written out first.
+    pub(super) fn copy_to(&self, folder: &Path) -> Result<(), KeyStoreError> {
+        Ok(Checkpoint::new(&self.db)?.create_checkpoint(folder)?)
+    }
+}
+
+impl RocksKeyStore {
+    /// Brings a copy from a backup, in `path`, to the vault's present epochs: where its own is retired by now, the bucket
+    /// keys are wrapped again under a new master, one write a ledger. No key of the vault is destroyed by it. Repeating it changes nothing. Who was erased since is
+    /// not looked at: `apply_erasures` comes after it, before anything opens.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Foreign`] if the vault has no key of a ledger's epoch any more: the copy is expired. Otherwise as
+    /// [`RocksKeyStore::open`].
+    pub fn adopt(path: &Path, vault: &dyn Vault, entropy: &dyn Entropy) -> Result<(), KeyStoreError> {
+        if !Database::exists(path) {
+            return Err(KeyStoreError::Foreign(format!(
+                "the key store is missing in {}",
+                path.display()
+            )));
+        }
+        let db = Database::open(path, false)?;
+        // IMPORTANT: before anything else is read: a newer format may mean all of it differently.
+        migrations::check(migrations::format(&db)?.unwrap_or_default())?;
+        let arena = Arena::new();
+        let mut masters = Vec::new();
+        db.scan(&[Table::Master as u8], |row, value| {
+            let id = rows::ledger_of(row).ok_or(KeyStoreError::Damaged("epoch master"))?;
+            masters.push((id, value.to_vec()));
+            Ok(())
+        })?;
+        masters
+            .iter()
+            .try_for_each(|(id, value)| adopt(&db, (*id, value), vault, entropy, &arena))
+    }
+}
+
+fn adopt(
+    db: &Database,
+    (id, value): (LedgerId, &[u8]),
+    vault: &dyn Vault,
+    entropy: &dyn Entropy,
+    arena: &Arc<Arena>,
+) -> Result<(), KeyStoreError> {
+    let (epoch, wrapped) = rows::split_epoch(value).ok_or(KeyStoreError::Damaged("epoch master"))?;
+    let state = vault.epochs(id)?.into_iter().find(|key| key.epoch == epoch);
+    match state.map(|key| key.state) {
+        Some(EpochState::Fresh | EpochState::Current) => return Ok(()),
+        Some(EpochState::Retired { .. }) => {}
+        None => {
+            let text = format!("the keys of ledger {id} hang under epoch {epoch}, whose key is destroyed");
+            return Err(KeyStoreError::Foreign(text));
+        }
+    }
+    let ledger = Ledger::unwrap(id, (epoch, wrapped), vault, arena)?;
+    let mut pages = Vec::new();
+    db.scan(&rows::row(Table::Bucket, id, &[]), |row, value| {
+        pages.push((row.to_vec(), value.to_vec()));
+        Ok(())
+    })?;
+    let mut batch = WriteBatch::default();
+    for (row, value) in ledger.wrap_again(pages, vault, entropy)? {
+        batch.put(row, value);
+    }
+    db.write(batch)
+}
