@@ -70,6 +70,11 @@ pub struct Settings {
     pub log: String,
     /// `text` or `json`.
     pub log_format: LogFormat,
+    /// Where traces are sent: the URL of an OpenTelemetry collector (OTLP, protobuf over HTTP), such as
+    /// `http://127.0.0.1:4318/v1/traces`. Only in programs built with the feature `otel`.
+    pub trace_endpoint: Option<String>,
+    /// Which share of requests is traced, 0 to 1, where the caller's `traceparent` does not say.
+    pub trace_sample_ratio: f64,
 }
 
 /// How log lines are written.
@@ -110,6 +115,8 @@ impl Default for Settings {
             access_log: true,
             log: "info".into(),
             log_format: LogFormat::Text,
+            trace_endpoint: None,
+            trace_sample_ratio: 1.0,
         }
     }
 }

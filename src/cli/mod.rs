@@ -19,6 +19,7 @@ mod init;
 mod key;
 mod output;
 mod report;
+mod resume;
 mod serve;
 mod target;
 mod tls;
@@ -177,7 +178,11 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
     if settings.log == Settings::default().log && !cli.command.is_service() {
         settings.log = "warn".into();
     }
-    crate::telemetry::start(&settings);
+    if !cli.command.is_service() {
+        settings.trace_endpoint = None;
+    }
+    // Until the command has ended: then what was logged is written.
+    let _telemetry = crate::telemetry::start(&settings);
     let context = Context {
         json: cli.json,
         settings,

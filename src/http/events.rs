@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
 use actix_web::web::{Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
@@ -31,8 +32,8 @@ pub(super) struct AppendQuery {
 
 pub(super) async fn append(
     on: On<Writer>,
-    path: Path<(String, String)>,
     query: Query<AppendQuery>,
+    path: Path<(String, String)>,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -201,8 +202,8 @@ pub(super) async fn list(
 
 pub(super) async fn of_stream(
     on: On<Reader>,
-    path: Path<(String, String)>,
     query: Query<ListQuery>,
+    path: Path<(String, String)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let query = ListQuery {
@@ -216,7 +217,7 @@ async fn page(on: On<Reader>, query: ListQuery, request: &HttpRequest) -> Result
     for (name, text) in query.words() {
         on.service.refuse_personal(name, text)?;
     }
-    let reveal = reveal(&on, query.reveal)?;
+    let reveal = reveal(&on, request, query.reveal)?;
     let limit = limit(query.limit)?;
     let filter = query.filter()?;
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
@@ -225,9 +226,11 @@ async fn page(on: On<Reader>, query: ListQuery, request: &HttpRequest) -> Result
     let mut page = page.await?;
     on.service.record_reveal(&on.ledger, &on.caller, &page.events).await?;
     let written = on.blocking(move |service, ledger| {
-        service.withdraw_fenced(ledger, &mut page.events)?;
-        let body = if as_lines { lines(&page)? } else { json(&page)? };
-        Ok((body, page.next))
+        let body = ledger.unfenced(|| {
+            service.withdraw_fenced(ledger, &mut page.events)?;
+            if as_lines { lines(&page) } else { json(&page) }
+        });
+        Ok((body?, page.next))
     });
     let (body, next) = written.await?;
     let mut response = HttpResponse::Ok();
@@ -267,10 +270,11 @@ pub(super) struct OneQuery {
 
 pub(super) async fn one(
     on: On<Reader>,
-    path: Path<(String, String)>,
     query: Query<OneQuery>,
+    path: Path<(String, String)>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let reveal = reveal(&on, query.reveal)?;
+    let reveal = reveal(&on, &request, query.reveal)?;
     let read = on.blocking(move |service, ledger| {
         let event = service.event(ledger, service.index_of(ledger, &path.1)?, reveal)?;
         Ok(match reveal {
@@ -286,8 +290,10 @@ pub(super) async fn one(
                 .record_reveal(&on.ledger, &on.caller, std::slice::from_ref(&event))
                 .await?;
             let written = on.blocking(move |service, ledger| {
-                service.withdraw_fenced(ledger, std::slice::from_mut(&mut event))?;
-                json(&event)
+                ledger.unfenced(|| {
+                    service.withdraw_fenced(ledger, std::slice::from_mut(&mut event))?;
+                    json(&event)
+                })
             });
             written.await?
         }
@@ -295,11 +301,16 @@ pub(super) async fn one(
     Ok(HttpResponse::Ok().content_type("application/json").body(body))
 }
 
-pub(super) fn reveal(on: &On<Reader>, asked: Option<bool>) -> Result<Reveal, Problem> {
+/// Whether personal data is to be opened. Not for HEAD: a reveal of which nothing leaves would be recorded.
+pub(super) fn reveal(on: &On<Reader>, request: &HttpRequest, asked: Option<bool>) -> Result<Reveal, Problem> {
     if asked != Some(true) {
         return Ok(Reveal::Sealed);
     }
     on.also(Role::Revealer)?;
+    if request.method() == Method::HEAD {
+        let detail = "has no meaning for HEAD, whose answer carries no data; use GET";
+        return Err(Problem(Error::field("reveal", detail)));
+    }
     Ok(Reveal::Open)
 }
 

@@ -115,7 +115,8 @@ impl Service {
     /// Every code of docs/api.md, Append.
     pub async fn append(self: &Arc<Self>, ledger: &Arc<Ledger>, call: AppendCall) -> Result<AppendAnswer, Error> {
         let started = std::time::Instant::now();
-        let answer = self.append_checked(ledger, call).await;
+        let span = span!("append", events = call.events.len());
+        let answer = self.append_checked(ledger, call).instrument(span).await;
         self.meters.append(started.elapsed(), &answer);
         if let Err(error) = &answer {
             self.count_refusal(ledger, error.code).await;
@@ -125,7 +126,7 @@ impl Service {
 
     async fn append_checked(self: &Arc<Self>, ledger: &Arc<Ledger>, call: AppendCall) -> Result<AppendAnswer, Error> {
         self.check(&call)?;
-        let (call, prepared) = self.prepare(ledger, call).await?;
+        let (call, prepared) = traced!(self.prepare(ledger, call), "prepare").await?;
         let Prepared { events, sketches } = prepared;
         let append = Append {
             ledger: ledger.record.number,

@@ -30,7 +30,7 @@ use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
 pub(crate) use certificate::SignedCertificate;
 pub(crate) use saga::Erasure;
-pub(super) use saga::STREAM;
+pub(super) use saga::{Step, step};
 
 /// The most subjects of one request.
 const MAX_SUBJECTS: usize = 1_000;
@@ -118,7 +118,8 @@ impl Service {
         check(&request)?;
         let (service, ledger, caller) = (Arc::clone(self), Arc::clone(ledger), caller.clone());
         // A task of its own: a caller who hangs up must not leave the erasure half done.
-        let task = tokio::spawn(async move { service.erase_now(&ledger, &caller, Arc::new(request)).await });
+        let erasing = async move { service.erase_now(&ledger, &caller, Arc::new(request)).await };
+        let task = tokio::spawn(traced!(erasing, "erase"));
         task.await.map_err(super::access::internal)?
     }
 

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use metrics::{Histogram, counter, gauge};
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use super::append::AppendAnswer;
-use super::erase::{ErasureView, STREAM};
-use super::ledger::system_name;
+use super::erase::{Step, step};
 use super::recent::Recent;
 use super::verify::VerificationView;
 use super::{Code, Error, Ledger, Service};
 use crate::keystore::KeyStoreError;
 use crate::spec::ids::Timestamp;
 use crate::spec::report::Verdict;
-use crate::store::{Direction, LedgerNumber};
+use crate::store::LedgerNumber;
 
 /// States that an erasure can be in; each is shown, at 0 too.
 const ERASURE_STATES: [&str; 7] = [
@@ -33,11 +33,14 @@ const ERASURE_STATES: [&str; 7] = [
 /// How a verification can have ended.
 const VERDICTS: [&str; 4] = ["valid", "incomplete", "tampered", "failed"];
 
+/// Where something does not answer that is no part of this process.
+const NO_ANSWER: &str = "key store or vault does not answer. Look at the vault's devices";
+
 /// Handles and what the last look found.
 pub(super) struct Meters {
     append_seconds: Histogram,
     verified: Mutex<HashMap<LedgerNumber, Option<(Timestamp, &'static str)>>>,
-    erasures: Mutex<HashMap<LedgerNumber, Arc<Tally>>>,
+    erasures: Mutex<HashMap<LedgerNumber, Tally>>,
     keys: Recent<Option<Arc<KeyStoreError>>>,
     measured: Recent<()>,
 }
@@ -54,12 +57,14 @@ impl Default for Meters {
     }
 }
 
-/// A ledger's erasures as they stood at a version of their stream.
+/// A ledger's erasures, as far as their events were read.
 #[derive(Default)]
 struct Tally {
-    version: u64,
-    states: HashMap<&'static str, u64>,
-    open_until: Vec<Timestamp>,
+    /// Events that were read.
+    seen: u64,
+    completed: u64,
+    /// Request → limit, of those not completed.
+    open: HashMap<Uuid, Timestamp>,
 }
 
 impl Meters {
@@ -116,7 +121,9 @@ impl Service {
                           free space of the disk";
             return Err(Error::new(Code::NotReady, detail));
         }
-        let failed = self.meters.keys.get(|| self.keystore.check().err().map(Arc::new));
+        let Some(failed) = self.meters.keys.get(|| self.keystore.check().err().map(Arc::new)) else {
+            return Err(Error::new(Code::KeyUnavailable, NO_ANSWER));
+        };
         failed.map_or(Ok(()), |error| {
             // Whoever asks needs no key, so the folders stand in the log alone.
             let detail = "keys cannot be had: key store or vault fails. The server's log names the part";
@@ -126,14 +133,24 @@ impl Service {
 
     /// Brings every gauge up to date, at most once a second. What cannot be measured keeps its last value, is counted by
     /// `oubliette_measure_failed`, and keeps nothing else from being measured. Blocks.
-    pub fn measure(&self) {
-        self.meters.measured.get(|| self.measure_all());
+    ///
+    /// # Errors
+    /// `not_ready` if a measurement that somebody else began hangs.
+    pub fn measure(&self) -> Result<(), Error> {
+        let measured = self.meters.measured.get(|| self.measure_all());
+        measured.ok_or_else(|| Error::new(Code::NotReady, NO_ANSWER))
+    }
+
+    /// Says in the gauges that a measurement hangs, and whether it is for key store or vault.
+    pub fn unmeasured(&self) {
+        gauge!("oubliette_measure_failed").set(1.0);
+        if self.meters.keys.is_stuck() {
+            gauge!("oubliette_ready").set(0.0);
+            gauge!("oubliette_vault_healthy").set(0.0);
+        }
     }
 
     fn measure_all(&self) {
-        let flag = |name: &'static str, on: bool| gauge!(name).set(if on { 1.0 } else { 0.0 });
-        flag("oubliette_ready", self.readiness().is_ok());
-        flag("oubliette_vault_healthy", self.keystore.vault().is_healthy());
         gauge!("oubliette_queue_events").set(float(self.sequencer.waiting() as u64));
         let mut failed = u64::from(is_failed("the disk's use", self.measure_disk()));
         for ledger in self.all_ledgers() {
@@ -148,11 +165,15 @@ impl Service {
             }
         }
         gauge!("oubliette_measure_failed").set(float(failed));
+        // The vault last: where it hangs, everything else has been measured.
+        let flag = |name: &'static str, on: bool| gauge!(name).set(if on { 1.0 } else { 0.0 });
+        flag("oubliette_ready", self.readiness().is_ok());
+        flag("oubliette_vault_healthy", self.keystore.vault().is_healthy());
+        gauge!("oubliette_disk_bytes", "kind" => "vault").set(float(self.keystore.vault().disk_bytes()));
     }
 
     fn measure_disk(&self) -> Result<(), Error> {
         gauge!("oubliette_disk_bytes", "kind" => "keystore").set(float(self.keystore.disk_bytes()));
-        gauge!("oubliette_disk_bytes", "kind" => "vault").set(float(self.keystore.vault().disk_bytes()));
         for (kind, bytes) in self.store.disk_bytes()? {
             gauge!("oubliette_disk_bytes", "kind" => kind).set(float(bytes));
         }
@@ -170,38 +191,23 @@ impl Service {
     }
 
     fn measure_erasures(&self, ledger: &Ledger, name: &str) -> Result<(), Error> {
-        let tally = self.tally(ledger)?;
+        let mut tallies = self.meters.erasures.lock();
+        let tally = tallies.entry(ledger.record.number).or_default();
+        for index in self.erasure_indexes(ledger, tally.seen)? {
+            tally.add(step(&self.stored_event(ledger, index)?)?);
+        }
+        let open = tally.open.len() as u64;
         for state in ERASURE_STATES {
-            let count = tally.states.get(state).copied().unwrap_or(0);
+            let count = match state {
+                "erasing" => open,
+                "completed" => tally.completed,
+                _ => 0,
+            };
             gauge!("oubliette_erasures", "ledger" => name.to_owned(), "state" => state).set(float(count));
         }
-        let now = self.clock.now();
-        let overdue = tally.open_until.iter().filter(|due| **due < now).count();
-        gauge!("oubliette_erasures_overdue", "ledger" => name.to_owned()).set(float(overdue as u64));
+        let overdue = tally.overdue(self.clock.now());
+        gauge!("oubliette_erasures_overdue", "ledger" => name.to_owned()).set(float(overdue));
         Ok(())
-    }
-
-    /// The history is read again only when its stream has grown.
-    fn tally(&self, ledger: &Ledger) -> Result<Arc<Tally>, Error> {
-        let number = ledger.record.number;
-        let row = self.store.stream_rows(number, &[system_name(STREAM)?])?.pop().flatten();
-        let Some(row) = row else { return Ok(Arc::default()) };
-        let known = self.meters.erasures.lock().get(&number).cloned();
-        if let Some(known) = known.filter(|known| known.version == row.version) {
-            return Ok(known);
-        }
-        // Stored, but not published yet: such a tally is not the one of this version, and not kept.
-        let versions = row.version..row.version.saturating_add(1);
-        let newest = self
-            .store
-            .stream_events(number, row.stream_ref, versions, Direction::Forward, 1)?;
-        let size = self.view(ledger)?.size();
-        let is_whole = newest.iter().all(|index| *index < size);
-        let tally = Arc::new(Tally::of(row.version, &self.erasures(ledger)?));
-        if is_whole {
-            self.meters.erasures.lock().insert(number, Arc::clone(&tally));
-        }
-        Ok(tally)
     }
 
     fn measure_verifications(&self, ledger: &Ledger, name: &str) -> Result<(), Error> {
@@ -232,47 +238,22 @@ impl Service {
 }
 
 impl Tally {
-    fn of(version: u64, erasures: &[ErasureView]) -> Self {
-        let mut tally = Self {
-            version,
-            ..Self::default()
-        };
-        for erasure in erasures {
-            *tally.states.entry(erasure.state).or_default() += 1;
-            if !["completed", "final", "cancelled"].contains(&erasure.state) {
-                tally.open_until.push(erasure.due_at);
+    /// The next event of the stream.
+    fn add(&mut self, step: Option<Step>) {
+        self.seen += 1;
+        match step {
+            Some(Step::Requested(requested)) => {
+                let requested = requested.payload;
+                self.open.insert(requested.request, requested.due_at);
             }
-        }
-        tally
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn erasure(state: &'static str, due_at: u64) -> ErasureView {
-        ErasureView {
-            id: uuid::Uuid::nil(),
-            state,
-            subjects: Vec::new(),
-            categories: None,
-            requested_at: Timestamp(0),
-            due_at: Timestamp(due_at),
-            completed_at: None,
-            certificate: String::new(),
+            Some(Step::Completed(completed)) => {
+                self.completed += u64::from(self.open.remove(&completed.payload.request).is_some());
+            }
+            None => {}
         }
     }
 
-    #[test]
-    fn what_is_done_is_never_overdue() {
-        let tally = Tally::of(
-            9,
-            &[erasure("erasing", 5), erasure("completed", 5), erasure("erasing", 7)],
-        );
-        assert_eq!(tally.states.get("erasing"), Some(&2));
-        assert_eq!(tally.states.get("completed"), Some(&1));
-        assert_eq!(tally.open_until, [Timestamp(5), Timestamp(7)]);
+    fn overdue(&self, now: Timestamp) -> u64 {
+        self.open.values().filter(|due| **due < now).count() as u64
     }
 }

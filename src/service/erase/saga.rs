@@ -254,9 +254,10 @@ impl Service {
             return Ok(erasure);
         }
         let (service, on, from) = (Arc::clone(self), Arc::clone(ledger), erasure.clone());
-        let payload = blocking(move || service.destroy(&on, &from)).await?;
-        let event = self.system_event(STREAM, COMPLETED, &payload, Some(payload.request.to_string()))?;
-        let appended = self.append_at_last(ledger, &event).await?;
+        let request = from.requested.payload.request;
+        let payload = traced!(blocking(move || service.destroy(&on, &from)), "erasure.saga", %request).await?;
+        let event = self.system_event(STREAM, COMPLETED, &payload, Some(request.to_string()))?;
+        let appended = traced!(self.append_at_last(ledger, &event), "erasure.complete", %request).await?;
         let placed = appended.events.first();
         let completed = placed.map(|placed| Recorded {
             index: placed.index,
@@ -283,16 +284,18 @@ impl Service {
     /// Steps 2 to 5. Every one may be repeated.
     fn destroy(&self, ledger: &Ledger, erasure: &Erasure) -> Result<Completed, Error> {
         let orders = erasure.orders();
-        ledger.fencing.step(|| self.keystore.fence(ledger.record.id, &orders))?;
+        span!("erasure.fence").in_scope(|| ledger.fencing.step(|| self.keystore.fence(ledger.record.id, &orders)))?;
         let fenced_at = self.clock.now();
         let entry = |order: &ErasureOrder| JournalEntry {
             order: order.clone(),
             index: erasure.requested.index,
         };
         let entries: Vec<_> = orders.iter().map(entry).collect();
-        self.keystore.vault().journal(ledger.record.id, &entries)?;
+        span!("erasure.journal").in_scope(|| self.keystore.vault().journal(ledger.record.id, &entries))?;
         let mut subjects = Vec::with_capacity(orders.len());
+        let destroying = span!("erasure.destroy", subjects = orders.len());
         for order in &orders {
+            let _step = destroying.enter();
             let (id, index) = (ledger.record.id, erasure.requested.index);
             let destroyed = ledger
                 .fencing
@@ -312,7 +315,10 @@ impl Service {
             keys_left: 0,
             identity_resolves: false,
         };
+        drop(destroying);
+        let verifying = span!("erasure.verify");
         for (order, outcome) in orders.iter().zip(&mut subjects) {
+            let _step = verifying.enter();
             (outcome.events, outcome.blocks) = self.verify_destroyed(ledger, order, &mut verification)?;
         }
         if verification.opened > 0 || verification.keys_left > 0 || verification.identity_resolves {
@@ -376,34 +382,51 @@ impl Service {
         let indexes = self
             .store
             .find(ledger.record.number, &lookup, 0..size, Direction::Forward, usize::MAX)?;
-        let events = indexes
-            .into_iter()
-            .map(|index| self.stored_event(ledger, index))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(gather(&events)?
-            .into_iter()
-            .find(|erasure| erasure.requested.payload.request == id))
+        let mut history = History::default();
+        for index in indexes {
+            history.add(&self.stored_event(ledger, index)?)?;
+        }
+        let mut found = history.erasures.into_iter();
+        Ok(found.find(|erasure| erasure.requested.payload.request == id))
     }
 
     /// Every erasure, in the order of the requests.
     pub(in crate::service) fn all_erasures(&self, ledger: &Ledger) -> Result<Vec<Erasure>, Error> {
+        let mut history = History::default();
+        for index in self.erasure_indexes(ledger, 0)? {
+            history.add(&self.stored_event(ledger, index)?)?;
+        }
+        Ok(history.erasures)
+    }
+
+    /// As [`Service::all_erasures`], without the events that are damaged, and the indexes of those.
+    pub(in crate::service) fn readable_erasures(&self, ledger: &Ledger) -> Result<(Vec<Erasure>, Vec<u64>), Error> {
+        let (mut history, mut damaged) = (History::default(), Vec::new());
+        for index in self.erasure_indexes(ledger, 0)? {
+            let read = self.stored_event(ledger, index).and_then(|event| history.add(&event));
+            match read {
+                Err(error) if error.code == Code::Damaged => damaged.push(index),
+                read => read?,
+            }
+        }
+        Ok((history.erasures, damaged))
+    }
+
+    /// Where the events of erasures stand that are published, without the first `seen` of them.
+    pub(in crate::service) fn erasure_indexes(&self, ledger: &Ledger, seen: u64) -> Result<Vec<u64>, Error> {
         let number = ledger.record.number;
         let Some(row) = self.store.stream_rows(number, &[system_name(STREAM)?])?.pop().flatten() else {
             return Ok(Vec::new());
         };
-        let size = self.view(ledger)?.size();
-        let indexes = self.store.stream_events(
-            number,
-            row.stream_ref,
-            1..row.version + 1,
-            Direction::Forward,
-            usize::MAX,
-        )?;
-        let events = indexes
-            .into_iter()
-            .filter(|index| *index < size)
-            .map(|index| self.stored_event(ledger, index));
-        gather(&events.collect::<Result<Vec<_>, _>>()?)
+        let (versions, size) = (seen + 1..row.version + 1, self.view(ledger)?.size());
+        if versions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut indexes = self
+            .store
+            .stream_events(number, row.stream_ref, versions, Direction::Forward, usize::MAX)?;
+        indexes.retain(|index| *index < size);
+        Ok(indexes)
     }
 }
 
@@ -417,34 +440,54 @@ pub(super) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<Item = (u16, S
     })
 }
 
-fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
-    let mut erasures: Vec<Erasure> = Vec::new();
-    let mut places = HashMap::new();
-    for event in events {
-        // Only Oubliette writes to streams that begin with $; a caller's event of the same correlation id is none.
-        if event.meta.as_ref().is_none_or(|meta| meta.stream.as_str() != STREAM) {
-            continue;
-        }
-        match event.header.event_type.as_str() {
-            REQUESTED => {
-                let requested: Recorded<Requested> = recorded(event)?;
-                places.insert(requested.payload.request, erasures.len());
-                erasures.push(Erasure {
+/// What an event says of an erasure.
+pub(in crate::service) enum Step {
+    /// It was asked for.
+    Requested(Recorded<Requested>),
+    /// Its keys were found destroyed.
+    Completed(Recorded<Completed>),
+}
+
+/// Reads one event of an erasure; `None` for any other.
+pub(in crate::service) fn step(event: &StoredEvent) -> Result<Option<Step>, Error> {
+    // A type that callers cannot write, in a stream that they cannot write to: one that lacks its envelope is not passed over.
+    if event.meta.as_ref().is_some_and(|meta| meta.stream.as_str() != STREAM) {
+        return Ok(None);
+    }
+    Ok(match event.header.event_type.as_str() {
+        REQUESTED => Some(Step::Requested(recorded(event)?)),
+        COMPLETED => Some(Step::Completed(recorded(event)?)),
+        _ => None,
+    })
+}
+
+/// Erasures, gathered from their events.
+#[derive(Default)]
+struct History {
+    erasures: Vec<Erasure>,
+    places: HashMap<Uuid, usize>,
+}
+
+impl History {
+    fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        match step(event)? {
+            Some(Step::Requested(requested)) => {
+                self.places.insert(requested.payload.request, self.erasures.len());
+                self.erasures.push(Erasure {
                     requested,
                     completed: None,
                 });
             }
-            COMPLETED => {
-                let completed: Recorded<Completed> = recorded(event)?;
-                let place = places.get(&completed.payload.request);
-                if let Some(erasure) = place.and_then(|place| erasures.get_mut(*place)) {
+            Some(Step::Completed(completed)) => {
+                let place = self.places.get(&completed.payload.request);
+                if let Some(erasure) = place.and_then(|place| self.erasures.get_mut(*place)) {
                     erasure.completed = Some(completed);
                 }
             }
-            _ => {}
+            None => {}
         }
+        Ok(())
     }
-    Ok(erasures)
 }
 
 fn recorded<T: serde::de::DeserializeOwned>(event: &StoredEvent) -> Result<Recorded<T>, Error> {
