@@ -18,13 +18,14 @@ pub mod error;
 pub mod memory;
 pub mod rocksdb;
 pub mod vault;
+mod wrap;
 
 use std::ops::Deref;
 use std::sync::Arc;
 
 pub use error::KeyStoreError;
 
-use crate::spec::ids::{Category, Handle, LedgerId, SubjectId};
+use crate::spec::ids::{Category, Handle, LedgerId, SubjectId, Timestamp};
 use crate::spec::seal::SubjectKey;
 
 /// Identifies an erasure request: random, no personal data.
@@ -181,7 +182,7 @@ pub trait KeyStore: Send + Sync {
     ///
     /// # Errors
     /// [`KeyStoreError`] if store or vault cannot be written.
-    fn create_ledger(&self, ledger: LedgerId) -> Result<(), KeyStoreError>;
+    fn create_ledger(&self, ledger: LedgerId, now: Timestamp) -> Result<(), KeyStoreError>;
 
     /// What [`KeyStore::provision`] would answer, if memory alone can tell for every pair: never waits, never writes.
     fn known(&self, ledger: LedgerId, wanted: &[Wanted]) -> Option<Vec<Result<KeyRef, Refusal>>>;
@@ -270,7 +271,7 @@ pub trait KeyStore: Send + Sync {
     /// [`KeyStoreError`] if the store fails.
     fn applied(&self, ledger: LedgerId) -> Result<Option<u64>, KeyStoreError>;
 
-    /// Whether keys can be had now: reads a row of its own and each ledger's epoch key in the vault.
+    /// Whether keys can be had now: reads a row of its own, and has the vault open each ledger's master.
     ///
     /// # Errors
     /// [`KeyStoreError`], naming the part that fails.

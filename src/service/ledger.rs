@@ -220,7 +220,7 @@ impl Service {
             origin: origin.clone(),
         };
         let keys = self.signing_keys.create(&name)?;
-        self.keystore.create_ledger(record.id)?;
+        self.keystore.create_ledger(record.id, self.clock.now())?;
         let ledger = self.open(record, keys, Vec::new())?;
         self.begin_ledger(&ledger, &recovery).await?;
         let (size, note) = self.checkpoint(&ledger)?;

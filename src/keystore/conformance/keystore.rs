@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::keystore::{
     Destroyed, ErasureOrder, Fence, KeyRef, KeyStore, Refusal, Remains, RequestId, Resolution, SubjectState, Wanted,
 };
-use crate::spec::ids::{Handle, LedgerId, SubjectId};
+use crate::spec::ids::{Handle, LedgerId, SubjectId, Timestamp};
 
 pub(crate) const ONE: LedgerId = LedgerId([1; 16]);
 pub(crate) const TWO: LedgerId = LedgerId([2; 16]);
@@ -94,7 +94,7 @@ fn what_was_minted_is_found_again(store: Arc<dyn KeyStore>, reopen: Reopen<'_>) 
     let secret = bytes(&*store, ONE, &key).unwrap();
     assert_ne!(secret, [0; 32]);
     let check = |store: &dyn KeyStore| {
-        store.create_ledger(ONE).unwrap();
+        store.create_ledger(ONE, Timestamp(1)).unwrap();
         assert_eq!(bytes(store, ONE, &key).unwrap(), secret);
         assert_eq!(provision(store, ONE, "ada", "default").unwrap(), key);
         assert_eq!(handle_of(store, "ada").unwrap(), key.handle);

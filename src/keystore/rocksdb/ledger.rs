@@ -16,11 +16,11 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 use super::rows::{self, Bucket, Table};
-use super::wrap;
 use crate::env::Entropy;
 use crate::keystore::KeyStoreError;
 use crate::keystore::memory::{Arena, Secret32};
-use crate::keystore::vault::{Epoch, Secret, Vault};
+use crate::keystore::vault::{Epoch, EpochState, Secret, Vault};
+use crate::keystore::wrap;
 use crate::spec::ids::{LedgerId, SubjectId};
 
 const MAC: usize = 16;
@@ -52,6 +52,17 @@ pub(super) fn broken(error: std::io::Error) -> KeyStoreError {
     KeyStoreError::Store(Box::new(error))
 }
 
+fn no_key(id: LedgerId, epoch: Epoch) -> KeyStoreError {
+    KeyStoreError::Foreign(format!(
+        "ledger {id} is at epoch {epoch} in the key store, and the vault has no key of it"
+    ))
+}
+
+/// What the wrap of an epoch master is bound to.
+fn master_aad(id: LedgerId, epoch: Epoch) -> Vec<u8> {
+    [rows::row(Table::Master, id, &[]).as_slice(), &epoch.to_be_bytes()].concat()
+}
+
 impl Ledger {
     /// Wraps a new epoch master for a ledger that has none; gives row key and value.
     pub(super) fn mint_master(
@@ -59,14 +70,14 @@ impl Ledger {
         vault: &dyn Vault,
         entropy: &dyn Entropy,
     ) -> Result<(Vec<u8>, Vec<u8>), KeyStoreError> {
-        let (epoch, epoch_key) = vault.epoch_key(id)?;
-        let row = rows::row(Table::Master, id, &[]);
+        let epochs = vault.epochs(id)?;
+        let current = epochs.iter().find(|key| key.state == EpochState::Current);
+        let epoch = current.ok_or_else(|| no_key(id, 1))?.epoch;
         let mut master = Secret::default();
         entropy.fill(master.as_mut_slice());
-        let clear = epoch.to_be_bytes();
-        let wrapped = wrap::wrap(&epoch_key, (&row, &clear), master.as_slice(), entropy)
-            .ok_or(KeyStoreError::Damaged("epoch master"))?;
-        Ok((row, [clear.as_slice(), &wrapped].concat()))
+        let wrapped = vault.wrap_master(id, epoch, &master_aad(id, epoch), &master)?;
+        let row = rows::row(Table::Master, id, &[]);
+        Ok((row, [epoch.to_be_bytes().as_slice(), &wrapped].concat()))
     }
 
     /// Unwraps a ledger's master with the vault's keys.
@@ -76,17 +87,18 @@ impl Ledger {
         vault: &dyn Vault,
         arena: &Arc<Arena>,
     ) -> Result<Self, KeyStoreError> {
-        let (epoch, epoch_key) = vault.epoch_key(id)?;
-        let (found, wrapped) = rows::split_epoch(master_row).ok_or(KeyStoreError::Damaged("epoch master"))?;
-        if found != epoch {
-            let text = format!("ledger {id} is at epoch {found} in the key store and at {epoch} in the vault");
-            return Err(KeyStoreError::Foreign(text));
+        let (epoch, wrapped) = rows::split_epoch(master_row).ok_or(KeyStoreError::Damaged("epoch master"))?;
+        let epochs = vault.epochs(id)?;
+        match epochs.iter().find(|key| key.epoch == epoch).map(|key| key.state) {
+            Some(EpochState::Fresh | EpochState::Current) => {}
+            Some(EpochState::Retired { .. }) => {
+                let text = format!("ledger {id} is at epoch {epoch}, which is retired: this is a copy from a backup");
+                return Err(KeyStoreError::Foreign(text));
+            }
+            None => return Err(no_key(id, epoch)),
         }
         let keep = |key: &[u8; 32]| arena.keep(key).map_err(broken);
-        let mut master = arena.take().map_err(broken)?;
-        let row = rows::row(Table::Master, id, &[]);
-        wrap::unwrap_into(&epoch_key, (&row, &epoch.to_be_bytes()), wrapped, master.as_mut_slice())
-            .ok_or(KeyStoreError::Damaged("epoch master"))?;
+        let master = keep(&*vault.unwrap_master(id, epoch, &master_aad(id, epoch), wrapped)?)?;
         let suppression = keep(&*vault.suppression_key(id)?)?;
         let rows = keep(&wrap::mac(&suppression, &[b"oubliette/keystore/v1/row"]))?;
         Ok(Self {
@@ -97,6 +109,15 @@ impl Ledger {
             rows,
             master,
         })
+    }
+
+    /// Whether the vault opens the ledger's master now.
+    pub(super) fn check(id: LedgerId, master_row: Option<&[u8]>, vault: &dyn Vault) -> Result<(), KeyStoreError> {
+        let master = master_row.and_then(rows::split_epoch);
+        let (epoch, wrapped) = master.ok_or(KeyStoreError::Damaged("epoch master"))?;
+        vault
+            .unwrap_master(id, epoch, &master_aad(id, epoch), wrapped)
+            .map(drop)
     }
 
     pub(super) fn bucket_of(&self, subject: &SubjectId) -> Bucket {

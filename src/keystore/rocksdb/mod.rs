@@ -24,7 +24,6 @@ mod migrations;
 mod people;
 mod provision;
 mod rows;
-mod wrap;
 
 use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt;
@@ -50,7 +49,7 @@ use super::{
     SubjectState, Wanted,
 };
 use crate::env::Entropy;
-use crate::spec::ids::{Handle, LedgerId, SubjectId};
+use crate::spec::ids::{Handle, LedgerId, SubjectId, Timestamp};
 
 /// The key store of all ledgers of one data directory.
 pub struct RocksKeyStore {
@@ -181,7 +180,7 @@ impl RocksKeyStore {
 }
 
 impl KeyStore for RocksKeyStore {
-    fn create_ledger(&self, ledger: LedgerId) -> Result<(), KeyStoreError> {
+    fn create_ledger(&self, ledger: LedgerId, now: Timestamp) -> Result<(), KeyStoreError> {
         let _one_at_a_time = self.admin.lock();
         if self.ledgers.read().contains_key(&ledger) {
             return Ok(());
@@ -192,7 +191,7 @@ impl KeyStore for RocksKeyStore {
                 return Err(KeyStoreError::Damaged("epoch master"));
             }
         }
-        self.vault.create_ledger(ledger)?;
+        self.vault.create_ledger(ledger, now)?;
         // A crash here leaves vault keys without a master; the next call uses them.
         let (row, value) = Ledger::mint_master(ledger, self.vault.as_ref(), self.entropy.as_ref())?;
         let mut batch = WriteBatch::default();
@@ -272,9 +271,11 @@ impl KeyStore for RocksKeyStore {
             self.unwritable.store(false, Ordering::Release);
         }
         let ledgers: Vec<_> = self.ledgers.read().keys().copied().collect();
-        ledgers
-            .into_iter()
-            .try_for_each(|ledger| self.vault.epoch_key(ledger).map(drop))
+        for ledger in ledgers {
+            let master = self.db.get(&rows::row(Table::Master, ledger, &[]))?;
+            Ledger::check(ledger, master.as_deref(), self.vault.as_ref())?;
+        }
+        Ok(())
     }
 
     fn disk_bytes(&self) -> u64 {

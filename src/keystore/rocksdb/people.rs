@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::RocksKeyStore;
 use super::ledger::{BucketKey, Ledger};
 use super::rows::{self, Bucket};
-use super::wrap;
+use crate::keystore::wrap;
 use crate::keystore::{Census, KeyRef, KeyStoreError, Refusal, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, LedgerId, SubjectId};
 

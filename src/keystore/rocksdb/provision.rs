@@ -13,8 +13,8 @@ use super::RocksKeyStore;
 use super::ledger::{BucketKey, Ledger};
 use super::people::{Person, Row, identity_text};
 use super::rows::{self, Bucket};
-use super::wrap;
 use crate::keystore::memory::Secret32;
+use crate::keystore::wrap;
 use crate::keystore::{KeyRef, KeyStoreError, Refusal, Wanted};
 use crate::spec::ids::{Category, Handle, LedgerId, SubjectId};
 

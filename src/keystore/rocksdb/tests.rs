@@ -10,8 +10,10 @@ use super::*;
 use crate::env::System;
 use crate::keystore::conformance::keystore::{self as conformance, ONE, TWO, bytes, id, order, provision};
 use crate::keystore::vault::file::FileVault;
-use crate::keystore::{Fence, Remains, Resolution};
+use crate::keystore::{Fence, Remains, Resolution, wrap};
 use crate::spec::ids::Handle;
+
+const NOW: Timestamp = Timestamp(1_000_000);
 
 struct Place {
     folder: TempDir,
@@ -37,7 +39,7 @@ impl Place {
         let store = RocksKeyStore::create(&self.path(), vault, Arc::new(System)).unwrap();
         [ONE, TWO]
             .into_iter()
-            .for_each(|ledger| store.create_ledger(ledger).unwrap());
+            .for_each(|ledger| store.create_ledger(ledger, NOW).unwrap());
         store
     }
 
@@ -158,13 +160,15 @@ fn a_newer_format_is_refused() {
 }
 
 #[test]
-fn a_store_of_an_older_epoch_than_the_vaults_is_refused() {
+fn a_store_of_an_epoch_that_is_retired_or_destroyed_is_refused() {
     let place = Place::new();
     drop(place.create());
-    FileVault::open(&place.mirrors(), Arc::new(System))
-        .unwrap()
-        .advance_epoch(ONE)
-        .unwrap();
+    let vault = || FileVault::open(&place.mirrors(), Arc::new(System)).unwrap();
+    assert_eq!(vault().mint_epoch(ONE, 1, NOW).unwrap(), 2);
+    drop(place.open().unwrap());
+    vault().retire_epoch(ONE, 1, NOW, NOW).unwrap();
+    assert!(matches!(place.open(), Err(KeyStoreError::Foreign(_))));
+    vault().destroy_epoch(ONE, 1).unwrap();
     assert!(matches!(place.open(), Err(KeyStoreError::Foreign(_))));
 }
 
@@ -176,7 +180,7 @@ fn a_ledger_whose_master_is_gone_gets_no_new_one() {
     store.delete(&rows::row(Table::Master, ONE, &[]));
     drop(store);
     let store = place.open().unwrap();
-    assert!(matches!(store.create_ledger(ONE), Err(KeyStoreError::Damaged(_))));
+    assert!(matches!(store.create_ledger(ONE, NOW), Err(KeyStoreError::Damaged(_))));
 }
 
 /// Opens the store again, so that nothing comes from a cache.

@@ -1,15 +1,19 @@
 //! The vault: epoch keys and the few facts that must survive a rollback of both databases.
 //!
-//! It holds, per ledger: the epoch keys in slots that are overwritten in place, the bucket-hash key, the suppression
-//! key, the erasure journal and the last checkpoint. It belongs on another device than the databases and is never part
-//! of a backup of theirs. Engines: [`mod@file`]. Out of scope: what the keys wrap.
+//! It holds, per ledger: the epoch keys, which never leave it, the bucket-hash key, the suppression key, the erasure
+//! journal and the last checkpoint. It belongs on another device than the databases and is never part of a backup of
+//! theirs. Engines: [`mod@file`]. Out of scope: what the keys wrap, and which epoch the key store is at.
+//!
+//! Life of an epoch key: *fresh* (minted, not yet in use) → *current* → *retired* (opens old backups alone, until its
+//! horizon) → destroyed. Of the keys that are not retired the lowest number is the current one, the others are fresh: so
+//! a change of epoch has one commit point, the key store's own write, and the vault needs no second one.
 
 pub mod file;
 
 use zeroize::Zeroizing;
 
 use super::{ErasureOrder, KeyStoreError};
-use crate::spec::ids::LedgerId;
+use crate::spec::ids::{LedgerId, Timestamp};
 
 /// 32 secret bytes.
 pub type Secret = Zeroizing<[u8; 32]>;
@@ -20,6 +24,35 @@ pub type Epoch = u32;
 /// A vault's random id. The key store that belongs to it carries the same, so that neither is mistaken for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct VaultId(pub [u8; 16]);
+
+/// What an epoch key may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EpochState {
+    /// Minted, and not yet the key store's.
+    Fresh,
+    /// The key store's own.
+    Current,
+    /// Opens backups of the key store alone.
+    Retired {
+        /// When it was replaced.
+        since: Timestamp,
+        /// When it is due to be destroyed.
+        until: Timestamp,
+    },
+}
+
+/// An epoch whose key the vault holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochKey {
+    /// Its number.
+    pub epoch: Epoch,
+    /// What it may be used for.
+    pub state: EpochState,
+    /// When the key was made.
+    pub born: Timestamp,
+    /// When a backup of the key store was first taken under it.
+    pub backed_up: Option<Timestamp>,
+}
 
 /// One erasure, remembered outside both databases so that no restore brings the person back.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,28 +68,96 @@ pub trait Vault: Send + Sync {
     /// Who this vault is: minted with it, the same on every mirror, never changed.
     fn owner(&self) -> VaultId;
 
-    /// Makes the first epoch key, the bucket-hash key and the suppression key of a ledger. Repeating it changes nothing.
+    /// Makes the first epoch key (number 1), the bucket-hash key and the suppression key of a ledger. Repeating it
+    /// changes nothing.
     ///
     /// # Errors
     /// [`KeyStoreError::Vault`] if it cannot be written on every mirror.
-    fn create_ledger(&self, ledger: LedgerId) -> Result<(), KeyStoreError>;
+    fn create_ledger(&self, ledger: LedgerId, now: Timestamp) -> Result<(), KeyStoreError>;
 
-    /// The current epoch and its key.
+    /// The epochs whose keys are there, in order. Empty for a ledger that it does not know.
     ///
     /// # Errors
-    /// [`KeyStoreError::Vault`] if no mirror holds a valid slot.
-    fn epoch_key(&self, ledger: LedgerId) -> Result<(Epoch, Secret), KeyStoreError>;
+    /// [`KeyStoreError::Vault`] if the vault cannot be asked.
+    fn epochs(&self, ledger: LedgerId) -> Result<Vec<EpochKey>, KeyStoreError>;
+
+    /// Makes the key of an epoch with a number above `after`, durable and read back on every mirror. If there is a fresh
+    /// one above it already, that one is the answer.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if the ledger is unknown or a mirror cannot be written.
+    fn mint_epoch(&self, ledger: LedgerId, after: Epoch, now: Timestamp) -> Result<Epoch, KeyStoreError>;
+
+    /// Wraps an epoch master under an epoch key, bound to `aad`. The form of the answer is the engine's own.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if there is no such key or it cannot be used.
+    fn wrap_master(
+        &self,
+        ledger: LedgerId,
+        epoch: Epoch,
+        aad: &[u8],
+        master: &[u8; 32],
+    ) -> Result<Vec<u8>, KeyStoreError>;
+
+    /// Opens what [`Vault::wrap_master`] made, also under a retired key.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if there is no such key or it cannot be used, [`KeyStoreError::Damaged`] if `wrapped` is
+    /// not its own or bound to something else.
+    fn unwrap_master(
+        &self,
+        ledger: LedgerId,
+        epoch: Epoch,
+        aad: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Secret, KeyStoreError>;
+
+    /// Notes that a backup of the key store was taken under this epoch. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if there is no such key or a mirror cannot be written.
+    fn mark_backed_up(&self, ledger: LedgerId, epoch: Epoch, at: Timestamp) -> Result<(), KeyStoreError>;
+
+    /// Whether a backup was taken under this epoch.
+    ///
+    /// # Errors
+    /// As [`Vault::epochs`].
+    fn backed_up(&self, ledger: LedgerId, epoch: Epoch) -> Result<bool, KeyStoreError> {
+        let epochs = self.epochs(ledger)?;
+        Ok(epochs.iter().any(|key| key.epoch == epoch && key.backed_up.is_some()))
+    }
+
+    /// Keeps a replaced epoch's key for backups alone, from `since` until `until`. Repeating it changes nothing, not even
+    /// the times.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if there is no such key, no other would be in use, or a mirror cannot be written.
+    fn retire_epoch(
+        &self,
+        ledger: LedgerId,
+        epoch: Epoch,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<(), KeyStoreError>;
+
+    /// Destroys an epoch's key on every mirror, read back. A key that is not there any more is no error.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if no other key would be in use, or a mirror cannot be written: the key may then live on
+    /// it, so the call is to be repeated until it succeeds.
+    fn destroy_epoch(&self, ledger: LedgerId, epoch: Epoch) -> Result<(), KeyStoreError>;
 
     /// The key that places subjects in buckets.
     ///
     /// # Errors
-    /// As [`Vault::epoch_key`].
+    /// [`KeyStoreError::Vault`] if no mirror holds it.
     fn bucket_hash_key(&self, ledger: LedgerId) -> Result<Secret, KeyStoreError>;
 
     /// The key of the suppression rows.
     ///
     /// # Errors
-    /// As [`Vault::epoch_key`].
+    /// As [`Vault::bucket_hash_key`].
     fn suppression_key(&self, ledger: LedgerId) -> Result<Secret, KeyStoreError>;
 
     /// Adds erasures to the journal. Entries that stand there already are not added again.

@@ -28,11 +28,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use self::mirror::{Found, Mirror, vault_refusal};
-use self::slots::{Kind, Name, Slots};
-use super::{Epoch, JournalEntry, Secret, Vault, VaultId};
+use self::slots::{Kind, Name, Slots, Times};
+use super::{Epoch, EpochKey, EpochState, JournalEntry, Secret, Vault, VaultId};
 use crate::env::Entropy;
-use crate::keystore::KeyStoreError;
-use crate::spec::ids::LedgerId;
+use crate::keystore::{KeyStoreError, wrap};
+use crate::spec::ids::{LedgerId, Timestamp};
 
 /// A vault in mirrored folders.
 pub struct FileVault {
@@ -190,52 +190,6 @@ impl FileVault {
         }
     }
 
-    /// Makes the key of the next epoch, durable in a fresh slot. From here on it is the current one.
-    ///
-    /// # Errors
-    /// [`KeyStoreError::Vault`] if the ledger is unknown or a mirror cannot be written.
-    pub fn advance_epoch(&self, ledger: LedgerId) -> Result<Epoch, KeyStoreError> {
-        let mut state = self.state.lock();
-        let newest = state
-            .slots
-            .newest(ledger)
-            .ok_or_else(|| vault_refusal("it does not know this ledger"))?;
-        let epoch = newest
-            .checked_add(1)
-            .ok_or_else(|| vault_refusal("there are no more epochs"))?;
-        state.add(
-            Name {
-                ledger,
-                kind: Kind::Epoch,
-                epoch,
-            },
-            self.fresh(),
-        )?;
-        Ok(epoch)
-    }
-
-    /// Overwrites the key of a past epoch in place, on every mirror. Repeating it changes nothing.
-    ///
-    /// # Errors
-    /// [`KeyStoreError::Vault`] if the epoch is the current one or a mirror cannot be written; the key may then live on
-    /// that mirror, so the call must be repeated until it succeeds.
-    pub fn destroy_epoch(&self, ledger: LedgerId, epoch: Epoch) -> Result<(), KeyStoreError> {
-        let mut state = self.state.lock();
-        if state.slots.newest(ledger).is_none_or(|newest| newest <= epoch) {
-            return Err(vault_refusal("only a past epoch's key is ever destroyed"));
-        }
-        state.for_writing()?;
-        let State { mirrors, slots, .. } = &mut *state;
-        slots.destroy(
-            mirrors,
-            Name {
-                ledger,
-                kind: Kind::Epoch,
-                epoch,
-            },
-        )
-    }
-
     fn fresh(&self) -> Secret {
         let mut key = Secret::default();
         self.entropy.fill(key.as_mut_slice());
@@ -245,6 +199,14 @@ impl FileVault {
     fn read(&self, name: Name) -> Result<Secret, KeyStoreError> {
         let State { mirrors, slots, .. } = &mut *self.state.lock();
         slots.read(mirrors, name)
+    }
+}
+
+fn epoch_name(ledger: LedgerId, epoch: Epoch) -> Name {
+    Name {
+        ledger,
+        kind: Kind::Epoch,
+        epoch,
     }
 }
 
@@ -275,9 +237,66 @@ impl State {
         }
     }
 
-    fn add(&mut self, name: Name, key: Secret) -> Result<(), KeyStoreError> {
+    fn add(&mut self, name: Name, times: Times, key: &Secret) -> Result<(), KeyStoreError> {
         self.for_writing()?;
-        self.slots.add(&self.mirrors, name, &key)
+        self.slots.add(&self.mirrors, name, times, key)
+    }
+
+    /// Writes a note about an epoch whose key is there, once.
+    fn note(&mut self, name: Name, times: Times) -> Result<(), KeyStoreError> {
+        if !self.slots.holds(epoch_name(name.ledger, name.epoch)) {
+            return Err(vault_refusal("it holds no such epoch key of this ledger"));
+        }
+        if self.slots.holds(name) {
+            return Ok(());
+        }
+        self.add(name, times, &Secret::default())
+    }
+
+    fn destroy(&mut self, name: Name) -> Result<(), KeyStoreError> {
+        if !self.slots.holds(name) {
+            return Ok(());
+        }
+        self.for_writing()?;
+        self.slots.destroy(&self.mirrors, name)
+    }
+
+    fn epochs(&self, ledger: LedgerId) -> Vec<EpochKey> {
+        let mut in_use = false;
+        let note = |kind, epoch| self.slots.times(Name { ledger, kind, epoch });
+        let epoch = |(epoch, [born, _]): (Epoch, Times)| {
+            let state = match note(Kind::Retired, epoch) {
+                Some([since, until]) => EpochState::Retired {
+                    since: Timestamp(since),
+                    until: Timestamp(until),
+                },
+                None if std::mem::replace(&mut in_use, true) => EpochState::Fresh,
+                None => EpochState::Current,
+            };
+            EpochKey {
+                epoch,
+                state,
+                born: Timestamp(born),
+                backed_up: note(Kind::BackedUp, epoch).map(|[at, _]| Timestamp(at)),
+            }
+        };
+        self.slots.epochs(ledger).map(epoch).collect()
+    }
+
+    /// Refuses to leave a ledger without a key that is in use or may be.
+    fn another_is_kept(&self, ledger: LedgerId, epoch: Epoch) -> Result<(), KeyStoreError> {
+        let retired = |key: &EpochKey| matches!(key.state, EpochState::Retired { .. });
+        let kept = |key: &EpochKey| key.epoch != epoch && !retired(key);
+        let epochs = self.epochs(ledger);
+        let spare =
+            epochs.iter().all(|key| key.epoch != epoch) || epochs.iter().any(|key| key.epoch == epoch && retired(key));
+        if spare || epochs.iter().any(kept) {
+            Ok(())
+        } else {
+            Err(vault_refusal(
+                "the only epoch key in use is neither retired nor destroyed",
+            ))
+        }
     }
 }
 
@@ -286,42 +305,88 @@ impl Vault for FileVault {
         self.owner
     }
 
-    fn create_ledger(&self, ledger: LedgerId) -> Result<(), KeyStoreError> {
+    fn create_ledger(&self, ledger: LedgerId, now: Timestamp) -> Result<(), KeyStoreError> {
         let mut state = self.state.lock();
         for kind in [Kind::BucketHash, Kind::Suppression] {
             let name = Name { ledger, kind, epoch: 0 };
             if !state.slots.holds(name) {
-                state.add(name, self.fresh())?;
+                state.add(name, [now.0, 0], &self.fresh())?;
             }
         }
         // IMPORTANT: the epoch key last; a ledger that has one is complete.
-        match state.slots.newest(ledger) {
-            Some(_) => Ok(()),
-            None => state.add(
-                Name {
-                    ledger,
-                    kind: Kind::Epoch,
-                    epoch: 1,
-                },
-                self.fresh(),
-            ),
+        if state.slots.epochs(ledger).next().is_none() {
+            state.add(epoch_name(ledger, 1), [now.0, 0], &self.fresh())?;
         }
+        Ok(())
     }
 
-    fn epoch_key(&self, ledger: LedgerId) -> Result<(Epoch, Secret), KeyStoreError> {
-        let State { mirrors, slots, .. } = &mut *self.state.lock();
-        let epoch = slots.newest(ledger).unwrap_or_default();
-        Ok((
-            epoch,
-            slots.read(
-                mirrors,
-                Name {
-                    ledger,
-                    kind: Kind::Epoch,
-                    epoch,
-                },
-            )?,
-        ))
+    fn epochs(&self, ledger: LedgerId) -> Result<Vec<EpochKey>, KeyStoreError> {
+        Ok(self.state.lock().epochs(ledger))
+    }
+
+    fn mint_epoch(&self, ledger: LedgerId, after: Epoch, now: Timestamp) -> Result<Epoch, KeyStoreError> {
+        let mut state = self.state.lock();
+        let epochs = state.epochs(ledger);
+        let newest = epochs
+            .last()
+            .ok_or_else(|| vault_refusal("it does not know this ledger"))?;
+        if newest.epoch > after && newest.state == EpochState::Fresh {
+            return Ok(newest.epoch);
+        }
+        let epoch = newest.epoch.max(after).checked_add(1);
+        let epoch = epoch.ok_or_else(|| vault_refusal("there are no more epochs"))?;
+        state.add(epoch_name(ledger, epoch), [now.0, 0], &self.fresh())?;
+        Ok(epoch)
+    }
+
+    fn wrap_master(
+        &self,
+        ledger: LedgerId,
+        epoch: Epoch,
+        aad: &[u8],
+        master: &[u8; 32],
+    ) -> Result<Vec<u8>, KeyStoreError> {
+        let key = self.read(epoch_name(ledger, epoch))?;
+        wrap::wrap(&key, (aad, &[]), master, self.entropy.as_ref()).ok_or(KeyStoreError::Damaged("epoch master"))
+    }
+
+    fn unwrap_master(
+        &self,
+        ledger: LedgerId,
+        epoch: Epoch,
+        aad: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Secret, KeyStoreError> {
+        let (key, mut master) = (self.read(epoch_name(ledger, epoch))?, Secret::default());
+        wrap::unwrap_into(&key, (aad, &[]), wrapped, master.as_mut_slice())
+            .map(|()| master)
+            .ok_or(KeyStoreError::Damaged("epoch master"))
+    }
+
+    fn mark_backed_up(&self, ledger: LedgerId, epoch: Epoch, at: Timestamp) -> Result<(), KeyStoreError> {
+        let kind = Kind::BackedUp;
+        self.state.lock().note(Name { ledger, kind, epoch }, [at.0, 0])
+    }
+
+    fn retire_epoch(
+        &self,
+        ledger: LedgerId,
+        epoch: Epoch,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<(), KeyStoreError> {
+        let (mut state, kind) = (self.state.lock(), Kind::Retired);
+        state.another_is_kept(ledger, epoch)?;
+        state.note(Name { ledger, kind, epoch }, [since.0, until.0])
+    }
+
+    fn destroy_epoch(&self, ledger: LedgerId, epoch: Epoch) -> Result<(), KeyStoreError> {
+        let mut state = self.state.lock();
+        state.another_is_kept(ledger, epoch)?;
+        // IMPORTANT: the key first. Notes without a key are nothing, a key without its note would be in use again.
+        [Kind::Epoch, Kind::Retired, Kind::BackedUp]
+            .into_iter()
+            .try_for_each(|kind| state.destroy(Name { ledger, kind, epoch }))
     }
 
     fn bucket_hash_key(&self, ledger: LedgerId) -> Result<Secret, KeyStoreError> {

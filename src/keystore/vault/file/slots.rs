@@ -1,10 +1,15 @@
 //! Key slots: 512 bytes each, preallocated, overwritten in place on every mirror.
 //!
 //! ```text
-//! magic "OUBSLOT1" | vault id 16 | ledger id 16 | sequence u64 | kind u8 | 0 0 0 | epoch u32 | key 32 | zeros | SHA-256
-//! checksum = SHA-256(slot number u64 ‖ bytes 0..480)          integers big-endian
-//! kind: 0 destroyed, 1 epoch key, 2 bucket-hash key, 3 suppression key
+//! magic "OUBSLOT1" | vault id 16 | ledger id 16 | sequence u64 | kind u8 | 0 0 0 | epoch u32 | key 32
+//!                  | time u64 | time u64 | zeros | SHA-256
+//! checksum = SHA-256(slot number u64 ‖ bytes 0..480)          integers big-endian, times in microseconds
+//! kind: 0 destroyed, 1 epoch key (made at), 2 bucket-hash key, 3 suppression key,
+//!       4 the epoch was backed up (at), 5 the epoch is retired (since, until)
 //! ```
+//!
+//! What becomes of an epoch is noted in slots of its own, so that the slot of a living key is never rewritten: a write
+//! that tears could cost the key.
 //!
 //! A slot lies in one sector of the disk and is never moved, so destroying a key is one overwrite of its only place.
 //! The sequence grows with every write of a slot: where mirrors differ, the higher one is newer, so a mirror put back
@@ -26,7 +31,7 @@ use crate::keystore::vault::{Epoch, Secret};
 use crate::spec::ids::LedgerId;
 
 const MAGIC: &[u8; 8] = b"OUBSLOT1";
-const SIZE: usize = 512;
+pub(super) const SIZE: usize = 512;
 const CONTENT: usize = SIZE - 32;
 
 /// Slots written at once when there is no free one.
@@ -43,13 +48,21 @@ pub(super) enum Kind {
     Epoch = 1,
     BucketHash = 2,
     Suppression = 3,
+    BackedUp = 4,
+    Retired = 5,
 }
 
 impl Kind {
     fn parse(byte: u8) -> Option<Self> {
-        [Self::Destroyed, Self::Epoch, Self::BucketHash, Self::Suppression]
-            .into_iter()
-            .find(|k| *k as u8 == byte)
+        let all = [
+            Self::Destroyed,
+            Self::Epoch,
+            Self::BucketHash,
+            Self::Suppression,
+            Self::BackedUp,
+            Self::Retired,
+        ];
+        all.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -65,12 +78,16 @@ pub(super) struct Name {
 struct Place {
     slot: u64,
     sequence: u64,
+    times: Times,
 }
+
+/// Two moments, in microseconds; 0 where there is none.
+pub(super) type Times = [u64; 2];
 
 enum Content {
     Empty,
     Damaged,
-    Valid(Name, u64, Secret),
+    Valid(Name, u64, Times, Secret),
 }
 
 /// Where each key stands. Keys themselves are read from disk when asked for.
@@ -137,17 +154,20 @@ impl Slots {
         self.lost.len()
     }
 
-    /// The newest epoch of a ledger.
-    pub(super) fn newest(&self, ledger: LedgerId) -> Option<Epoch> {
+    /// Every epoch of a ledger whose key is there, with the times of its slot, in order.
+    pub(super) fn epochs(&self, ledger: LedgerId) -> impl Iterator<Item = (Epoch, Times)> {
         let name = |epoch| Name {
             ledger,
             kind: Kind::Epoch,
             epoch,
         };
-        self.places
-            .range(name(0)..=name(Epoch::MAX))
-            .next_back()
-            .map(|(name, _)| name.epoch)
+        let range = self.places.range(name(0)..=name(Epoch::MAX));
+        range.map(|(name, place)| (name.epoch, place.times))
+    }
+
+    /// The times of a key's or note's slot.
+    pub(super) fn times(&self, name: Name) -> Option<Times> {
+        self.places.get(&name).map(|place| place.times)
     }
 
     pub(super) fn holds(&self, name: Name) -> bool {
@@ -158,7 +178,7 @@ impl Slots {
     pub(super) fn read(&self, mirrors: &mut [Mirror], name: Name) -> Result<Secret, KeyStoreError> {
         let place = *self.places.get(&name).ok_or_else(|| self.absent())?;
         let current = |file| match self.load(file, place.slot) {
-            Content::Valid(n, sequence, key) if n == name && sequence == place.sequence => Some(key),
+            Content::Valid(n, sequence, _, key) if n == name && sequence == place.sequence => Some(key),
             _ => None,
         };
         let key = self.files.iter().find_map(current).ok_or_else(|| {
@@ -174,8 +194,14 @@ impl Slots {
         Ok(key)
     }
 
-    /// Writes a new key into a free slot, on every mirror.
-    pub(super) fn add(&mut self, mirrors: &[Mirror], name: Name, key: &Secret) -> Result<(), KeyStoreError> {
+    /// Writes a new key or note into a free slot, on every mirror.
+    pub(super) fn add(
+        &mut self,
+        mirrors: &[Mirror],
+        name: Name,
+        times: Times,
+        key: &Secret,
+    ) -> Result<(), KeyStoreError> {
         if !self.lost.is_empty() {
             return Err(vault_refusal(format!(
                 "{} slots are damaged on every mirror, so no key is made that might replace a lost one",
@@ -196,6 +222,7 @@ impl Slots {
         let place = Place {
             slot: *free.key(),
             sequence: *free.get(),
+            times,
         };
         self.write(mirrors, place.slot, &encode(self.owner, place, name, key))?;
         self.free.remove(&place.slot);
@@ -209,7 +236,10 @@ impl Slots {
             return Ok(());
         };
         place.sequence += 1;
-        let place = *place;
+        let place = Place {
+            times: Times::default(),
+            ..*place
+        };
         let tombstone = Name {
             kind: Kind::Destroyed,
             ..name
@@ -236,20 +266,22 @@ impl Slots {
 
     /// Decides what a slot holds: the valid copy with the highest sequence, which then goes to every mirror.
     fn survey(&mut self, mirrors: &mut [Mirror], slot: u64) -> Result<(), KeyStoreError> {
-        let mut best: Option<(Name, u64, Secret)> = None;
+        let mut best: Option<(Name, u64, Times, Secret)> = None;
         let (mut damaged, mut contested) = (false, false);
         for file in &self.files {
             match self.load(file, slot) {
                 Content::Empty => {}
                 Content::Damaged => damaged = true,
-                Content::Valid(name, sequence, key) => match &best {
-                    Some((_, known, _)) if *known > sequence => {}
-                    Some((n, known, k)) if *known == sequence => contested |= *n != name || *k != key,
-                    _ => (best, contested) = (Some((name, sequence, key)), false),
+                Content::Valid(name, sequence, times, key) => match &best {
+                    Some((_, known, ..)) if *known > sequence => {}
+                    Some((n, known, t, k)) if *known == sequence => {
+                        contested |= (n, t, k) != (&name, &times, &key);
+                    }
+                    _ => (best, contested) = (Some((name, sequence, times, key)), false),
                 },
             }
         }
-        let Some((name, sequence, key)) = best.filter(|_| !contested) else {
+        let Some((name, sequence, times, key)) = best.filter(|_| !contested) else {
             if damaged || contested {
                 self.lost.push(slot);
             } else {
@@ -257,7 +289,7 @@ impl Slots {
             }
             return Ok(());
         };
-        let place = Place { slot, sequence };
+        let place = Place { slot, sequence, times };
         self.mend(mirrors, slot, &encode(self.owner, place, name, &key))?;
         if name.kind == Kind::Destroyed {
             self.free.insert(slot, sequence);
@@ -339,7 +371,7 @@ fn put(file: &File, mirror: &Mirror, slot: u64, bytes: &[u8]) -> Result<(), KeyS
 
 fn encode(owner: VaultId, place: Place, name: Name, key: &Secret) -> Bytes {
     let mut bytes = Bytes::new([0; SIZE]);
-    let parts: [&[u8]; 8] = [
+    let parts: [&[u8]; 10] = [
         MAGIC,
         &owner.0,
         name.ledger.as_bytes(),
@@ -347,7 +379,9 @@ fn encode(owner: VaultId, place: Place, name: Name, key: &Secret) -> Bytes {
         &[name.kind as u8, 0, 0, 0],
         &name.epoch.to_be_bytes(),
         key.as_slice(),
-        &[0; CONTENT - 84],
+        &place.times[0].to_be_bytes(),
+        &place.times[1].to_be_bytes(),
+        &[0; CONTENT - 100],
     ];
     let mut at = bytes.iter_mut();
     parts
@@ -377,12 +411,12 @@ fn decode(owner: VaultId, slot: u64, bytes: &Bytes) -> Content {
     if bytes.iter().all(|byte| *byte == 0) {
         return Content::Empty;
     }
-    parse(owner, slot, bytes).map_or(Content::Damaged, |(name, sequence, key)| {
-        Content::Valid(name, sequence, key)
+    parse(owner, slot, bytes).map_or(Content::Damaged, |(name, sequence, times, key)| {
+        Content::Valid(name, sequence, times, key)
     })
 }
 
-fn parse(owner: VaultId, slot: u64, bytes: &Bytes) -> Option<(Name, u64, Secret)> {
+fn parse(owner: VaultId, slot: u64, bytes: &Bytes) -> Option<(Name, u64, Times, Secret)> {
     if bytes.last_chunk::<32>()? != &checksum(slot, bytes) {
         return None;
     }
@@ -392,11 +426,14 @@ fn parse(owner: VaultId, slot: u64, bytes: &Bytes) -> Option<(Name, u64, Secret)
     let (sequence, rest) = rest.split_first_chunk::<8>()?;
     let ([kind, ..], rest) = rest.split_first_chunk::<4>()?;
     let (epoch, rest) = rest.split_first_chunk::<4>()?;
-    let (key, _) = rest.split_first_chunk::<32>()?;
+    let (key, rest) = rest.split_first_chunk::<32>()?;
+    let (first, rest) = rest.split_first_chunk::<8>()?;
+    let (second, _) = rest.split_first_chunk::<8>()?;
     let name = Name {
         ledger: LedgerId(*ledger),
         kind: Kind::parse(*kind)?,
         epoch: Epoch::from_be_bytes(*epoch),
     };
-    (magic == MAGIC && *vault == owner.0).then(|| (name, u64::from_be_bytes(*sequence), Secret::new(*key)))
+    let times = [first, second].map(|time| u64::from_be_bytes(*time));
+    (magic == MAGIC && *vault == owner.0).then(|| (name, u64::from_be_bytes(*sequence), times, Secret::new(*key)))
 }
