@@ -14,6 +14,8 @@ pub(crate) use prepare::Prepared;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::guard::personal_data_in;
 use super::request::{ActorRequest, AppendRequest, BatchRequest, EventRequest, Expected};
 use super::{Code, Error, FieldError, Ledger, Service};

@@ -215,54 +215,6 @@ fn every_metric_stands_in_the_operations_guide() {
 }
 
 #[test]
-fn a_vault_that_hangs_is_told_of_in_seconds() {
-    let data = Data::new();
-    let server = data.serve();
-    let client = server.client();
-    assert_eq!(value(&page(&client), "oubliette_ready", &[]), 1.0);
-    // Opening a pipe waits until somebody writes: a file system that does not answer does the same.
-    let epochs: Vec<_> = ["a", "b"]
-        .iter()
-        .flat_map(|mirror| crate::support::files(&data.path().join("vault").join(mirror)))
-        .filter(|file| file.file_name().is_some_and(|name| name == "slots"))
-        .collect();
-    assert!(
-        !epochs.is_empty(),
-        "{:?}",
-        crate::support::files(&data.path().join("vault"))
-    );
-    for file in &epochs {
-        std::fs::rename(file, file.with_extension("away")).unwrap();
-        assert!(
-            std::process::Command::new("mkfifo")
-                .arg(file)
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
-    let asked = std::time::Instant::now();
-    server.stranger().get("/readyz").problem(503, "key_unavailable");
-    server.stranger().get("/readyz").problem(503, "key_unavailable");
-    let page = page(&client);
-    assert!(
-        asked.elapsed() < std::time::Duration::from_secs(15),
-        "{:?}",
-        asked.elapsed()
-    );
-    assert_eq!(value(&page, "oubliette_ready", &[]), 0.0);
-    assert_eq!(value(&page, "oubliette_measure_failed", &[]), 1.0);
-    client.append("s", json!({"type": "t"}));
-    // Whoever waits for a writer gets one.
-    for file in &epochs {
-        drop(std::fs::OpenOptions::new().read(true).write(true).open(file).unwrap());
-        std::fs::rename(file.with_extension("away"), file).unwrap();
-    }
-    eventually("it is ready again", || server.stranger().get("/readyz").status == 200);
-}
-
-#[test]
 fn erasures_are_counted_on_from_what_was_counted() {
     let data = Data::new();
     let server = data.serve();
