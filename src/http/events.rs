@@ -1,7 +1,5 @@
 //! Append and read.
 
-use std::ops::ControlFlow;
-
 use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
 use actix_web::web::{Path, Query};
@@ -274,31 +272,32 @@ pub(super) async fn one(
     path: Path<(String, String)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let reveal = reveal(&on, &request, query.reveal)?;
-    let read = on.blocking(move |service, ledger| {
-        let event = service.event(ledger, service.index_of(ledger, &path.1)?, reveal)?;
-        Ok(match reveal {
-            // Nothing to record, and nothing that a fence could withdraw.
-            Reveal::Sealed => ControlFlow::Break(json(&event)?),
-            Reveal::Open => ControlFlow::Continue(event),
-        })
-    });
-    let body = match read.await? {
-        ControlFlow::Break(body) => body,
-        ControlFlow::Continue(mut event) => {
-            on.service
-                .record_reveal(&on.ledger, &on.caller, std::slice::from_ref(&event))
-                .await?;
-            let written = on.blocking(move |service, ledger| {
-                ledger.unfenced(|| {
-                    service.withdraw_fenced(ledger, std::slice::from_mut(&mut event))?;
-                    json(&event)
-                })
-            });
-            written.await?
-        }
+    let body = match reveal(&on, &request, query.reveal)? {
+        // Read where it was asked: to hand over one event costs as much as to read it.
+        Reveal::Sealed => json(&on.service.event(
+            &on.ledger,
+            on.service.index_of(&on.ledger, &path.1)?,
+            Reveal::Sealed,
+        )?)?,
+        Reveal::Open => revealed(&on, path.into_inner().1).await?,
     };
     Ok(HttpResponse::Ok().content_type("application/json").body(body))
+}
+
+async fn revealed(on: &On<Reader>, name: String) -> Result<Vec<u8>, Problem> {
+    let read =
+        on.blocking(move |service, ledger| service.event(ledger, service.index_of(ledger, &name)?, Reveal::Open));
+    let mut event = read.await?;
+    on.service
+        .record_reveal(&on.ledger, &on.caller, std::slice::from_ref(&event))
+        .await?;
+    on.blocking(move |service, ledger| {
+        ledger.unfenced(|| {
+            service.withdraw_fenced(ledger, std::slice::from_mut(&mut event))?;
+            json(&event)
+        })
+    })
+    .await
 }
 
 /// Whether personal data is to be opened. Not for HEAD: a reveal of which nothing leaves would be recorded.

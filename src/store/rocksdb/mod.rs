@@ -75,7 +75,7 @@ impl RocksStore {
         if !is_store(path) {
             return Err(StoreError::Missing(path.to_owned()));
         }
-        let cache = Cache::new_lru_cache(CACHE_BYTES);
+        let cache = block_cache();
         let db = DB::open_cf_descriptors_read_only(&database_options(false), path, schema::descriptors(&cache), false);
         let mut store = Self {
             db: db.map_err(classify)?,
@@ -87,7 +87,7 @@ impl RocksStore {
     }
 
     fn open_at(path: &Path, create: bool, id: LedgerId) -> Result<Self, StoreError> {
-        let cache = Cache::new_lru_cache(CACHE_BYTES);
+        let cache = block_cache();
         let db = DB::open_cf_descriptors(&database_options(create), path, schema::descriptors(&cache));
         Ok(Self {
             db: db.map_err(classify)?,
@@ -110,6 +110,11 @@ impl Drop for RocksStore {
         let tables: Vec<_> = schema::ALL.iter().filter_map(|name| self.db.cf_handle(name)).collect();
         let _ = self.db.flush_cfs_opt(&tables, &FlushOptions::default());
     }
+}
+
+/// Not the LRU cache: it is cut into shards of a mebibyte, and a filter that is larger than its shard is never kept.
+fn block_cache() -> Cache {
+    Cache::new_hyper_clock_cache(CACHE_BYTES, 0)
 }
 
 fn is_store(path: &Path) -> bool {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use rocksdb::ReadOptions;
+use rocksdb::{ColumnFamily, DBPinnableSlice, ReadOptions};
 use uuid::Uuid;
 
 use super::super::{
@@ -94,6 +94,14 @@ impl RocksStore {
         })
     }
 
+    /// The rows of the keys. One alone goes the shorter way.
+    fn many(&self, table: &ColumnFamily, keys: &[Vec<u8>]) -> Vec<Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>> {
+        match keys {
+            [key] => vec![self.db.get_pinned_cf(table, key)],
+            keys => self.db.batched_multi_get_cf(table, keys, false),
+        }
+    }
+
     /// The bodies of one table, in the order asked for.
     fn bodies_in(
         &self,
@@ -105,7 +113,7 @@ impl RocksStore {
             .clone()
             .map(|(index, ordinal)| schema::body(ledger, index, ordinal))
             .collect();
-        let rows = self.db.batched_multi_get_cf(self.table(table)?, &keys, false);
+        let rows = self.many(self.table(table)?, &keys);
         rows.into_iter()
             .zip(bodies)
             .map(|(row, place)| {
@@ -191,7 +199,7 @@ impl LedgerStore for RocksStore {
     fn headers_at(&self, ledger: LedgerNumber, indexes: &[u64]) -> Result<Vec<Option<HeaderRow>>, StoreError> {
         let table = self.table(schema::HEADERS)?;
         let keys: Vec<_> = indexes.iter().map(|index| schema::numbered(ledger, *index)).collect();
-        let rows = self.db.batched_multi_get_cf(table, &keys, false);
+        let rows = self.many(table, &keys);
         rows.into_iter()
             .zip(indexes)
             .map(|(row, index)| {
@@ -224,7 +232,7 @@ impl LedgerStore for RocksStore {
     fn indexes_of(&self, ledger: LedgerNumber, ids: &[Uuid]) -> Result<Vec<Option<u64>>, StoreError> {
         let table = self.table(schema::IDS)?;
         let keys: Vec<_> = ids.iter().map(|id| schema::id(ledger, id)).collect();
-        let rows = self.db.batched_multi_get_cf(table, &keys, false);
+        let rows = self.many(table, &keys);
         rows.into_iter()
             .map(|row| match row.map_err(classify)? {
                 None => Ok(None),
@@ -238,7 +246,7 @@ impl LedgerStore for RocksStore {
     fn stream_rows(&self, ledger: LedgerNumber, names: &[StreamName]) -> Result<Vec<Option<StreamRow>>, StoreError> {
         let table = self.table(schema::STREAMS)?;
         let keys: Vec<_> = names.iter().map(|name| schema::stream(ledger, Some(name))).collect();
-        let rows = self.db.batched_multi_get_cf(table, &keys, false);
+        let rows = self.many(table, &keys);
         rows.into_iter()
             .map(|row| match row.map_err(classify)? {
                 None => Ok(None),
@@ -326,7 +334,7 @@ impl LedgerStore for RocksStore {
     fn tiles(&self, ledger: LedgerNumber, ids: &[TileId]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let table = self.table(schema::TILES)?;
         let keys: Vec<_> = ids.iter().map(|id| schema::tile(ledger, id)).collect();
-        let rows = self.db.batched_multi_get_cf(table, &keys, false);
+        let rows = self.many(table, &keys);
         rows.into_iter()
             .map(|row| Ok(row.map_err(classify)?.map(|row| row.to_vec())))
             .collect()

@@ -74,9 +74,6 @@ fn options(name: &str, cache: &Cache) -> Options {
         options.set_memtable_whole_key_filtering(true);
         options.set_memtable_prefix_bloom_ratio(0.05);
     }
-    if matches!(name, HEADERS | BODIES) {
-        table.set_block_size(16 * 1024);
-    }
     options.set_block_based_table_factory(&table);
     let incompressible = matches!(name, SEALED | TILES);
     options.set_compression_type(if incompressible {
