@@ -52,6 +52,10 @@ pub struct Settings {
     pub workers: usize,
     /// Whether fields that stay in clear are searched for personal data.
     pub pii_guard: bool,
+    /// Seconds for which the key of a past epoch outlives it if a backup of the key store was taken under it. As long such
+    /// a backup can be restored, and as long an erased person's keys are in it. 0: not at all; then no backup taken
+    /// before an erasure opens anything any more.
+    pub erasure_horizon_seconds: u64,
     /// Events that may wait for the writer.
     pub queue_events: usize,
     /// Connections at once; more wait unaccepted. With 1,024 files beside them they must fit under the process's limit on
@@ -85,6 +89,9 @@ pub struct Settings {
     /// Which share of requests is traced, 0 to 1, where the caller's `traceparent` does not say.
     pub trace_sample_ratio: f64,
 }
+
+/// A year.
+const MAX_HORIZON_SECONDS: u64 = 31_536_000;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +132,7 @@ impl Default for Settings {
             tls_client_ca: None,
             workers: 0,
             pii_guard: true,
+            erasure_horizon_seconds: 7 * 86_400,
             queue_events: 16_384,
             max_connections: 2_048,
             header_timeout_seconds: 10,
@@ -300,6 +308,9 @@ impl Settings {
             if !(1..=86_400).contains(&seconds) {
                 return value(field, "must be 1 to 86400 seconds");
             }
+        }
+        if self.erasure_horizon_seconds > MAX_HORIZON_SECONDS {
+            return value("erasure_horizon_seconds", "must be at most 31536000 (a year)");
         }
         if self.max_connections == 0 {
             return value("max_connections", "must be at least 1");

@@ -1003,8 +1003,10 @@ fn cutting_proxy(server: String, cuts: usize, dies: bool) -> (String, std::sync:
 #[test]
 fn an_export_goes_on_where_its_connection_broke() {
     let place = Place::new();
-    let payload = format!(r#"{{"text": "{}"}}"#, "x".repeat(400_000));
-    place.run(&append(&["--payload", &payload])).exits(0);
+    let payload = format!(r#"{{"text": "{}"}}"#, "x".repeat(100_000));
+    for _ in 0..4 {
+        place.run(&append(&["--payload", &payload])).exits(0);
+    }
     let (_served, url) = place.serve();
     let key = place.made["api_key"].as_str().unwrap().to_owned();
     let (proxy, cut) = cutting_proxy(url.strip_prefix("http://").unwrap().to_owned(), 3, false);

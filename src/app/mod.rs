@@ -291,6 +291,7 @@ impl App {
             entropy: Arc::clone(entropy),
             limits: Limits::default(),
             guard: settings.pii_guard,
+            horizon: std::time::Duration::from_secs(settings.erasure_horizon_seconds),
         })?;
         Ok(Self {
             service: Arc::new(service),
@@ -316,6 +317,7 @@ impl App {
         for ledger in service.all_ledgers() {
             service.resume_erasures(&ledger).await?;
             service.apply_erasures(&ledger).await?;
+            service.settle_epochs(&ledger).await?;
         }
         Ok(())
     }

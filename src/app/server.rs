@@ -144,12 +144,13 @@ impl App {
     }
 }
 
-/// Takes up erasures that broke off, as long as the service lives.
+/// Takes up erasures that broke off and destroys epoch keys that are due, as long as the service lives.
 async fn retry_erasures(service: Weak<Service>) {
     loop {
         tokio::time::sleep(RETRY).await;
         let Some(service) = service.upgrade() else { return };
         service.retry_erasures().await;
+        service.expire_epochs().await;
     }
 }
 

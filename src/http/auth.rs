@@ -41,6 +41,8 @@ roles! {
     Officer = Officer;
     /// May look erasures up, and make reports.
     ErasureReader = Officer | Auditor;
+    /// May rotate keys.
+    KeyKeeper = Officer | Admin;
     /// May make ledgers and keys.
     Admin = Admin;
     /// Any valid key.

@@ -6,6 +6,7 @@ mod as_of;
 mod auth;
 mod body;
 mod cloudevents;
+mod epochs;
 mod erasures;
 mod events;
 mod exports;
@@ -80,6 +81,8 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/subjects", post(subjects::handle))
                         .route("/subjects/lookup", post(subjects::look_up))
                         .route("/subjects/{handle}", get(subjects::one))
+                        .route("/subjects/{handle}/rotations", post(epochs::renew_keys))
+                        .route("/epochs", post(epochs::rotate))
                         .route("/erasures", post(erasures::create))
                         .route("/erasures", get(erasures::list))
                         .route("/erasures/{id}", get(erasures::one))

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 pub use error::KeyStoreError;
 
+use crate::env::Clock;
 use crate::spec::ids::{Category, Handle, LedgerId, SubjectId, Timestamp};
 use crate::spec::seal::SubjectKey;
 
@@ -131,23 +132,56 @@ pub struct Fence {
     pub destroyed: Option<Destroyed>,
 }
 
-/// What was destroyed.
+/// What was destroyed by one order, and with which change of epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Destroyed {
     /// Subject keys deleted.
     pub keys: u64,
     /// Identity rows deleted, each replaced by a suppression row (0 when only categories were erased).
     pub identities: u64,
+    /// The epoch before.
+    pub from: vault::Epoch,
+    /// The epoch since.
+    pub to: vault::Epoch,
 }
 
-impl std::ops::Add for Destroyed {
-    type Output = Self;
+/// What a destruction did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destruction {
+    /// One for each order, in their order.
+    pub orders: Vec<Destroyed>,
+    /// What was found behind the fences once the write was done: nothing, or something is wrong. Not looked for where an
+    /// order had been carried out before: see [`KeyStore::remains`].
+    pub left: Remains,
+    /// When the rows were deleted; for orders that had been carried out before, a later time.
+    pub deleted_at: Timestamp,
+    /// When the old epoch key was destroyed or retired; for orders that had been carried out before, a later time.
+    pub destroyed_at: Timestamp,
+}
 
-    fn add(self, other: Self) -> Self {
-        Self {
-            keys: self.keys.saturating_add(other.keys),
-            identities: self.identities.saturating_add(other.identities),
-        }
+/// A change of epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochChange {
+    /// The epoch before.
+    pub from: vault::Epoch,
+    /// The epoch since.
+    pub to: vault::Epoch,
+}
+
+/// How long the key of an epoch outlives it for the sake of backups.
+#[derive(Clone, Copy)]
+pub struct Horizon<'a> {
+    /// Tells the time.
+    pub clock: &'a dyn Clock,
+    /// From the change of epoch on; zero: not at all.
+    pub length: std::time::Duration,
+}
+
+impl Horizon<'_> {
+    /// When a key replaced at `since` is due to be destroyed.
+    pub fn after(&self, since: Timestamp) -> Timestamp {
+        let length = u64::try_from(self.length.as_micros()).unwrap_or(u64::MAX);
+        Timestamp(since.0.saturating_add(length).min(Timestamp::MAX.0))
     }
 }
 
@@ -244,13 +278,59 @@ pub trait KeyStore: Send + Sync {
     /// [`KeyStoreError`] if the fence could not be made durable; nothing is fenced then.
     fn fence(&self, ledger: LedgerId, orders: &[ErasureOrder]) -> Result<(), KeyStoreError>;
 
-    /// Deletes subject keys, and for whole subjects the identity and handle rows and writes the suppression row, in
-    /// one atomic write that also moves the applied mark to `mark` (the leaf index of `erasure.requested`). Only
-    /// fenced orders are accepted. Repeating it changes nothing and answers the same.
+    /// T2: deletes subject keys, and for whole subjects the identity and handle rows and writes the suppression row, all
+    /// in one change of epoch: an atomic write that gives every bucket it touches a new key, wraps all that survives anew
+    /// and moves the applied mark to `mark` (the leaf index of `erasure.requested`, of several the last). Then the old
+    /// epoch key is destroyed, or retired if a backup was taken under it. Only fenced orders are accepted. Repeating it
+    /// changes nothing and answers the same, but for the times; it finishes what broke off.
     ///
     /// # Errors
-    /// [`KeyStoreError`] if an order is not fenced or the write fails; then nothing is destroyed.
-    fn destroy(&self, ledger: LedgerId, orders: &[ErasureOrder], mark: u64) -> Result<Destroyed, KeyStoreError>;
+    /// [`KeyStoreError`] if an order is not fenced or the write fails; then nothing is destroyed. Also if the vault could
+    /// not do its last part: then it is to be repeated.
+    fn destroy(
+        &self,
+        ledger: LedgerId,
+        orders: &[ErasureOrder],
+        mark: u64,
+        horizon: &Horizon<'_>,
+    ) -> Result<Destruction, KeyStoreError>;
+
+    /// The epoch under which the ledger's keys are.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Foreign`] if the ledger is unknown.
+    fn epoch(&self, ledger: LedgerId) -> Result<vault::Epoch, KeyStoreError>;
+
+    /// Changes the epoch without erasing anybody. Gives the time when the old key was destroyed or retired.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if store or vault cannot be written.
+    fn renew_epoch(&self, ledger: LedgerId, horizon: &Horizon<'_>) -> Result<(EpochChange, Timestamp), KeyStoreError>;
+
+    /// Finishes what a change of epoch left in the vault when it broke off. Before anything is served.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`].
+    fn settle_epochs(&self, ledger: LedgerId, horizon: &Horizon<'_>) -> Result<(), KeyStoreError>;
+
+    /// Notes in the vault that a backup is taken under the ledger's present epoch, and gives that. A backup calls it
+    /// before it copies anything, and starts over if [`KeyStore::epoch`] is another at its end.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`].
+    fn mark_backed_up(&self, ledger: LedgerId, at: Timestamp) -> Result<vault::Epoch, KeyStoreError>;
+
+    /// Mints the next generation of a living subject's keys, of these categories or of all. What is sealed from now on
+    /// is sealed under it; older generations stay open. Categories without a key, or fenced, are left out.
+    ///
+    /// # Errors
+    /// The inner [`Refusal`] is an answer; [`KeyStoreError`] if the store fails.
+    fn renew_keys(
+        &self,
+        ledger: LedgerId,
+        handle: Handle,
+        categories: Option<&[Category]>,
+    ) -> Result<Result<Vec<KeyRef>, Refusal>, KeyStoreError>;
 
     /// What an order still leaves in the database, whatever fences and caches say: for the check after a destruction.
     /// Looks through every bucket.

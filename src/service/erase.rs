@@ -4,15 +4,18 @@
 //! | --- | --- | --- |
 //! | 1 | append `erasure.requested`; from that event on the sequencer refuses blocks about the person | key holders |
 //! | 2 | durable fence in the key store; leases drain, caches drop (T1) | root on the machine |
-//! | 3 | vault: the erasure stands in the journal | the same |
-//! | 4 | one atomic key-store write: keys, identity and handle rows gone, suppression row and applied mark written | forensics on the key store's files together with the epoch key |
-//! | 5 | verify: no key is lent, sampled blocks do not open, the identity does not resolve | |
-//! | 6 | append `erasure.completed`, which names what is still pending | |
+//! | 3 | vault: the erasure stands in the journal, the next epoch key in a fresh slot | the same |
+//! | 4 | one atomic key-store write: keys, identity and handle rows gone, touched buckets under new keys, suppression row and applied mark written | forensics on the key store's files together with the old epoch key |
+//! | 5 | vault: the old epoch key destroyed, or retired for the backups taken under it (T2) | nobody; a restore of such a backup until the horizon |
+//! | 6 | verify: no key row is left, no key is lent, sampled blocks do not open, the identity does not resolve | |
+//! | 7 | append `erasure.completed`, which names what is still pending | |
+//! | 9 | at the horizon: `epoch.destroyed` (T5, `epochs`) | |
 //!
-//! Not yet part of it: the change of epoch, the removal of residue from the files, of ciphertext and of backups. The
-//! certificate says so.
+//! Steps 1 to 5 run for all requests that wait together (`queue`), 6 and 7 for each alone. Not yet part of it: the removal
+//! of residue from the files (step 8) and of ciphertext. The certificate says so.
 
 mod certificate;
+mod queue;
 mod saga;
 
 use std::collections::HashSet;
@@ -29,8 +32,9 @@ use crate::keystore::{ErasureOrder, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
 pub(crate) use certificate::SignedCertificate;
-pub(crate) use saga::Erasure;
-pub(super) use saga::{Step, step};
+pub(crate) use queue::Queue;
+pub(crate) use saga::{Erasure, Recorded};
+pub(super) use saga::{STREAM, Step, recorded, step};
 
 /// The most subjects of one request.
 const MAX_SUBJECTS: usize = 1_000;
@@ -68,8 +72,8 @@ pub struct ErasureRequest {
 pub struct ErasureView {
     /// The request.
     pub id: Uuid,
-    /// `erasing` or `completed`.
-    #[schema(pattern = "^(erasing|completed)$")]
+    /// `erasing`; `completed` once the keys are destroyed; `final` once nothing is pending.
+    #[schema(pattern = "^(erasing|completed|final)$")]
     pub state: &'static str,
     /// Whom it is about.
     pub subjects: Vec<ErasedSubjectView>,
@@ -80,6 +84,12 @@ pub struct ErasureView {
     pub requested_at: Timestamp,
     /// One month later: the legal limit (GDPR Art. 12(3)).
     pub due_at: Timestamp,
+    /// T2: when the old epoch key was destroyed, or retired until `epoch_key_due_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_destroyed_at: Option<Timestamp>,
+    /// Until when the old epoch key lives for the sake of backups; absent: it was destroyed at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch_key_due_at: Option<Timestamp>,
     /// When the keys were found destroyed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
@@ -96,6 +106,13 @@ pub struct ErasedSubjectView {
     /// `erasing`, `erased` or `already_erased`.
     #[schema(pattern = "^(erasing|erased|already_erased)$")]
     pub state: &'static str,
+}
+
+impl ErasureRequest {
+    /// How many people it names.
+    fn people(&self) -> usize {
+        self.subjects.as_ref().map_or(0, Vec::len) + self.handles.as_ref().map_or(0, Vec::len)
+    }
 }
 
 /// Whom a request turned out to be about.
@@ -118,60 +135,46 @@ impl Service {
         check(&request)?;
         let (service, ledger, caller) = (Arc::clone(self), Arc::clone(ledger), caller.clone());
         // A task of its own: a caller who hangs up must not leave the erasure half done.
-        let erasing = async move { service.erase_now(&ledger, &caller, Arc::new(request)).await };
+        let erasing = async move { service.erase_in_turn(&ledger, caller, Arc::new(request)).await };
         let task = tokio::spawn(traced!(erasing, "erase"));
         task.await.map_err(super::access::internal)?
     }
 
-    async fn erase_now(
-        self: &Arc<Self>,
-        ledger: &Arc<Ledger>,
-        caller: &Caller,
-        request: Arc<ErasureRequest>,
-    ) -> Result<ErasureView, Error> {
-        // One erasure at a time: two requests for one person must not both find it living.
-        let _turn = self.erasing.lock().await;
-        let (service, on, asked) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(&request));
-        let targets = blocking(move || service.targets(&on, &asked)).await?;
-        let erased = match self.request_erasure(ledger, caller, &request, targets).await {
-            Ok(erasure) => self.run_saga(ledger, erasure).await,
-            Err(error) => Err(error),
-        };
-        if erased.is_err() {
-            // It may be recorded and not finished; `retry_erasures` looks.
-            ledger.unfinished.store(true, Ordering::Release);
-        }
-        erased.map(|erasure| erasure.view(ledger))
-    }
-
-    /// Finds the handles. Every id must be known, or nothing happens.
-    fn targets(&self, ledger: &Ledger, request: &ErasureRequest) -> Result<Targets, Error> {
+    /// Finds the handles. Every id must be known, or nothing happens. `named` are those of requests before this one, which
+    /// are not fenced yet.
+    fn targets(&self, ledger: &Ledger, request: &ErasureRequest, named: &HashSet<Handle>) -> Result<Targets, Error> {
         let mut targets = Targets {
             handles: Vec::new(),
             already_erased: 0,
         };
         for (at, subject) in request.subjects.iter().flatten().enumerate() {
             match self.keystore.resolve(ledger.record.id, subject)? {
-                Resolution::Known(handle) => self.target(ledger, handle, &format!("/subjects/{at}"), &mut targets)?,
+                Resolution::Known(handle) => {
+                    self.target(ledger, (handle, named), &format!("/subjects/{at}"), &mut targets)?
+                }
                 Resolution::Erased => targets.already_erased += 1,
                 Resolution::Unknown => return Err(not_found(&format!("/subjects/{at}"))),
             }
         }
         for (at, handle) in request.handles.iter().flatten().enumerate() {
-            self.target(ledger, *handle, &format!("/handles/{at}"), &mut targets)?;
+            self.target(ledger, (*handle, named), &format!("/handles/{at}"), &mut targets)?;
         }
         Ok(targets)
     }
 
-    fn target(&self, ledger: &Ledger, handle: Handle, pointer: &str, targets: &mut Targets) -> Result<(), Error> {
+    fn target(
+        &self,
+        ledger: &Ledger,
+        (handle, named): (Handle, &HashSet<Handle>),
+        pointer: &str,
+        targets: &mut Targets,
+    ) -> Result<(), Error> {
         match self.keystore.state(ledger.record.id, handle)? {
+            SubjectState::Active if named.contains(&handle) => return Err(being_erased(pointer)),
             SubjectState::Active if targets.handles.contains(&handle) => {}
             SubjectState::Active => targets.handles.push(handle),
             SubjectState::Erased(_) => targets.already_erased += 1,
-            SubjectState::Erasing(_) => {
-                let detail = format!("{pointer}: this person is being erased by another request");
-                return Err(Error::new(Code::SubjectErasing, detail));
-            }
+            SubjectState::Erasing(_) => return Err(being_erased(pointer)),
             SubjectState::Unknown => return Err(not_found(pointer)),
         }
         Ok(())
@@ -229,18 +232,23 @@ impl Service {
                 .chain(recorded)
                 .filter(|entry| !done.contains(&entry.order))
                 .collect();
-            for entry in missing {
-                tracing::warn!(request = %entry.order.request, "an erasure is missing in the key store; applying it");
-                let order = std::slice::from_ref(&entry.order);
-                // Without the fence nothing may be served. What comes after it can wait: nobody opens the data any more.
-                on.fencing.step(|| service.keystore.fence(id, order))?;
-                let journal = std::slice::from_ref(&entry);
-                let applied = service.keystore.vault().journal(id, journal);
-                let applied = applied.and_then(|()| on.fencing.step(|| service.keystore.destroy(id, order, entry.index)));
-                if let Err(error) = applied {
-                    tracing::error!(request = %entry.order.request, error = %error, "an erasure is fenced, but its keys could not be destroyed");
-                    on.unfinished.store(true, Ordering::Release);
-                }
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let missing: Vec<_> = missing.into_iter().collect();
+            tracing::warn!(
+                orders = missing.len(),
+                "erasures are missing in the key store; applying them"
+            );
+            let orders: Vec<_> = missing.iter().map(|entry| entry.order.clone()).collect();
+            // Without the fence nothing may be served. What comes after it can wait: nobody opens the data any more.
+            on.fencing.step(|| service.keystore.fence(id, &orders))?;
+            let mark = missing.iter().map(|entry| entry.index).max().unwrap_or_default();
+            let applied = service.keystore.vault().journal(id, &missing);
+            let destroy = || service.keystore.destroy(id, &orders, mark, &service.horizon());
+            if let Err(error) = applied.and_then(|()| on.fencing.step(destroy)) {
+                tracing::error!(error = %error, "erasures are fenced, but their keys could not be destroyed");
+                on.unfinished.store(true, Ordering::Release);
             }
             Ok(())
         })
@@ -254,7 +262,7 @@ impl Service {
             if !ledger.unfinished.load(Ordering::Acquire) {
                 continue;
             }
-            let _turn = self.erasing.lock().await;
+            let _turn = ledger.erasing.turn.lock().await;
             ledger.unfinished.store(false, Ordering::Release);
             let resumed = self.resume_erasures(&ledger).await;
             let applied = self.apply_erasures(&ledger).await;
@@ -284,11 +292,10 @@ impl Service {
             .fence(ledger.record.number, open.iter().flat_map(Erasure::fences).collect());
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         blocking(move || Ok(on.fencing.step(|| service.keystore.fence(on.record.id, &orders))?)).await?;
-        for erasure in open {
-            tracing::info!(request = %erasure.requested.payload.request, "finishing an erasure that was interrupted");
-            let request = erasure.requested.payload.request;
-            if let Err(error) = self.run_saga(ledger, erasure).await {
-                tracing::error!(%request, error = %error, "an erasure cannot be finished; trying again");
+        for part in queue::parts(open) {
+            tracing::info!(erasures = part.len(), "finishing erasures that were interrupted");
+            if let Err(error) = self.finish(ledger, part).await {
+                tracing::error!(error = %error, "erasures cannot be finished; trying again");
                 ledger.unfinished.store(true, Ordering::Release);
             }
         }
@@ -323,6 +330,11 @@ fn check(request: &ErasureRequest) -> Result<(), Error> {
         return Err(Error::field("/note", "must be at most 4,096 bytes"));
     }
     Ok(())
+}
+
+fn being_erased(pointer: &str) -> Error {
+    let detail = format!("{pointer}: this person is being erased by another request");
+    Error::new(Code::SubjectErasing, detail)
 }
 
 fn not_found(pointer: &str) -> Error {

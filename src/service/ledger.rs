@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::erase::Queue;
 use super::fencing::{Fencing, Stamp};
 use super::{Code, Error, Service};
 use crate::sequencer::{ExpectedVersion, Fence, LedgerKeys, NewEvent};
@@ -46,6 +47,10 @@ pub struct Ledger {
     pub(crate) reports: Signer,
     /// Whether an erasure broke off and must be taken up again.
     pub(crate) unfinished: AtomicBool,
+    /// The erasures that wait.
+    pub(crate) erasing: Queue,
+    /// Whether an epoch key may be destroyed and that not recorded.
+    pub(crate) unrecorded: AtomicBool,
     /// Moves with every step that takes keys away.
     pub(crate) fencing: Fencing,
 }
@@ -317,6 +322,8 @@ impl Service {
             reports: Signer::new(Kind::Report, keys.certificate).map_err(bad)?,
             record: record.clone(),
             unfinished: AtomicBool::new(false),
+            erasing: Queue::default(),
+            unrecorded: AtomicBool::new(false),
             fencing: Fencing::new(self.clock.now()),
         };
         self.sequencer

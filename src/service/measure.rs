@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::append::AppendAnswer;
-use super::erase::{Step, step};
+use super::erase::{STREAM, Step, step};
 use super::recent::Recent;
 use super::verify::VerificationView;
 use super::{Code, Error, Ledger, Service};
@@ -193,7 +193,7 @@ impl Service {
     fn measure_erasures(&self, ledger: &Ledger, name: &str) -> Result<(), Error> {
         let mut tallies = self.meters.erasures.lock();
         let tally = tallies.entry(ledger.record.number).or_default();
-        for index in self.erasure_indexes(ledger, tally.seen)? {
+        for index in self.own_indexes(ledger, STREAM, tally.seen)? {
             tally.add(step(&self.stored_event(ledger, index)?)?);
         }
         let open = tally.open.len() as u64;

@@ -6,6 +6,7 @@ pub mod access;
 pub mod append;
 pub mod as_of;
 pub mod cloudevents;
+pub mod epochs;
 pub mod erase;
 pub mod error;
 pub mod export;
@@ -76,7 +77,8 @@ pub struct Service {
     signing_keys: Arc<dyn ledger::SigningKeyStore>,
     access: access::Keys,
     founding: tokio::sync::Mutex<()>,
-    erasing: tokio::sync::Mutex<()>,
+    /// How long an epoch key outlives its epoch for the sake of backups.
+    horizon: std::time::Duration,
     verifying: verify::Running,
     meters: measure::Meters,
     reporting: Arc<tokio::sync::Semaphore>,
@@ -102,6 +104,8 @@ pub struct Components {
     pub limits: Limits,
     /// Whether the PII guard is on.
     pub guard: bool,
+    /// How long an epoch key outlives its epoch for the sake of backups.
+    pub horizon: std::time::Duration,
 }
 
 impl Service {
@@ -120,6 +124,7 @@ impl Service {
             entropy,
             limits,
             guard,
+            horizon,
         } = parts;
         Ok(Self {
             store,
@@ -133,7 +138,7 @@ impl Service {
             signing_keys,
             access,
             founding: tokio::sync::Mutex::new(()),
-            erasing: tokio::sync::Mutex::new(()),
+            horizon,
             verifying: verify::Running::default(),
             meters: measure::Meters::default(),
             reporting: Arc::new(tokio::sync::Semaphore::new(report::MAX_RUNNING)),

@@ -5,8 +5,10 @@
 //! ledger.created    the keys (keys.rs); at index 0 and nowhere else
 //! erasure.requested {request, subjects: [{handle}], ?categories, ?basis, ?reason, ?due_at}
 //! erasure.completed {request, subjects: [{handle, ?keys_destroyed, ?identity_destroyed, ?blocks}], ?fenced_at,
-//!                    ?verification, ?pending}
-//! epoch.destroyed   the last copy of an erased person's keys has expired
+//!                    ?keys_destroyed_at, ?epochs: {from, to}, ?epoch_key_due_at, ?algorithms, ?key_bits, ?verification,
+//!                    ?pending}
+//! epoch.changed     a ledger's keys were wrapped anew without an erasure
+//! epoch.destroyed   {epoch, destroyed_at}: the key of a past epoch, kept for backups, is gone
 //! bodies.purged     {ground: "erasure" | "retention", ?request, positions: [[index, ordinal], ...]}
 //! bodies.redacted   {ground, positions: [[index, ordinal], ...]}
 //! ```
@@ -48,6 +50,8 @@ pub enum SystemType {
     ErasureRequested,
     /// The keys are destroyed and the destruction is verified.
     ErasureCompleted,
+    /// All keys were wrapped under a new epoch key without an erasure.
+    EpochChanged,
     /// The last key copy under an old epoch has expired.
     EpochDestroyed,
     /// Bodies were removed after an erasure or by retention.
@@ -58,10 +62,11 @@ pub enum SystemType {
 
 impl SystemType {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LedgerCreated,
         Self::ErasureRequested,
         Self::ErasureCompleted,
+        Self::EpochChanged,
         Self::EpochDestroyed,
         Self::BodiesPurged,
         Self::BodiesRedacted,
@@ -73,6 +78,7 @@ impl SystemType {
             Self::LedgerCreated => LEDGER_CREATED,
             Self::ErasureRequested => "erasure.requested",
             Self::ErasureCompleted => "erasure.completed",
+            Self::EpochChanged => "epoch.changed",
             Self::EpochDestroyed => "epoch.destroyed",
             Self::BodiesPurged => "bodies.purged",
             Self::BodiesRedacted => "bodies.redacted",
@@ -201,12 +207,52 @@ pub struct ErasureCompleted {
     /// When access was fenced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fenced_at: Option<Timestamp>,
+    /// When the old epoch key was destroyed, or retired until `epoch_key_due_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_destroyed_at: Option<Timestamp>,
+    /// The change of epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<Epochs>,
+    /// Until when the old epoch key lives for the sake of backups; absent: it was destroyed at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch_key_due_at: Option<Timestamp>,
+    /// What the destroyed keys were used with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithms: Option<Vec<Box<str>>>,
+    /// Bits of each destroyed key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_bits: Option<u16>,
     /// How the destruction was checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<RecordedCheck>,
     /// What the erasure had not reached yet, as codes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Vec<Box<str>>>,
+}
+
+/// From which epoch to which a ledger's keys went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Epochs {
+    /// The epoch before.
+    pub from: u32,
+    /// The epoch since.
+    pub to: u32,
+}
+
+impl fmt::Display for Epochs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.from, self.to)
+    }
+}
+
+/// The payload of `epoch.destroyed`, as far as verifiers read it; more fields may stand beside these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochDestroyed {
+    /// Whose key is gone.
+    pub epoch: u32,
+    /// When it was destroyed.
+    pub destroyed_at: Timestamp,
 }
 
 /// What was destroyed of one subject, as far as the event states it.
@@ -279,6 +325,8 @@ pub enum Authority {
     ErasureRequested(ErasureRequested),
     /// An erasure is done.
     ErasureCompleted(ErasureCompleted),
+    /// The key of a past epoch is gone.
+    EpochDestroyed(EpochDestroyed),
     /// Bodies are purged.
     Purged(BodiesPurged),
     /// Bodies are redacted.
@@ -305,7 +353,8 @@ impl Authority {
     pub fn read(system_type: SystemType, data: &[u8]) -> Result<Self, InvalidPayload> {
         let invalid = |detail: String| InvalidPayload { system_type, detail };
         let authority = match system_type {
-            SystemType::LedgerCreated | SystemType::EpochDestroyed => Self::Nothing,
+            SystemType::LedgerCreated | SystemType::EpochChanged => Self::Nothing,
+            SystemType::EpochDestroyed => Self::EpochDestroyed(json::read(data).map_err(invalid)?),
             SystemType::ErasureRequested => Self::ErasureRequested(json::read(data).map_err(invalid)?),
             SystemType::ErasureCompleted => Self::ErasureCompleted(json::read(data).map_err(invalid)?),
             SystemType::BodiesPurged => Self::Purged(json::read(data).map_err(invalid)?),

@@ -381,7 +381,10 @@ impl TestLedger {
                 t2: Some(completed_at),
                 ..Times::default()
             },
+            epochs: None,
+            epoch_key_due_at: None,
             algorithms: vec!["AES-256-GCM".into(), "Ed25519".into()],
+            key_bits: None,
             verification: DestructionCheck {
                 sampled: 3,
                 opened: 0,

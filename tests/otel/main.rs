@@ -139,7 +139,6 @@ fn a_collector_gets_every_step_and_no_name() {
         "commit",
         "publish",
         "erase",
-        "erasure.saga",
         "erasure.fence",
         "erasure.journal",
         "erasure.destroy",

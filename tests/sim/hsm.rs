@@ -155,3 +155,37 @@ fn without_its_token_or_with_a_wrong_pin_nothing_is_served() {
     std::fs::rename(hsm.folder.path().join("away"), hsm.tokens()).unwrap();
     data.serve_with(&hsm.environment()).stop();
 }
+
+#[test]
+fn an_erasure_waits_for_an_hsm_that_is_away_and_goes_on_when_it_is_back() {
+    let hsm = Hsm::new();
+    let data = Data::made_with(&hsm.environment());
+    let server = data.serve_with(&hsm.environment());
+    let client = server.client();
+    client.append("s", json!({"type": "t", "personal": [{"subject": "ada", "data": 1}]}));
+    let away = hsm.folder.path().join("away");
+    std::fs::rename(hsm.tokens(), &away).unwrap();
+    let erase = json!({"subjects": ["ada"], "basis": "other", "reason": "request"});
+    let refused = client.post("erasures", &erase);
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert_eq!(refused.json()["code"], "key_unavailable");
+    let listed = client.get("erasures").expect(200);
+    assert_eq!(
+        listed["erasures"][0]["state"], "erasing",
+        "it stands in the ledger, and is seen to wait"
+    );
+    let read = client.get("streams/s/events?reveal=true").expect(200);
+    assert_eq!(
+        read["events"][0]["personal"][0]["state"], "erasing",
+        "fenced all the same"
+    );
+    client.append("s", json!({"type": "t"}));
+    std::fs::rename(&away, hsm.tokens()).unwrap();
+    eventually("the erasure is completed", || {
+        client.get("erasures").expect(200)["erasures"][0]["state"] == "completed"
+    });
+    server.stop();
+    let server = data.serve_with(&hsm.environment());
+    let read = server.client().get("streams/s/events?reveal=true").expect(200);
+    assert_eq!(read["events"][0]["personal"][0]["state"], "erased");
+}

@@ -4,9 +4,10 @@ use serde_json::json;
 
 use super::super::page::{ErasurePage, ExportPage, VerificationPage};
 use super::super::subjects::HandleView;
-use super::super::{erasures, exports, reports, subjects, verifications};
+use super::super::{epochs, erasures, exports, reports, subjects, verifications};
 use super::operation::{APPENDS, Operation, on_ledger as op};
 use crate::service::Code;
+use crate::service::epochs::{EpochChanged, KeysRenewed, RenewRequest};
 use crate::service::erase::{ErasureRequest, ErasureView};
 use crate::service::export::{ExportRequest, ExportView};
 use crate::service::request::SubjectRequest;
@@ -51,6 +52,33 @@ fn of_people() -> Vec<Operation> {
         )
         .json::<SubjectView>(200, "Handle and state.")
         .codes(&[Code::SubjectNotFound, Code::Erased]),
+        op(
+            "post",
+            "/subjects/{handle}/rotations",
+            epochs::renew_keys,
+            ("people", "renewKeys"),
+            "A new generation of a subject's keys",
+        )
+        .note("What was sealed before stays open.")
+        .body::<RenewRequest>()
+        .json::<KeysRenewed>(201, "The keys that seal from now on, by name.")
+        .codes(APPENDS)
+        .codes(&[
+            Code::SubjectNotFound,
+            Code::SubjectErasing,
+            Code::SubjectRestricted,
+            Code::Erased,
+        ]),
+        op(
+            "post",
+            "/epochs",
+            epochs::rotate,
+            ("people", "rotateEpoch"),
+            "Wrap all keys under a new epoch key",
+        )
+        .note("Erases nobody and changes no proof.")
+        .json::<EpochChanged>(201, "The change of epoch.")
+        .codes(APPENDS),
         op(
             "post",
             "/erasures",

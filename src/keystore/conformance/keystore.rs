@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use crate::env::System;
+use crate::keystore::vault::{Epoch, EpochState, Vault};
 use crate::keystore::{
-    Destroyed, ErasureOrder, Fence, KeyRef, KeyStore, Refusal, Remains, RequestId, Resolution, SubjectState, Wanted,
+    Destroyed, EpochChange, ErasureOrder, Fence, Horizon, KeyRef, KeyStore, KeyStoreError, Refusal, Remains, RequestId,
+    Resolution, SubjectState, Wanted,
 };
 use crate::spec::ids::{Handle, LedgerId, SubjectId, Timestamp};
 
@@ -40,6 +43,12 @@ pub(crate) fn all(fresh: &dyn Fn(Test<'_>)) {
     fresh(&a_fence_waits_for_leases_and_nothing_is_lent_after_it);
     fresh(&a_thread_with_a_lease_gets_another_while_a_fence_waits);
     fresh(&nothing_is_minted_after_a_fence_returned);
+    fresh(&every_destruction_changes_the_epoch_and_the_old_key_goes);
+    fresh(&several_orders_go_in_one_change_of_epoch);
+    fresh(&an_epoch_with_a_backup_is_retired_until_the_horizon);
+    fresh(&an_epoch_changes_without_an_erasure_and_every_key_stays_what_it_is);
+    fresh(&the_next_generation_seals_and_the_last_one_still_opens);
+    fresh(&new_keys_and_changes_of_epoch_do_not_get_in_each_others_way);
 }
 
 pub(crate) fn id(subject: &str) -> SubjectId {
@@ -77,6 +86,26 @@ pub(crate) fn order(request: u8, handle: Handle, categories: Option<&[&str]>) ->
         handle,
         categories,
     }
+}
+
+/// Old epoch keys go at once.
+pub(crate) const AT_ONCE: Horizon<'static> = Horizon {
+    clock: &System,
+    length: Duration::ZERO,
+};
+
+/// Subject keys and identities that the orders destroyed, all together.
+pub(crate) fn destroy(
+    store: &dyn KeyStore,
+    ledger: LedgerId,
+    orders: &[ErasureOrder],
+    mark: u64,
+) -> Result<(u64, u64), KeyStoreError> {
+    let done = store.destroy(ledger, orders, mark, &AT_ONCE)?;
+    assert_eq!(done.left, Remains::default());
+    assert!(done.deleted_at <= done.destroyed_at);
+    let sum = |(keys, identities), order: &Destroyed| (keys + order.keys, identities + order.identities);
+    Ok(done.orders.iter().fold((0, 0), sum))
 }
 
 pub(crate) fn request(n: u8) -> RequestId {
@@ -249,7 +278,7 @@ fn destroying_needs_a_fence_of_the_same_scope(store: Arc<dyn KeyStore>, _: Reope
         order(2, key.handle, Some(&["invoice"])),
         order(1, Handle([9; 16]), None),
     ] {
-        assert!(store.destroy(ONE, &[named.clone(), unfenced], 5).is_err());
+        assert!(destroy(&*store, ONE, &[named.clone(), unfenced], 5).is_err());
     }
     assert!(
         store.fence(ONE, &[order(1, key.handle, None)]).is_err(),
@@ -265,8 +294,8 @@ fn a_destroyed_subject_leads_nowhere(store: Arc<dyn KeyStore>, reopen: Reopen<'_
     let elsewhere = provision(&*store, TWO, "ada", "default").unwrap();
     let whole = order(3, key.handle, None);
     store.fence(ONE, std::slice::from_ref(&whole)).unwrap();
-    let destroyed = store.destroy(ONE, std::slice::from_ref(&whole), 41).unwrap();
-    assert_eq!(destroyed, Destroyed { keys: 2, identities: 1 });
+    let destroyed = destroy(&*store, ONE, std::slice::from_ref(&whole), 41).unwrap();
+    assert_eq!(destroyed, (2, 1));
     let check = |store: &dyn KeyStore| {
         assert_eq!(store.resolve(ONE, &id("ada")).unwrap(), Resolution::Erased);
         assert_eq!(provision(store, ONE, "ada", "default"), Err(Refusal::Erased(None)));
@@ -278,7 +307,12 @@ fn a_destroyed_subject_leads_nowhere(store: Arc<dyn KeyStore>, reopen: Reopen<'_
             store.fences(ONE).unwrap(),
             [Fence {
                 order: whole.clone(),
-                destroyed: Some(destroyed)
+                destroyed: Some(Destroyed {
+                    keys: 2,
+                    identities: 1,
+                    from: 1,
+                    to: 2
+                })
             }]
         );
         assert_eq!(store.applied(ONE).unwrap(), Some(41));
@@ -297,10 +331,7 @@ fn a_destroyed_category_stays_refused(store: Arc<dyn KeyStore>, reopen: Reopen<'
     let [marketing, invoice] = ["marketing", "invoice"].map(|c| provision(&*store, ONE, "ada", c).unwrap());
     let named = order(4, marketing.handle, Some(&["marketing"]));
     store.fence(ONE, std::slice::from_ref(&named)).unwrap();
-    assert_eq!(
-        store.destroy(ONE, &[named], 1).unwrap(),
-        Destroyed { keys: 1, identities: 0 }
-    );
+    assert_eq!(destroy(&*store, ONE, &[named], 1).unwrap(), (1, 0));
     let check = |store: &dyn KeyStore| {
         let erased = Err(Refusal::Erased(Some(request(4))));
         assert_eq!(provision(store, ONE, "ada", "marketing"), erased);
@@ -329,18 +360,15 @@ fn fences_only_get_stronger(store: Arc<dyn KeyStore>, reopen: Reopen<'_>) {
         order(3, handle, None),
     );
     store.fence(ONE, std::slice::from_ref(&part)).unwrap();
-    store.destroy(ONE, std::slice::from_ref(&part), 1).unwrap();
+    destroy(&*store, ONE, std::slice::from_ref(&part), 1).unwrap();
     store.fence(ONE, std::slice::from_ref(&whole)).unwrap();
     assert_eq!(bytes(&*store, ONE, &marketing), Err(Refusal::Erased(Some(request(1)))));
     assert_eq!(bytes(&*store, ONE, &invoice), Err(Refusal::Erasing(request(2))));
-    assert_eq!(
-        store.destroy(ONE, std::slice::from_ref(&whole), 2).unwrap(),
-        Destroyed { keys: 1, identities: 1 }
-    );
+    assert_eq!(destroy(&*store, ONE, std::slice::from_ref(&whole), 2).unwrap(), (1, 1));
     store.fence(ONE, &[part, whole.clone(), late.clone()]).unwrap();
     let store = reopen(Some(store));
     assert_eq!(store.state(ONE, handle).unwrap(), SubjectState::Erased(request(2)));
-    assert_eq!(store.destroy(ONE, &[late], 3).unwrap(), Destroyed::default());
+    assert_eq!(destroy(&*store, ONE, &[late], 3).unwrap(), (0, 0));
     assert_eq!(store.state(ONE, handle).unwrap(), SubjectState::Erased(request(2)));
     assert!(store.fences(ONE).unwrap().iter().all(|fence| fence.destroyed.is_some()));
 }
@@ -349,21 +377,21 @@ fn destroying_again_gives_the_same_counts_and_never_moves_the_mark_back(store: A
     let [ada, bob] = ["ada", "bob"].map(|subject| provision(&*store, ONE, subject, "default").unwrap());
     let (first, second) = (order(1, ada.handle, None), order(2, bob.handle, None));
     store.fence(ONE, &[first.clone(), second.clone()]).unwrap();
-    assert_eq!(store.destroy(ONE, std::slice::from_ref(&first), 10).unwrap().keys, 1);
-    let one = Destroyed { keys: 1, identities: 1 };
-    assert_eq!(store.destroy(ONE, std::slice::from_ref(&first), 10).unwrap(), one);
-    // One order given twice, one repeated: each row is counted once.
+    assert_eq!(destroy(&*store, ONE, std::slice::from_ref(&first), 10).unwrap().0, 1);
+    let one = (1, 1);
+    assert_eq!(destroy(&*store, ONE, std::slice::from_ref(&first), 10).unwrap(), one);
+    // One order given twice, one repeated: each is answered with its own count.
     let orders = [second.clone(), first.clone(), second];
-    assert_eq!(store.destroy(ONE, &orders, 12).unwrap(), one + one);
+    assert_eq!(destroy(&*store, ONE, &orders, 12).unwrap(), (3, 3));
     let store = reopen(Some(store));
-    assert_eq!(store.destroy(ONE, std::slice::from_ref(&first), 10).unwrap(), one);
+    assert_eq!(destroy(&*store, ONE, std::slice::from_ref(&first), 10).unwrap(), one);
     assert_eq!(store.remains(ONE, &first).unwrap(), Remains::default());
     assert_eq!(store.applied(ONE).unwrap(), Some(12));
     let nobody = order(9, Handle([9; 16]), None);
     store.fence(ONE, std::slice::from_ref(&nobody)).unwrap();
     assert_eq!(
-        store.destroy(ONE, &[nobody], 13).unwrap(),
-        Destroyed::default(),
+        destroy(&*store, ONE, &[nobody], 13).unwrap(),
+        (0, 0),
         "a subject never seen here"
     );
     assert_eq!(
@@ -376,12 +404,9 @@ fn a_failed_destruction_destroys_nothing(store: Arc<dyn KeyStore>, _: Reopen<'_>
     let [ada, bob] = ["ada", "bob"].map(|subject| provision(&*store, ONE, subject, "default").unwrap());
     let (fenced, unfenced) = (order(1, ada.handle, None), order(1, bob.handle, None));
     store.fence(ONE, std::slice::from_ref(&fenced)).unwrap();
-    assert!(store.destroy(ONE, &[fenced.clone(), unfenced], 1).is_err());
+    assert!(destroy(&*store, ONE, &[fenced.clone(), unfenced], 1).is_err());
     assert_eq!(store.state(ONE, ada.handle).unwrap(), SubjectState::Erasing(request(1)));
-    assert_eq!(
-        store.destroy(ONE, &[fenced], 1).unwrap(),
-        Destroyed { keys: 1, identities: 1 }
-    );
+    assert_eq!(destroy(&*store, ONE, &[fenced], 1).unwrap(), (1, 1));
     assert!(bytes(&*store, ONE, &bob).is_ok());
 }
 
@@ -485,14 +510,192 @@ fn nothing_is_minted_after_a_fence_returned(store: Arc<dyn KeyStore>, _: Reopen<
             .collect();
         std::thread::sleep(Duration::from_millis(30));
         store.fence(ONE, &[order(1, handle, None)]).unwrap();
-        let destroyed = store.destroy(ONE, &[order(1, handle, None)], 1).unwrap();
+        let destroyed = destroy(&*store, ONE, &[order(1, handle, None)], 1).unwrap();
         let minted: usize = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
-        assert_eq!(
-            destroyed.keys, minted as u64,
-            "every key minted was there to be destroyed"
-        );
+        assert_eq!(destroyed.0, minted as u64, "every key minted was there to be destroyed");
         minted
     });
     assert!(minted > 0);
     assert_eq!(store.resolve(ONE, &id("ada")).unwrap(), Resolution::Erased);
+}
+
+/// The numbers of the epochs whose keys the vault holds.
+fn epochs(vault: &dyn Vault, ledger: LedgerId) -> Vec<Epoch> {
+    vault.epochs(ledger).unwrap().iter().map(|key| key.epoch).collect()
+}
+
+fn every_destruction_changes_the_epoch_and_the_old_key_goes(store: Arc<dyn KeyStore>, reopen: Reopen<'_>) {
+    let [ada, bob] = ["ada", "bob"].map(|subject| provision(&*store, ONE, subject, "default").unwrap());
+    let secret = bytes(&*store, ONE, &bob).unwrap();
+    let order = order(1, ada.handle, None);
+    store.fence(ONE, std::slice::from_ref(&order)).unwrap();
+    destroy(&*store, ONE, std::slice::from_ref(&order), 1).unwrap();
+    assert_eq!((store.epoch(ONE).unwrap(), epochs(&**store.vault(), ONE)), (2, vec![2]));
+    assert_eq!((store.epoch(TWO).unwrap(), epochs(&**store.vault(), TWO)), (1, vec![1]));
+    destroy(&*store, ONE, &[order], 1).unwrap();
+    assert_eq!(store.epoch(ONE).unwrap(), 2, "what was done needs no other epoch");
+    let store = reopen(Some(store));
+    assert_eq!(store.epoch(ONE).unwrap(), 2);
+    assert_eq!(bytes(&*store, ONE, &bob).unwrap(), secret);
+    assert_eq!(provision(&*store, ONE, "bob", "default").unwrap(), bob);
+}
+
+fn several_orders_go_in_one_change_of_epoch(store: Arc<dyn KeyStore>, reopen: Reopen<'_>) {
+    let keys: Vec<_> = (0..40)
+        .map(|n| provision(&*store, ONE, &format!("s-{n}"), "default").unwrap())
+        .collect();
+    let secrets: Vec<_> = keys.iter().map(|key| bytes(&*store, ONE, key).unwrap()).collect();
+    let orders: Vec<_> = keys.iter().step_by(2).map(|key| order(1, key.handle, None)).collect();
+    store.fence(ONE, &orders).unwrap();
+    let done = store.destroy(ONE, &orders, 1, &AT_ONCE).unwrap();
+    let each = Destroyed {
+        keys: 1,
+        identities: 1,
+        from: 1,
+        to: 2,
+    };
+    assert_eq!(done.orders, vec![each; 20]);
+    let store = reopen(Some(store));
+    for (n, (key, secret)) in keys.iter().zip(&secrets).enumerate() {
+        let found = bytes(&*store, ONE, key);
+        let subject = store.resolve(ONE, &id(&format!("s-{n}"))).unwrap();
+        if n % 2 == 0 {
+            assert_eq!(found, Err(Refusal::Erased(Some(request(1)))));
+            assert_eq!(subject, Resolution::Erased);
+        } else {
+            assert_eq!(found, Ok(*secret));
+            assert_eq!(subject, Resolution::Known(key.handle));
+        }
+    }
+}
+
+fn an_epoch_with_a_backup_is_retired_until_the_horizon(store: Arc<dyn KeyStore>, reopen: Reopen<'_>) {
+    let week = Horizon {
+        length: Duration::from_secs(604_800),
+        ..AT_ONCE
+    };
+    let [ada, bob] = ["ada", "bob"].map(|subject| order(1, handle_of(&*store, subject).unwrap(), None));
+    assert_eq!(store.mark_backed_up(ONE, Timestamp(5)).unwrap(), 1);
+    store.fence(ONE, &[ada.clone(), bob.clone()]).unwrap();
+    let done = store.destroy(ONE, &[ada], 1, &week).unwrap();
+    let retired = store.vault().epochs(ONE).unwrap()[0];
+    let EpochState::Retired { since, until } = retired.state else {
+        panic!("{retired:?}")
+    };
+    assert_eq!(until.0 - since.0, 604_800_000_000);
+    assert!(since <= done.destroyed_at);
+    // No backup was taken since: this one goes at once, and the retired one stays.
+    store.destroy(ONE, &[bob], 2, &week).unwrap();
+    assert_eq!(epochs(&**store.vault(), ONE), [1, 3]);
+    let store = reopen(Some(store));
+    store.settle_epochs(ONE, &AT_ONCE).unwrap();
+    assert_eq!(
+        epochs(&**store.vault(), ONE),
+        [1, 3],
+        "what is retired waits for its own time"
+    );
+    store.mark_backed_up(ONE, Timestamp(5)).unwrap();
+    store.renew_epoch(ONE, &AT_ONCE).unwrap();
+    assert_eq!(
+        epochs(&**store.vault(), ONE),
+        [1, 4],
+        "with no horizon a backup is worth nothing"
+    );
+}
+
+fn an_epoch_changes_without_an_erasure_and_every_key_stays_what_it_is(store: Arc<dyn KeyStore>, reopen: Reopen<'_>) {
+    let key = provision(&*store, ONE, "ada", "default").unwrap();
+    let secret = bytes(&*store, ONE, &key).unwrap();
+    let (change, _) = store.renew_epoch(ONE, &AT_ONCE).unwrap();
+    assert_eq!(change, EpochChange { from: 1, to: 2 });
+    let later = provision(&*store, ONE, "later", "default").unwrap();
+    assert_eq!(
+        store.renew_epoch(ONE, &AT_ONCE).unwrap().0,
+        EpochChange { from: 2, to: 3 }
+    );
+    let check = |store: &dyn KeyStore| {
+        assert_eq!(bytes(store, ONE, &key).unwrap(), secret);
+        assert_eq!(store.resolve(ONE, &id("ada")).unwrap(), Resolution::Known(key.handle));
+        assert_eq!(provision(store, ONE, "later", "default").unwrap(), later);
+    };
+    check(&*store);
+    check(&*reopen(Some(store)));
+}
+
+fn the_next_generation_seals_and_the_last_one_still_opens(store: Arc<dyn KeyStore>, reopen: Reopen<'_>) {
+    let [first, invoice] = ["default", "invoice"].map(|category| provision(&*store, ONE, "ada", category).unwrap());
+    let secret = bytes(&*store, ONE, &first).unwrap();
+    let named = ["default".parse().unwrap(), "never-seen".parse().unwrap()];
+    let minted = store.renew_keys(ONE, first.handle, Some(&named)).unwrap().unwrap();
+    let second = KeyRef {
+        generation: 2,
+        ..first.clone()
+    };
+    assert_eq!(minted, std::slice::from_ref(&second));
+    let store = reopen(Some(store));
+    assert_eq!(provision(&*store, ONE, "ada", "default").unwrap(), second);
+    assert_eq!(provision(&*store, ONE, "ada", "invoice").unwrap(), invoice);
+    assert_eq!(bytes(&*store, ONE, &first).unwrap(), secret);
+    assert_ne!(bytes(&*store, ONE, &second).unwrap(), secret);
+    assert_eq!(store.renew_keys(ONE, first.handle, None).unwrap().unwrap().len(), 2);
+    assert_eq!(provision(&*store, ONE, "ada", "default").unwrap().generation, 3);
+    assert_eq!(
+        store.renew_keys(ONE, Handle([9; 16]), None).unwrap(),
+        Err(Refusal::Unavailable)
+    );
+    store.fence(ONE, &[order(1, first.handle, None)]).unwrap();
+    assert_eq!(
+        store.renew_keys(ONE, first.handle, None).unwrap(),
+        Err(Refusal::Erasing(request(1)))
+    );
+    assert_eq!(
+        destroy(&*store, ONE, &[order(1, first.handle, None)], 1).unwrap(),
+        (5, 1),
+        "every generation goes"
+    );
+}
+
+fn new_keys_and_changes_of_epoch_do_not_get_in_each_others_way(store: Arc<dyn KeyStore>, reopen: Reopen<'_>) {
+    let known = provision(&*store, ONE, "known", "default").unwrap();
+    let secret = bytes(&*store, ONE, &known).unwrap();
+    let victims: Vec<_> = (0..20)
+        .map(|n| handle_of(&*store, &format!("victim-{n}")).unwrap())
+        .collect();
+    let stop = AtomicBool::new(false);
+    let minted: Vec<Vec<(String, KeyRef, [u8; 32])>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..3)
+            .map(|worker| {
+                let (store, stop) = (&store, &stop);
+                scope.spawn(move || {
+                    let mut minted = Vec::new();
+                    for n in (0..).take_while(|_| !stop.load(SeqCst)) {
+                        let subject = format!("new-{worker}-{n}");
+                        let key = provision(&**store, ONE, &subject, "default").unwrap();
+                        let secret = bytes(&**store, ONE, &key).unwrap();
+                        minted.push((subject, key, secret));
+                        // Nobody is unknown or unavailable for a moment.
+                        let (subject, key, secret) = &minted[n / 2];
+                        assert_eq!(store.resolve(ONE, &id(subject)).unwrap(), Resolution::Known(key.handle));
+                        assert_eq!(bytes(&**store, ONE, key).unwrap(), *secret);
+                    }
+                    minted
+                })
+            })
+            .collect();
+        for (n, victim) in (1..).zip(&victims) {
+            let order = order(n, *victim, None);
+            store.fence(ONE, std::slice::from_ref(&order)).unwrap();
+            destroy(&*store, ONE, &[order], u64::from(n)).unwrap();
+        }
+        stop.store(true, SeqCst);
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(minted.iter().all(|minted| minted.len() > 10));
+    let store = reopen(Some(store));
+    assert_eq!(store.epoch(ONE).unwrap(), 21);
+    assert_eq!(bytes(&*store, ONE, &known).unwrap(), secret);
+    for (subject, key, secret) in minted.iter().flatten() {
+        assert_eq!(provision(&*store, ONE, subject, "default").unwrap(), *key);
+        assert_eq!(bytes(&*store, ONE, key).unwrap(), *secret);
+    }
 }

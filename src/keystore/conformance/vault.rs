@@ -224,7 +224,8 @@ fn a_backup_is_noted_once_for_its_epoch(vault: Arc<dyn Vault>, reopen: Reopen<'_
 }
 
 fn epochs_of_one_ledger_leave_the_others_alone(vault: Arc<dyn Vault>, reopen: Reopen<'_>) {
-    [ONE, TWO].map(|ledger| vault.create_ledger(ledger, at(1)).unwrap());
+    vault.create_ledger(ONE, at(1)).unwrap();
+    vault.create_ledger(TWO, at(1)).unwrap();
     let wrapped = vault.wrap_master(TWO, 1, b"place", &MASTER).unwrap();
     let before = vault.epochs(TWO).unwrap();
     vault.mark_backed_up(ONE, 1, at(2)).unwrap();

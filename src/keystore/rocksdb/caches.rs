@@ -112,6 +112,17 @@ impl Caches {
         self.buckets.insert((ledger, bucket.number), bucket);
     }
 
+    /// Drops what is known of a subject's generations.
+    pub(super) fn forget_people(&self, ledger: LedgerId, handle: Handle) {
+        self.people
+            .retain(|Person(of, _), known| *of != ledger || known.handle != handle);
+    }
+
+    /// Drops what another bucket key has replaced.
+    pub(super) fn forget_bucket(&self, ledger: LedgerId, bucket: Bucket) {
+        self.buckets.remove(&(ledger, bucket));
+    }
+
     /// Drops all that belongs to these subjects, whatever the category.
     pub(super) fn purge(&self, ledger: LedgerId, covered: impl Fn(Handle) -> bool) {
         self.people

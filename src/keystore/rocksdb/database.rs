@@ -20,6 +20,17 @@ const WRITE_BUFFER: usize = 16 << 20;
 pub(super) struct Database {
     db: DB,
     synced: WriteOptions,
+    /// The next write fails: after it was done, or before.
+    #[cfg(test)]
+    pub(super) fault: parking_lot::Mutex<Option<Fault>>,
+}
+
+/// How a write fails in a test.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Written,
+    NotWritten,
 }
 
 impl From<rocksdb::Error> for KeyStoreError {
@@ -39,7 +50,12 @@ impl Database {
         })?;
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        Ok(Self { db, synced })
+        Ok(Self {
+            db,
+            synced,
+            #[cfg(test)]
+            fault: parking_lot::Mutex::default(),
+        })
     }
 
     /// Whether a database was ever made in `path`.
@@ -58,6 +74,13 @@ impl Database {
 
     /// Writes the batch as a whole, synced.
     pub(super) fn write(&self, batch: WriteBatch) -> Result<(), KeyStoreError> {
+        #[cfg(test)]
+        if let Some(fault) = self.fault.lock().take() {
+            if fault == Fault::Written {
+                self.db.write_opt(batch, &self.synced)?;
+            }
+            return Err(KeyStoreError::Store("a fault of the test".into()));
+        }
         Ok(self.db.write_opt(batch, &self.synced)?)
     }
 

@@ -1,34 +1,18 @@
 //! Fencing and destroying: the key store's part of the erasure saga (steps 2 and 4).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 
 use rocksdb::WriteBatch;
 
 use super::RocksKeyStore;
+use super::epoch::Touched;
 use super::fences::covers;
 use super::ledger::Ledger;
 use super::people::{Row, open_identity};
+use super::rewrap::{Orders, Turned};
 use super::rows::{self, BUCKETS, Bucket, Table};
-use crate::keystore::{Destroyed, ErasureOrder, Fence, KeyStoreError, Remains};
-use crate::spec::ids::{Handle, LedgerId, SubjectId};
-
-/// The rows that a destruction removes, each counted once, and the people whose ids it suppresses.
-#[derive(Default)]
-struct Doomed {
-    keys: BTreeSet<Vec<u8>>,
-    identities: BTreeSet<Vec<u8>>,
-    handles: BTreeSet<Vec<u8>>,
-    subjects: Vec<SubjectId>,
-}
-
-impl Doomed {
-    fn counts(&self) -> Destroyed {
-        Destroyed {
-            keys: self.keys.len() as u64,
-            identities: self.identities.len() as u64,
-        }
-    }
-}
+use crate::keystore::{Destroyed, Destruction, EpochChange, ErasureOrder, Fence, Horizon, KeyStoreError, Remains};
+use crate::spec::ids::LedgerId;
 
 impl RocksKeyStore {
     pub(super) fn set_fences(&self, ledger: LedgerId, orders: &[ErasureOrder]) -> Result<(), KeyStoreError> {
@@ -78,195 +62,184 @@ impl RocksKeyStore {
         ledger: LedgerId,
         orders: &[ErasureOrder],
         mark: u64,
-    ) -> Result<Destroyed, KeyStoreError> {
+        horizon: &Horizon<'_>,
+    ) -> Result<Destruction, KeyStoreError> {
         let _one_at_a_time = self.admin.lock();
         let ledger = self.ledger(ledger)?;
-        let (mut pending, mut done) = (Vec::new(), Destroyed::default());
+        let pending = self.pending(&ledger, orders)?;
+        let (mut left, mut deleted_at) = (Remains::default(), horizon.clock.now());
+        if !pending.is_empty() {
+            let (places, bare) = self.places(&ledger, &pending)?;
+            let mut fences = Vec::new();
+            self.turn(&ledger, &places, horizon, |batch, change, turned| {
+                fences = counted(&pending, change, turned);
+                bare.iter().for_each(|row| batch.delete(row));
+                fences.iter().for_each(|fence| put_fence(batch, &ledger, fence.clone()));
+                self.put_mark(batch, &ledger, mark)
+            })?;
+            deleted_at = horizon.clock.now();
+            fences.into_iter().for_each(|fence| self.fences.set(ledger.id, fence));
+            left = self.left_behind(&ledger, &places, &pending)?;
+        }
+        let destroyed_at = self.settle_vault(&ledger, horizon)?;
+        let done = |order| self.fences.find(ledger.id, order).and_then(|fence| fence.destroyed);
+        Ok(Destruction {
+            orders: orders.iter().map(|order| done(order).unwrap_or_default()).collect(),
+            left,
+            deleted_at,
+            destroyed_at,
+        })
+    }
+
+    /// The orders that are not carried out yet, each once.
+    fn pending<'a>(&self, ledger: &Ledger, orders: &'a [ErasureOrder]) -> Result<Vec<&'a ErasureOrder>, KeyStoreError> {
+        let (mut pending, mut seen) = (Vec::new(), HashSet::new());
         for order in orders {
-            match self.fences.find(ledger.id, order) {
-                Some(fence) if !same_scope(&fence.order, order) => return Err(KeyStoreError::NotFenced),
-                Some(Fence {
-                    destroyed: Some(before),
-                    ..
-                }) => done = done + before,
-                Some(_) if pending.contains(&order) => {}
-                Some(_) => pending.push(order),
-                None => return Err(KeyStoreError::NotFenced),
+            let fence = self.fences.find(ledger.id, order).ok_or(KeyStoreError::NotFenced)?;
+            if !same_scope(&fence.order, order) {
+                return Err(KeyStoreError::NotFenced);
+            }
+            if fence.destroyed.is_none() && seen.insert((order.request, order.handle)) {
+                pending.push(order);
             }
         }
-        let doomed: Vec<Doomed> = pending
-            .iter()
-            .map(|order| self.doom(&ledger, &[order]))
-            .collect::<Result<_, _>>()?;
-        let fences: Vec<Fence> = pending
-            .iter()
-            .zip(&doomed)
-            .map(|(order, doomed)| Fence {
-                order: (*order).clone(),
-                destroyed: Some(doomed.counts()),
-            })
-            .collect();
-        let batch = self.destruction(&ledger, &doomed, &fences, mark)?;
-        if !batch.is_empty() {
-            self.db.write(batch)?;
-        }
-        for fence in fences {
-            done = done + fence.destroyed.unwrap_or_default();
-            self.fences.set(ledger.id, fence);
-        }
-        Ok(done)
+        Ok(pending)
     }
 
     pub(super) fn remaining(&self, ledger: LedgerId, order: &ErasureOrder) -> Result<Remains, KeyStoreError> {
-        let known = self.ledger(ledger)?;
-        let mut doomed = Doomed::default();
-        for bucket in 0..BUCKETS {
-            self.doom_keys(&known, bucket, order, &mut doomed)?;
+        let ledger = self.ledger(ledger)?;
+        (0..BUCKETS).try_fold(self.leads(&ledger, order)?, |left, bucket| {
+            let keys = left.keys + self.keys_left(&ledger, bucket, order)?;
+            Ok(Remains { keys, ..left })
+        })
+    }
+
+    /// What is still there of these orders, in the buckets where it was: read from the database, behind the fences.
+    fn left_behind(
+        &self,
+        ledger: &Ledger,
+        places: &Touched<'_>,
+        orders: &[&ErasureOrder],
+    ) -> Result<Remains, KeyStoreError> {
+        let mut left = Remains::default();
+        for order in orders {
+            left.leads_to_identity |= self.leads(ledger, order)?.leads_to_identity;
         }
-        let handle = self.db.get(&rows::handle(ledger, order.handle))?;
+        for (bucket, orders) in places {
+            for (_, order) in orders.values().flatten() {
+                left.keys += self.keys_left(ledger, *bucket, order)?;
+            }
+        }
+        Ok(left)
+    }
+
+    fn leads(&self, ledger: &Ledger, order: &ErasureOrder) -> Result<Remains, KeyStoreError> {
+        let handle = self.db.get(&rows::handle(ledger.id, order.handle))?;
         Ok(Remains {
-            keys: doomed.keys.len() as u64,
+            keys: 0,
             leads_to_identity: order.categories.is_none() && handle.is_some(),
         })
     }
 
-    /// The one write of a destruction. Empty if there is nothing to do.
-    fn destruction(
-        &self,
-        ledger: &Ledger,
-        doomed: &[Doomed],
-        fences: &[Fence],
-        mark: u64,
-    ) -> Result<WriteBatch, KeyStoreError> {
-        let mut batch = WriteBatch::default();
-        for doomed in doomed {
-            let rows = doomed.keys.iter().chain(&doomed.identities).chain(&doomed.handles);
-            rows.for_each(|row| batch.delete(row));
-            let subjects = doomed.subjects.iter();
-            subjects.for_each(|subject| batch.put(ledger.suppression_row(subject), []));
-        }
-        for fence in fences {
-            put_fence(&mut batch, ledger, fence.clone());
-        }
-        // The mark never goes back: a repeated, older order has been applied all the same.
+    fn keys_left(&self, ledger: &Ledger, bucket: Bucket, order: &ErasureOrder) -> Result<u64, KeyStoreError> {
+        let (prefix, mut left) = (rows::keys(ledger.id, bucket, order.handle), 0);
+        self.db.scan(&prefix, |row, _| {
+            let (category, _) = rows::parse_key(row, &prefix).ok_or(KeyStoreError::Damaged("subject key"))?;
+            left += u64::from(covers(order, Some(&category)));
+            Ok(())
+        })?;
+        Ok(left)
+    }
+
+    /// The mark never goes back: a repeated, older order has been applied all the same.
+    fn put_mark(&self, batch: &mut WriteBatch, ledger: &Ledger, mark: u64) -> Result<(), KeyStoreError> {
         if self.applied_mark(ledger)?.is_none_or(|applied| applied < mark) {
             let row = rows::row(Table::Applied, ledger.id, &[]);
             batch.put(&row, ledger.mark(&row, &mark.to_be_bytes()));
         }
-        Ok(batch)
-    }
-
-    /// Finds all rows that the orders cover. Changes nothing.
-    fn doom(&self, ledger: &Ledger, orders: &[&ErasureOrder]) -> Result<Doomed, KeyStoreError> {
-        let (mut doomed, mut lost) = (Doomed::default(), HashMap::<Handle, Vec<&ErasureOrder>>::new());
-        for order in orders {
-            match self.place_of(ledger, order.handle)? {
-                Row::Open((bucket, tag)) => {
-                    self.doom_keys(ledger, bucket, order, &mut doomed)?;
-                    if order.categories.is_none() {
-                        let row = rows::identity(ledger.id, bucket, &tag);
-                        self.doom_identity(ledger, bucket, (row, None), order.handle, &mut doomed)?;
-                    }
-                }
-                Row::Missing | Row::Closed => lost.entry(order.handle).or_default().push(order),
-            }
-        }
-        if !lost.is_empty() {
-            self.sweep(ledger, &lost, &mut doomed)?;
-        }
-        Ok(doomed)
-    }
-
-    fn doom_keys(
-        &self,
-        ledger: &Ledger,
-        bucket: Bucket,
-        order: &ErasureOrder,
-        doomed: &mut Doomed,
-    ) -> Result<(), KeyStoreError> {
-        let prefix = rows::keys(ledger.id, bucket, order.handle);
-        self.db.scan(&prefix, |row, _| {
-            let (category, _) = rows::parse_key(row, &prefix).ok_or(KeyStoreError::Damaged("subject key"))?;
-            if covers(order, Some(&category)) {
-                doomed.keys.insert(row.to_vec());
-            }
-            Ok(())
-        })
-    }
-
-    /// Dooms an identity row, which must open and name this very handle: never another person's.
-    fn doom_identity(
-        &self,
-        ledger: &Ledger,
-        bucket: Bucket,
-        (row, value): (Vec<u8>, Option<&[u8]>),
-        handle: Handle,
-        doomed: &mut Doomed,
-    ) -> Result<(), KeyStoreError> {
-        const DAMAGED: KeyStoreError = KeyStoreError::Damaged("identity");
-        let read;
-        let value = match value {
-            Some(value) => value,
-            None => {
-                read = self.db.get(&row)?.ok_or(DAMAGED)?;
-                &read
-            }
-        };
-        let Row::Open(bucket) = self.bucket(ledger, bucket)? else {
-            return Err(DAMAGED);
-        };
-        match open_identity(&bucket, &row, value) {
-            Some((named, subject)) if named == handle => doomed.subjects.push(subject),
-            _ => return Err(DAMAGED),
-        }
-        doomed.identities.insert(row);
-        doomed.handles.insert(rows::handle(ledger.id, handle));
         Ok(())
+    }
+
+    /// The buckets that hold the orders' subjects, and handle rows that no identity row will take along.
+    fn places<'a>(
+        &self,
+        ledger: &Ledger,
+        orders: &[&'a ErasureOrder],
+    ) -> Result<(Touched<'a>, Vec<Vec<u8>>), KeyStoreError> {
+        let (mut places, mut lost) = (Touched::new(), Orders::new());
+        for (at, order) in orders.iter().enumerate() {
+            let orders = match self.place_of(ledger, order.handle)? {
+                Row::Open(bucket) => places.entry(bucket).or_default(),
+                Row::Missing | Row::Closed => &mut lost,
+            };
+            orders.entry(order.handle).or_default().push((at, *order));
+        }
+        let mut bare = Vec::new();
+        if !lost.is_empty() {
+            self.sweep(ledger, &lost, &mut places)?;
+            // A damaged handle row of a whole subject goes too, found or not.
+            let whole = lost.values().flatten().filter(|(_, order)| order.categories.is_none());
+            bare.extend(whole.map(|(_, order)| rows::handle(ledger.id, order.handle)));
+        }
+        Ok((places, bare))
     }
 
     /// Looks through the whole ledger for subjects whose handle row is missing or damaged (an old copy, a repair): an
     /// erasure that finds nothing must have looked everywhere. Opens every identity; some 2 s for a million subjects.
-    fn sweep(
-        &self,
-        ledger: &Ledger,
-        lost: &HashMap<Handle, Vec<&ErasureOrder>>,
-        doomed: &mut Doomed,
-    ) -> Result<(), KeyStoreError> {
+    fn sweep<'a>(&self, ledger: &Ledger, lost: &Orders<'a>, places: &mut Touched<'a>) -> Result<(), KeyStoreError> {
         tracing::warn!(
             subjects = lost.len(),
             "subjects to erase have no handle row; looking through the whole ledger"
         );
+        let top = ledger.top.read();
         for number in 0..BUCKETS {
-            for order in lost.values().flatten() {
-                self.doom_keys(ledger, number, order, doomed)?;
+            let mut found = HashSet::new();
+            for handle in lost.keys() {
+                if self.db.last(&rows::keys(ledger.id, number, *handle))?.is_some() {
+                    found.insert(*handle);
+                }
             }
-            let bucket = match self.bucket(ledger, number)? {
-                Row::Open(bucket) => bucket,
-                Row::Missing => continue,
+            match self.bucket(ledger, &top, number)? {
+                Row::Open(bucket) => {
+                    self.db
+                        .scan(&rows::within(Table::Identity, ledger.id, number), |row, value| {
+                            let (handle, _) =
+                                open_identity(&bucket, row, value).ok_or(KeyStoreError::Damaged("identity"))?;
+                            found.extend(lost.contains_key(&handle).then_some(handle));
+                            Ok(())
+                        })?
+                }
+                Row::Missing => {}
                 // Whom it holds cannot be told: it would be a lie to say that nothing was found.
-                Row::Closed => return Err(KeyStoreError::Damaged("bucket key")),
-            };
-            self.db.scan(
-                &rows::row(Table::Identity, ledger.id, &[&number.to_be_bytes()]),
-                |row, value| {
-                    let (handle, _) = open_identity(&bucket, row, value).ok_or(KeyStoreError::Damaged("identity"))?;
-                    if lost
-                        .get(&handle)
-                        .is_some_and(|orders| orders.iter().any(|order| order.categories.is_none()))
-                    {
-                        self.doom_identity(ledger, number, (row.to_vec(), Some(value)), handle, doomed)?;
-                    }
-                    Ok(())
-                },
-            )?;
+                Row::Closed => return Err(KeyStoreError::Damaged("bucket keys")),
+            }
+            for handle in found {
+                let orders = lost.get(&handle).cloned().unwrap_or_default();
+                places.entry(number).or_default().insert(handle, orders);
+            }
         }
-        // A damaged handle row of a whole subject goes too, found or not.
-        let whole = lost.values().flatten().filter(|order| order.categories.is_none());
-        doomed
-            .handles
-            .extend(whole.map(|order| rows::handle(ledger.id, order.handle)));
         Ok(())
     }
+}
+
+/// The fences of a destruction, with what goes by each.
+fn counted(orders: &[&ErasureOrder], change: EpochChange, turned: &[Turned]) -> Vec<Fence> {
+    let mut counts = vec![(0, 0); orders.len()];
+    for (at, keys, identities) in turned.iter().flat_map(|turned| &turned.gone) {
+        if let Some(count) = counts.get_mut(*at) {
+            *count = (count.0 + keys, count.1 + identities);
+        }
+    }
+    let fence = |(order, (keys, identities)): (&&ErasureOrder, (u64, u64))| Fence {
+        order: (*order).clone(),
+        destroyed: Some(Destroyed {
+            keys,
+            identities,
+            from: change.from,
+            to: change.to,
+        }),
+    };
+    orders.iter().zip(counts).map(fence).collect()
 }
 
 fn put_fence(batch: &mut WriteBatch, ledger: &Ledger, fence: Fence) {

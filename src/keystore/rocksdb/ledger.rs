@@ -12,7 +12,9 @@
 //! altered (handles, fences, the mark) carry a MAC under a key of the vault, which outlives every epoch as they do.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
+use parking_lot::RwLock;
 use subtle::ConstantTimeEq;
 
 use super::rows::{self, Bucket, Table};
@@ -29,11 +31,21 @@ const MAC: usize = 16;
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) id: LedgerId,
-    epoch: Epoch,
     bucket_hash: Secret32,
     suppression: Secret32,
     rows: Secret32,
-    master: Secret32,
+    /// Read by whoever opens rows, from the first row to the last, so that all are of one epoch; written by a change of
+    /// epoch, together with the rows. Nobody takes it twice.
+    pub(super) top: RwLock<Top>,
+    /// The newest epoch under which a write was tried. If that write failed, it may have become durable all the same.
+    pub(super) attempted: AtomicU32,
+}
+
+/// What a change of epoch replaces.
+#[derive(Debug)]
+pub(super) struct Top {
+    pub(super) epoch: Epoch,
+    pub(super) master: Secret32,
 }
 
 /// The keys of one bucket, derived.
@@ -58,6 +70,18 @@ fn no_key(id: LedgerId, epoch: Epoch) -> KeyStoreError {
     ))
 }
 
+/// Row key and value of a master under an epoch key.
+pub(super) fn wrap_master(
+    id: LedgerId,
+    epoch: Epoch,
+    master: &[u8; 32],
+    vault: &dyn Vault,
+) -> Result<(Vec<u8>, Vec<u8>), KeyStoreError> {
+    let wrapped = vault.wrap_master(id, epoch, &master_aad(id, epoch), master)?;
+    let row = rows::row(Table::Master, id, &[]);
+    Ok((row, [epoch.to_be_bytes().as_slice(), &wrapped].concat()))
+}
+
 /// What the wrap of an epoch master is bound to.
 fn master_aad(id: LedgerId, epoch: Epoch) -> Vec<u8> {
     [rows::row(Table::Master, id, &[]).as_slice(), &epoch.to_be_bytes()].concat()
@@ -75,9 +99,7 @@ impl Ledger {
         let epoch = current.ok_or_else(|| no_key(id, 1))?.epoch;
         let mut master = Secret::default();
         entropy.fill(master.as_mut_slice());
-        let wrapped = vault.wrap_master(id, epoch, &master_aad(id, epoch), &master)?;
-        let row = rows::row(Table::Master, id, &[]);
-        Ok((row, [epoch.to_be_bytes().as_slice(), &wrapped].concat()))
+        wrap_master(id, epoch, &master, vault)
     }
 
     /// Unwraps a ledger's master with the vault's keys.
@@ -103,11 +125,11 @@ impl Ledger {
         let rows = keep(&wrap::mac(&suppression, &[b"oubliette/keystore/v1/row"]))?;
         Ok(Self {
             id,
-            epoch,
             bucket_hash: keep(&*vault.bucket_hash_key(id)?)?,
             suppression,
             rows,
-            master,
+            top: RwLock::new(Top { epoch, master }),
+            attempted: AtomicU32::new(epoch),
         })
     }
 
@@ -148,52 +170,15 @@ impl Ledger {
         let expected = wrap::mac(&self.rows, &[row, clear]);
         bool::from(expected.get(..MAC)?.ct_eq(mac)).then_some(clear)
     }
-
-    /// A new bucket key, and the value of its row.
-    pub(super) fn mint_bucket(
-        &self,
-        number: Bucket,
-        entropy: &dyn Entropy,
-        arena: &Arc<Arena>,
-    ) -> Result<(BucketKey, Vec<u8>), KeyStoreError> {
-        let mut key = arena.take().map_err(broken)?;
-        entropy.fill(key.as_mut_slice());
-        let epoch = self.epoch.to_be_bytes();
-        let (row, clear) = (rows::bucket(self.id, number), [epoch, epoch].concat());
-        let wrapped = wrap::wrap(&self.master, (&row, &clear), key.as_slice(), entropy)
-            .ok_or(KeyStoreError::Damaged("bucket key"))?;
-        Ok((
-            BucketKey::derive(number, self.epoch, &key, arena)?,
-            [epoch.as_slice(), &wrapped].concat(),
-        ))
-    }
-
-    /// Unwraps a bucket key; `None` if the row does not open here.
-    pub(super) fn open_bucket(
-        &self,
-        number: Bucket,
-        stored: &[u8],
-        arena: &Arc<Arena>,
-    ) -> Result<Option<BucketKey>, KeyStoreError> {
-        let Some((born, wrapped)) = rows::split_epoch(stored) else {
-            return Ok(None);
-        };
-        let clear = [born.to_be_bytes(), self.epoch.to_be_bytes()].concat();
-        let mut key = arena.take().map_err(broken)?;
-        match wrap::unwrap_into(
-            &self.master,
-            (&rows::bucket(self.id, number), &clear),
-            wrapped,
-            key.as_mut_slice(),
-        ) {
-            Some(()) => BucketKey::derive(number, born, &key, arena).map(Some),
-            None => Ok(None),
-        }
-    }
 }
 
 impl BucketKey {
-    fn derive(number: Bucket, born: Epoch, key: &Secret32, arena: &Arc<Arena>) -> Result<Self, KeyStoreError> {
+    pub(super) fn derive(
+        number: Bucket,
+        born: Epoch,
+        key: &[u8; 32],
+        arena: &Arc<Arena>,
+    ) -> Result<Self, KeyStoreError> {
         let derived = |label: &[u8]| arena.keep(&wrap::mac(key, &[label])).map_err(broken);
         let (wrap, tag) = (
             derived(b"oubliette/keystore/v1/wrap")?,

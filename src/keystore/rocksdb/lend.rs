@@ -52,10 +52,11 @@ impl RocksKeyStore {
         let Ok(ledger) = self.ledger(ledger) else {
             return Ok(Err(UNAVAILABLE));
         };
-        let Row::Open((number, _)) = self.place_of(&ledger, key.handle)? else {
+        let Row::Open(number) = self.place_of(&ledger, key.handle)? else {
             return Ok(Err(UNAVAILABLE));
         };
-        let Row::Open(bucket) = self.bucket(&ledger, number)? else {
+        let top = ledger.top.read();
+        let Row::Open(bucket) = self.bucket(&ledger, &top, number)? else {
             return Ok(Err(UNAVAILABLE));
         };
         let row = rows::key(ledger.id, number, key.handle, &key.category, key.generation);
@@ -77,7 +78,12 @@ impl RocksKeyStore {
     }
 
     /// State and key of a key row; `None` if it does not open.
-    fn open_key(&self, bucket: &BucketKey, row: &[u8], stored: &[u8]) -> Result<Option<(u8, Secret32)>, KeyStoreError> {
+    pub(super) fn open_key(
+        &self,
+        bucket: &BucketKey,
+        row: &[u8],
+        stored: &[u8],
+    ) -> Result<Option<(u8, Secret32)>, KeyStoreError> {
         let Some((state, wrapped)) = stored.split_first() else {
             return Ok(None);
         };
@@ -95,14 +101,22 @@ impl RocksKeyStore {
     pub(super) fn mint_key(&self, bucket: &BucketKey, row: &[u8]) -> Result<(Secret32, Vec<u8>), KeyStoreError> {
         let mut secret = self.arena.take().map_err(broken)?;
         self.entropy.fill(secret.as_mut_slice());
-        let wrapped = wrap::wrap(
-            &bucket.wrap,
-            (row, &key_clear(bucket, ACTIVE)),
-            secret.as_slice(),
-            self.entropy.as_ref(),
-        )
-        .ok_or(KeyStoreError::Damaged("subject key"))?;
-        Ok((secret, [&[ACTIVE], wrapped.as_slice()].concat()))
+        let value = self.wrap_key(bucket, row, ACTIVE, &secret)?;
+        Ok((secret, value))
+    }
+
+    /// The value of a key row.
+    pub(super) fn wrap_key(
+        &self,
+        bucket: &BucketKey,
+        row: &[u8],
+        state: u8,
+        secret: &[u8; 32],
+    ) -> Result<Vec<u8>, KeyStoreError> {
+        let place = (row, key_clear(bucket, state));
+        let wrapped = wrap::wrap(&bucket.wrap, (place.0, &place.1), secret, self.entropy.as_ref())
+            .ok_or(KeyStoreError::Damaged("subject key"))?;
+        Ok([&[state], wrapped.as_slice()].concat())
     }
 
     /// The applied mark of a ledger.

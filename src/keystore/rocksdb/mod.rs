@@ -7,13 +7,16 @@
 //! | `provision`, new | pass → look up → group commit: look up again, mint, one synced write → caches |
 //! | `key` | pass → fences → cache, or unwrap row by row; the pass goes with the lease |
 //! | `fence` | durable rows → fences in memory → drain the passes → purge the caches |
-//! | `destroy` | collect the rows → one synced write → fences in memory |
+//! | `destroy` | fresh epoch key → touched buckets under new keys → one synced write → fences in memory → old epoch key |
 //!
 //! Invariants: a store opens only with the vault it was made with; nobody reads a fence before having a pass; what does
-//! not unwrap is unavailable, never erased. Out of scope: epochs beyond the first, compaction after an erasure.
+//! not unwrap is unavailable, never erased; whoever opens rows holds the ledger's `top`, whoever puts rows under a bucket
+//! key holds `writing` and names the bucket in `changed`. Out of scope: compaction after an erasure.
 
+mod buckets;
 mod caches;
 mod database;
+mod epoch;
 mod erase;
 mod fences;
 mod gate;
@@ -23,9 +26,11 @@ mod lend;
 mod migrations;
 mod people;
 mod provision;
+mod renew;
+mod rewrap;
 mod rows;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,15 +46,15 @@ use self::gate::Gate;
 use self::group::Group;
 use self::ledger::{Ledger, broken};
 use self::provision::{Ask, Settled};
-use self::rows::Table;
+use self::rows::{Bucket, Table};
 use super::memory::Arena;
-use super::vault::{Vault, VaultId};
+use super::vault::{Epoch, Vault, VaultId};
 use super::{
-    Census, Destroyed, ErasureOrder, Fence, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal, Remains, Resolution,
-    SubjectState, Wanted,
+    Census, Destruction, EpochChange, ErasureOrder, Fence, Horizon, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal,
+    Remains, Resolution, SubjectState, Wanted,
 };
 use crate::env::Entropy;
-use crate::spec::ids::{Handle, LedgerId, SubjectId, Timestamp};
+use crate::spec::ids::{Category, Handle, LedgerId, SubjectId, Timestamp};
 
 /// The key store of all ledgers of one data directory.
 pub struct RocksKeyStore {
@@ -64,8 +69,12 @@ pub struct RocksKeyStore {
     minting: Group<Vec<Ask>, Vec<Result<Settled, Refusal>>, KeyStoreError>,
     /// Whether the last write of a group failed.
     unwritable: AtomicBool,
-    /// Held by what creates ledgers, fences and destroys: one at a time.
+    /// Held by what creates ledgers, fences, destroys and changes epochs: one at a time.
     admin: Mutex<()>,
+    /// Held from looking rows up to writing them under a bucket key.
+    writing: Mutex<()>,
+    /// While a change of epoch works out its buckets: those in which a row was put meanwhile.
+    changed: Mutex<Option<HashSet<(LedgerId, Bucket)>>>,
 }
 
 impl RocksKeyStore {
@@ -147,6 +156,8 @@ impl RocksKeyStore {
             minting: Group::default(),
             unwritable: AtomicBool::new(false),
             admin: Mutex::new(()),
+            writing: Mutex::new(()),
+            changed: Mutex::default(),
         };
         store.db.scan(&[Table::Master as u8], |row, value| {
             let id = rows::ledger_of(row).ok_or(KeyStoreError::Damaged("epoch master"))?;
@@ -244,8 +255,44 @@ impl KeyStore for RocksKeyStore {
         self.set_fences(ledger, orders)
     }
 
-    fn destroy(&self, ledger: LedgerId, orders: &[ErasureOrder], mark: u64) -> Result<Destroyed, KeyStoreError> {
-        self.destroy_keys(ledger, orders, mark)
+    fn destroy(
+        &self,
+        ledger: LedgerId,
+        orders: &[ErasureOrder],
+        mark: u64,
+        horizon: &Horizon<'_>,
+    ) -> Result<Destruction, KeyStoreError> {
+        self.destroy_keys(ledger, orders, mark, horizon)
+    }
+
+    fn epoch(&self, ledger: LedgerId) -> Result<Epoch, KeyStoreError> {
+        Ok(self.ledger(ledger)?.top.read().epoch)
+    }
+
+    fn renew_epoch(&self, ledger: LedgerId, horizon: &Horizon<'_>) -> Result<(EpochChange, Timestamp), KeyStoreError> {
+        self.turn_alone(ledger, horizon)
+    }
+
+    fn settle_epochs(&self, ledger: LedgerId, horizon: &Horizon<'_>) -> Result<(), KeyStoreError> {
+        let _one_at_a_time = self.admin.lock();
+        self.settle_vault(&*self.ledger(ledger)?, horizon).map(drop)
+    }
+
+    fn mark_backed_up(&self, ledger: LedgerId, at: Timestamp) -> Result<Epoch, KeyStoreError> {
+        // A change of epoch is over as a whole, or has not begun.
+        let _one_at_a_time = self.admin.lock();
+        let epoch = self.epoch(ledger)?;
+        self.vault.mark_backed_up(ledger, epoch, at)?;
+        Ok(epoch)
+    }
+
+    fn renew_keys(
+        &self,
+        ledger: LedgerId,
+        handle: Handle,
+        categories: Option<&[Category]>,
+    ) -> Result<Result<Vec<KeyRef>, Refusal>, KeyStoreError> {
+        self.mint_next(ledger, handle, categories)
     }
 
     fn remains(&self, ledger: LedgerId, order: &ErasureOrder) -> Result<Remains, KeyStoreError> {
@@ -287,5 +334,7 @@ impl KeyStore for RocksKeyStore {
     }
 }
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;

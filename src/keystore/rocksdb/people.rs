@@ -1,13 +1,13 @@
 //! Looking people up: bucket keys, identity rows, handle rows. Mints nothing.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::RocksKeyStore;
 use super::ledger::{BucketKey, Ledger};
 use super::rows::{self, Bucket};
+use crate::env::Entropy;
 use crate::keystore::wrap;
 use crate::keystore::{Census, KeyRef, KeyStoreError, Refusal, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, LedgerId, SubjectId};
@@ -39,22 +39,6 @@ pub(super) fn warn_closed(table: &'static str) {
 }
 
 impl RocksKeyStore {
-    pub(super) fn bucket(&self, ledger: &Ledger, number: Bucket) -> Result<Row<Arc<BucketKey>>, KeyStoreError> {
-        if let Some(bucket) = self.caches.bucket(ledger.id, number) {
-            return Ok(Row::Open(bucket));
-        }
-        let Some(stored) = self.db.get(&rows::bucket(ledger.id, number))? else {
-            return Ok(Row::Missing);
-        };
-        let Some(bucket) = ledger.open_bucket(number, &stored, &self.arena)? else {
-            warn_closed("bucket key");
-            return Ok(Row::Closed);
-        };
-        let bucket = Arc::new(bucket);
-        self.caches.keep_bucket(ledger.id, Arc::clone(&bucket));
-        Ok(Row::Open(bucket))
-    }
-
     /// What the rows say about a subject, fences aside. `bucket` is the subject's own, if it has a key.
     pub(super) fn look_up(
         &self,
@@ -85,8 +69,8 @@ impl RocksKeyStore {
 
     /// [`RocksKeyStore::look_up`] with the bucket found for it.
     pub(super) fn find_person(&self, ledger: &Ledger, subject: &SubjectId) -> Result<(Bucket, Person), KeyStoreError> {
-        let number = ledger.bucket_of(subject);
-        let person = match self.bucket(ledger, number)? {
+        let (number, top) = (ledger.bucket_of(subject), ledger.top.read());
+        let person = match self.bucket(ledger, &top, number)? {
             Row::Open(bucket) => self.look_up(ledger, Some(&bucket), subject)?,
             Row::Missing => self.look_up(ledger, None, subject)?,
             Row::Closed => Person::Refused(Refusal::Unavailable),
@@ -105,8 +89,8 @@ impl RocksKeyStore {
         }
     }
 
-    /// Bucket and tag of a handle.
-    pub(super) fn place_of(&self, ledger: &Ledger, handle: Handle) -> Result<Row<(Bucket, [u8; 32])>, KeyStoreError> {
+    /// The bucket of a handle.
+    pub(super) fn place_of(&self, ledger: &Ledger, handle: Handle) -> Result<Row<Bucket>, KeyStoreError> {
         let row = rows::handle(ledger.id, handle);
         let Some(stored) = self.db.get(&row)? else {
             return Ok(Row::Missing);
@@ -170,7 +154,7 @@ impl RocksKeyStore {
         let _pass = self.gate.enter();
         let ledger = self.ledger(ledger)?;
         let mut keys = Vec::new();
-        let (bucket, _) = match self.place_of(&ledger, handle)? {
+        let bucket = match self.place_of(&ledger, handle)? {
             Row::Open(place) => place,
             Row::Missing => return Ok(keys),
             Row::Closed => return Err(KeyStoreError::Damaged("handle")),
@@ -191,8 +175,22 @@ impl RocksKeyStore {
     }
 }
 
+/// Row key and value of an identity.
+pub(super) fn seal_identity(
+    ledger: LedgerId,
+    bucket: &BucketKey,
+    handle: Handle,
+    subject: &SubjectId,
+    entropy: &dyn Entropy,
+) -> Result<(Vec<u8>, Vec<u8>), KeyStoreError> {
+    let row = rows::identity(ledger, bucket.number, &bucket.tag(subject));
+    let text = identity_text(handle, subject);
+    let value = wrap::wrap(&bucket.wrap, (&row, &bucket.born.to_be_bytes()), &text, entropy);
+    Ok((row, value.ok_or(KeyStoreError::Damaged("identity"))?))
+}
+
 /// The plaintext of an identity row.
-pub(super) fn identity_text(handle: Handle, subject: &SubjectId) -> Zeroizing<Vec<u8>> {
+fn identity_text(handle: Handle, subject: &SubjectId) -> Zeroizing<Vec<u8>> {
     let id = subject.expose().as_bytes();
     let length = (18 + id.len()).next_multiple_of(PAD);
     let mut text = Zeroizing::new(Vec::with_capacity(length));

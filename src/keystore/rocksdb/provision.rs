@@ -3,6 +3,7 @@
 //! The caller holds a pass from before it looks at the fences until its answer is durable and cached. So a fence waits
 //! for what is being minted, and sees all of it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,11 +11,11 @@ use std::sync::atomic::Ordering;
 use rocksdb::WriteBatch;
 
 use super::RocksKeyStore;
+use super::buckets::{Page, page_of};
 use super::ledger::{BucketKey, Ledger};
-use super::people::{Person, Row, identity_text};
+use super::people::{Person, Row, seal_identity};
 use super::rows::{self, Bucket};
 use crate::keystore::memory::Secret32;
-use crate::keystore::wrap;
 use crate::keystore::{KeyRef, KeyStoreError, Refusal, Wanted};
 use crate::spec::ids::{Category, Handle, LedgerId, SubjectId};
 
@@ -184,6 +185,8 @@ impl RocksKeyStore {
 
     fn mint(&self, asks: Vec<Ask>) -> Result<Vec<Result<Settled, Refusal>>, KeyStoreError> {
         let answer = self.minting.submit(asks, |group| {
+            // No change of epoch writes between what is looked up here and what is written.
+            let _rows = self.writing.lock();
             let mut draft = Draft::new(self);
             let answers: Result<Vec<Vec<_>>, _> = group
                 .iter()
@@ -219,6 +222,10 @@ struct Draft<'a> {
     store: &'a RocksKeyStore,
     batch: WriteBatch,
     buckets: HashMap<(LedgerId, Bucket), Arc<BucketKey>>,
+    /// Pages with new bucket keys.
+    pages: HashMap<(LedgerId, u8), (Arc<Ledger>, Page)>,
+    /// Buckets in which a row was put.
+    touched: HashSet<(LedgerId, Bucket)>,
     /// Identity row → handle.
     people: HashMap<Vec<u8>, Handle>,
     /// Key rows.
@@ -232,6 +239,8 @@ impl<'a> Draft<'a> {
             store,
             batch: WriteBatch::default(),
             buckets: HashMap::new(),
+            pages: HashMap::new(),
+            touched: HashSet::new(),
             people: HashMap::new(),
             keys: HashSet::new(),
             secrets: Vec::new(),
@@ -266,10 +275,10 @@ impl<'a> Draft<'a> {
 
     /// Bucket key and handle of a subject, as far as store or draft have them.
     fn find(&self, ledger: &Ledger, subject: &SubjectId) -> Result<Result<Found, Refusal>, KeyStoreError> {
-        let number = ledger.bucket_of(subject);
+        let (number, top) = (ledger.bucket_of(subject), ledger.top.read());
         let bucket = match self.buckets.get(&(ledger.id, number)) {
             Some(bucket) => Some(Arc::clone(bucket)),
-            None => match self.store.bucket(ledger, number)? {
+            None => match self.store.bucket(ledger, &top, number)? {
                 Row::Open(bucket) => Some(bucket),
                 Row::Missing => None,
                 Row::Closed => return Ok(Err(Refusal::Unavailable)),
@@ -288,10 +297,21 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn mint_bucket(&mut self, ledger: &Ledger, number: Bucket) -> Result<Arc<BucketKey>, KeyStoreError> {
-        let (bucket, value) = ledger.mint_bucket(number, self.store.entropy.as_ref(), &self.store.arena)?;
-        self.batch.put(rows::bucket(ledger.id, number), value);
-        let bucket = Arc::new(bucket);
+    fn mint_bucket(&mut self, ledger: &Arc<Ledger>, number: Bucket) -> Result<Arc<BucketKey>, KeyStoreError> {
+        let top = ledger.top.read();
+        let (_, page) = match self.pages.entry((ledger.id, page_of(number))) {
+            Entry::Occupied(page) => page.into_mut(),
+            Entry::Vacant(place) => {
+                let page = match self.store.page(ledger, &top, page_of(number))? {
+                    Row::Open(page) => page,
+                    Row::Missing => Page::empty(page_of(number)),
+                    Row::Closed => return Err(KeyStoreError::Damaged("bucket keys")),
+                };
+                place.insert((Arc::clone(ledger), page))
+            }
+        };
+        let (key, bucket) = self.store.fresh_bucket(number, top.epoch)?;
+        page.set(number, top.epoch, &key);
         self.buckets.insert((ledger.id, number), Arc::clone(&bucket));
         Ok(bucket)
     }
@@ -302,23 +322,13 @@ impl<'a> Draft<'a> {
         bucket: &BucketKey,
         subject: &SubjectId,
     ) -> Result<Handle, KeyStoreError> {
-        let (handle, tag) = (Handle(self.store.entropy.bytes()), bucket.tag(subject));
-        let row = rows::identity(ledger.id, bucket.number, &tag);
-        let text = identity_text(handle, subject);
-        let value = wrap::wrap(
-            &bucket.wrap,
-            (&row, &bucket.born.to_be_bytes()),
-            &text,
-            self.store.entropy.as_ref(),
-        )
-        .ok_or(KeyStoreError::Damaged("identity"))?;
+        let handle = Handle(self.store.entropy.bytes());
+        let (row, value) = seal_identity(ledger.id, bucket, handle, subject, self.store.entropy.as_ref())?;
         self.batch.put(&row, value);
+        self.touched.insert((ledger.id, bucket.number));
         self.people.insert(row, handle);
-        let (row, place) = (
-            rows::handle(ledger.id, handle),
-            [&bucket.number.to_be_bytes(), tag.as_slice()].concat(),
-        );
-        self.batch.put(&row, ledger.mark(&row, &place));
+        let row = rows::handle(ledger.id, handle);
+        self.batch.put(&row, ledger.mark(&row, &bucket.number.to_be_bytes()));
         Ok(handle)
     }
 
@@ -340,6 +350,7 @@ impl<'a> Draft<'a> {
         }
         let (secret, value) = self.store.mint_key(bucket, &row)?;
         self.batch.put(&row, value);
+        self.touched.insert((ledger.id, bucket.number));
         self.keys.insert(row);
         self.secrets.push((
             ledger.id,
@@ -354,11 +365,18 @@ impl<'a> Draft<'a> {
     }
 
     /// Makes all of it durable at once; only then do the caches know it.
-    fn commit(self) -> Result<(), KeyStoreError> {
+    fn commit(mut self) -> Result<(), KeyStoreError> {
+        for (ledger, page) in self.pages.values() {
+            let (row, value) = page.close(ledger.id, &ledger.top.read(), self.store.entropy.as_ref())?;
+            self.batch.put(row, value);
+        }
         if self.batch.is_empty() {
             return Ok(());
         }
         self.store.db.write(self.batch)?;
+        if let Some(changed) = self.store.changed.lock().as_mut() {
+            changed.extend(self.touched);
+        }
         for ((ledger, _), bucket) in self.buckets {
             self.store.caches.keep_bucket(ledger, bucket);
         }

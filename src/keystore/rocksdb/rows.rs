@@ -4,10 +4,10 @@
 //! ```text
 //! 0 | name                                       format, owner
 //! m | ledger                                     epoch master      epoch u32 ‖ wrap
-//! b | ledger | bucket u16                        bucket key        born u32 ‖ wrap
+//! b | ledger | page u8                           bucket keys       epoch u32 ‖ wrap of 64 × (born u32 ‖ key 32)
 //! k | ledger | bucket | handle | n u8 | category | generation u32   subject key   state u8 ‖ wrap
 //! i | ledger | bucket | tag 32                   identity          wrap of handle ‖ n u16 ‖ subject id ‖ zeros
-//! h | ledger | handle                            bucket u16 ‖ tag 32 ‖ mac 16
+//! h | ledger | handle                            bucket u16 ‖ mac 16
 //! f | ledger | handle | request 16               fence: state u8 ‖ scope ‖ mac 16
 //! s | ledger | HMAC(suppression key, ledger ‖ 0 ‖ subject id)       empty
 //! a | ledger                                     applied mark u64 ‖ mac 16
@@ -65,8 +65,13 @@ pub(super) fn ledger_of(row: &[u8]) -> Option<LedgerId> {
     Some(LedgerId(*row.get(1..)?.first_chunk()?))
 }
 
-pub(super) fn bucket(ledger: LedgerId, bucket: Bucket) -> Vec<u8> {
-    row(Table::Bucket, ledger, &[&bucket.to_be_bytes()])
+pub(super) fn page(ledger: LedgerId, page: u8) -> Vec<u8> {
+    row(Table::Bucket, ledger, &[&[page]])
+}
+
+/// The prefix of a bucket's rows of one kind.
+pub(super) fn within(table: Table, ledger: LedgerId, bucket: Bucket) -> Vec<u8> {
+    row(table, ledger, &[&bucket.to_be_bytes()])
 }
 
 pub(super) fn identity(ledger: LedgerId, bucket: Bucket, tag: &[u8; 32]) -> Vec<u8> {
@@ -118,6 +123,8 @@ pub(super) fn encode_fence(fence: &Fence) -> Vec<u8> {
     if let Some(destroyed) = fence.destroyed {
         value.extend_from_slice(&destroyed.keys.to_be_bytes());
         value.extend_from_slice(&destroyed.identities.to_be_bytes());
+        value.extend_from_slice(&destroyed.from.to_be_bytes());
+        value.extend_from_slice(&destroyed.to.to_be_bytes());
     }
     fence
         .order
@@ -136,8 +143,15 @@ pub(super) fn parse_fence(row: &[u8], value: &[u8]) -> Option<Fence> {
         [2, scope @ (0 | 1), rest @ ..] => {
             let (keys, rest) = rest.split_first_chunk()?;
             let (identities, rest) = rest.split_first_chunk()?;
-            let (keys, identities) = (u64::from_be_bytes(*keys), u64::from_be_bytes(*identities));
-            (Some(Destroyed { keys, identities }), *scope == 1, rest)
+            let (from, rest) = rest.split_first_chunk()?;
+            let (to, rest) = rest.split_first_chunk()?;
+            let destroyed = Destroyed {
+                keys: u64::from_be_bytes(*keys),
+                identities: u64::from_be_bytes(*identities),
+                from: Epoch::from_be_bytes(*from),
+                to: Epoch::from_be_bytes(*to),
+            };
+            (Some(destroyed), *scope == 1, rest)
         }
         _ => return None,
     };
@@ -158,10 +172,15 @@ pub(super) fn parse_fence(row: &[u8], value: &[u8]) -> Option<Fence> {
     Some(Fence { order, destroyed })
 }
 
-/// Bucket and tag, from the clear value of a handle row.
-pub(super) fn parse_handle(value: &[u8]) -> Option<(Bucket, [u8; 32])> {
-    let (bucket, tag) = value.split_first_chunk::<2>()?;
-    Some((Bucket::from_be_bytes(*bucket), tag.try_into().ok()?))
+/// The bucket, from the clear value of a handle row.
+pub(super) fn parse_handle(value: &[u8]) -> Option<Bucket> {
+    value.try_into().ok().map(Bucket::from_be_bytes)
+}
+
+/// The handle in the row key of a subject key, and what comes before its category.
+pub(super) fn split_key(row: &[u8]) -> Option<(Handle, &[u8])> {
+    let prefix = row.get(..35)?;
+    Some((Handle(*prefix.last_chunk()?), prefix))
 }
 
 /// The epoch in front of a wrap.

@@ -1,7 +1,7 @@
 //! The certificate of an erasure: made from its events, so that it is the same at every request.
 //!
-//! At this stage every certificate is provisional: live keys are deleted and access is fenced, but what the key store's
-//! files still hold can be opened with the present epoch key, ciphertext stays, and backups are not tracked.
+//! It is provisional as long as anything is pending: residue in the key store's files, ciphertext, and the old epoch key
+//! if it was retired for the sake of backups. What closes a part is an event, which it then carries as evidence.
 
 use uuid::Uuid;
 
@@ -15,28 +15,27 @@ use crate::spec::certificate::{
 use crate::spec::evidence::{Evidence, Inclusion};
 
 /// What may still be where, by the codes that `erasure.completed` lists.
-const RESIDUES: [(&str, &str); 4] = [
+const RESIDUES: [(&str, &str); 3] = [
     (
         "key_store_files",
         "Deleted key rows may still lie in the key store's files (log and sorted files) until they are rewritten. They are \
-         wrapped under keys that lead to the present epoch key.",
+         wrapped under the old epoch key: nothing opens them once that is destroyed.",
     ),
     (
         "epoch_key",
-        "The epoch key in the vault has not been changed since. Whoever holds it together with an old copy of the key \
-         store's files can still open the data.",
+        "A backup of the key store was taken under the old epoch key, which is therefore kept until the time that this \
+         certificate names. Until then whoever holds that backup and the vault can open the data in it; the vault's \
+         journal keeps this system from doing so.",
     ),
     ("ciphertext", "The sealed blocks still lie in the ledger's store."),
-    (
-        "backups",
-        "Copies of key store and vault that were made outside this system before the erasure are not known to it.",
-    ),
 ];
 
-const LIMITS: [&str; 5] = [
+const LIMITS: [&str; 6] = [
     "It covers the one ledger that it names; other ledgers were not examined.",
     "It covers sealed personal data. Whether callers wrote personal data into fields that stay in clear was not examined.",
     "Copies that were revealed or exported in clear before the erasure are outside this system.",
+    "Copies of key store and vault together that were made outside this system before the erasure (machine snapshots) are \
+     not known to it.",
     "Keys that were in memory before the erasure are overwritten when they are dropped; that memory was never copied \
      elsewhere (swap, machine snapshots) cannot be shown.",
     "The history keeps that events of certain types happened at certain times, and which of them share a stream.",
@@ -70,9 +69,19 @@ impl Service {
     /// The certificates of all erasures that were completed within the first `size` events, by request id.
     pub(crate) fn certificates_until(&self, ledger: &Ledger, size: u64) -> Result<Vec<SignedCertificate>, Error> {
         let mut certificates = Vec::new();
-        for erasure in self.all_erasures(ledger)? {
-            let Some(completed) = &erasure.completed else { continue };
-            let (covering, checkpoint) = self.checkpoint_covering(ledger, completed.index)?;
+        for mut erasure in self.all_erasures(ledger)? {
+            let Some(completed) = erasure.completed.as_ref().map(|event| event.index) else {
+                continue;
+            };
+            // What came of it later is not for these readers: they get the certificate as it stood.
+            let covers = |index| Ok::<_, Error>(self.checkpoint_covering(ledger, index)?.0 <= size);
+            if let Some(event) = &erasure.epoch_destroyed
+                && !covers(event.index)?
+            {
+                erasure.epoch_destroyed = None;
+            }
+            let last = erasure.last_event().unwrap_or(completed);
+            let (covering, checkpoint) = self.checkpoint_covering(ledger, last)?;
             if covering > size {
                 continue;
             }
@@ -108,7 +117,8 @@ impl Service {
         completed: &Recorded<Completed>,
     ) -> Result<Certificate, Error> {
         let requested = &erasure.requested.payload;
-        let (size, checkpoint) = self.checkpoint_covering(ledger, completed.index)?;
+        let last = erasure.last_event().unwrap_or(completed.index);
+        let (size, checkpoint) = self.checkpoint_covering(ledger, last)?;
         let evidence = |index| self.evidence(ledger, index, size);
         let subject = |outcome: &super::saga::Outcome| CertifiedSubject {
             handle: outcome.handle,
@@ -124,10 +134,21 @@ impl Service {
             code: (*code).into(),
             text: (*text).into(),
         };
-        let pending = |(code, _): &&(&str, &str)| completed.payload.pending.iter().any(|pending| pending == code);
+        let open = erasure.pending();
+        let pending = |(code, _): &&(&str, &str)| open.contains(code);
+        let keys = &completed.payload;
+        let epoch_destroyed = erasure.epoch_destroyed.as_ref();
+        let mut events = vec![evidence(erasure.requested.index)?, evidence(completed.index)?];
+        if let Some(event) = epoch_destroyed {
+            events.push(evidence(event.index)?);
+        }
         Ok(Certificate {
             format: FORMAT.to_owned(),
-            status: Status::Provisional,
+            status: if open.is_empty() {
+                Status::Final
+            } else {
+                Status::Provisional
+            },
             origin: ledger.record.origin.clone(),
             request: requested.request,
             basis: requested.basis,
@@ -138,12 +159,18 @@ impl Service {
             completed_at: Some(completed.recorded_at),
             subjects: completed.payload.subjects.iter().map(subject).collect(),
             times: Times {
-                t1: Some(completed.payload.fenced_at),
+                t1: Some(keys.fenced_at),
+                t2: Some(keys.keys_destroyed_at),
+                t5: match keys.epoch_key_due_at {
+                    None => Some(keys.keys_destroyed_at),
+                    Some(_) => epoch_destroyed.map(|event| event.payload.destroyed_at),
+                },
                 ..Times::default()
             },
-            algorithms: ["AES-256-GCM", "HKDF-SHA-256", "SHA-256", "Ed25519"]
-                .map(Into::into)
-                .to_vec(),
+            epochs: Some(keys.epochs),
+            epoch_key_due_at: keys.epoch_key_due_at,
+            algorithms: keys.algorithms.iter().map(|name| name.as_str().into()).collect(),
+            key_bits: Some(keys.key_bits),
             verification: DestructionCheck {
                 sampled: checked.sampled,
                 opened: checked.opened,
@@ -161,7 +188,7 @@ impl Service {
             limits: LIMITS.map(Into::into).to_vec(),
             tree_size_before: erasure.requested.index,
             tree_size_after: size,
-            evidence: vec![evidence(erasure.requested.index)?, evidence(completed.index)?],
+            evidence: events,
             anchors: vec![evidence(0)?],
             checkpoint,
         })
@@ -200,7 +227,10 @@ mod tests {
 
     #[test]
     fn every_pending_code_has_its_words() {
-        for code in super::super::saga::PENDING {
+        for code in super::super::saga::PENDING
+            .into_iter()
+            .chain([super::super::saga::EPOCH_KEY])
+        {
             assert!(RESIDUES.iter().any(|(known, _)| *known == code), "{code}");
         }
     }

@@ -8,24 +8,27 @@ use uuid::Uuid;
 
 use super::super::access::internal;
 use super::super::append::blocking;
+use super::super::epochs::EpochDestroyed;
 use super::super::ledger::system_name;
 use super::super::read::StoredEvent;
 use super::super::{Caller, Code, Error, Ledger, Service};
 use super::{ErasedSubjectView, ErasureRequest, ErasureView, Targets, order};
 use crate::keystore::vault::JournalEntry;
-use crate::keystore::{ErasureOrder, Wanted};
+use crate::keystore::{Destroyed, ErasureOrder, Remains, Wanted};
 use crate::sequencer::{Appended, Fence, NewEvent};
 use crate::spec::event::BodyKind;
 use crate::spec::ids::{Category, Handle, Timestamp};
 use crate::spec::seal::SealedBlock;
-use crate::spec::system::{Basis, Reason};
+use crate::spec::system::{Basis, Epochs, Reason};
 use crate::store::{Direction, Lookup};
 
 pub(in crate::service) const STREAM: &str = "$erasures";
 const REQUESTED: &str = "erasure.requested";
 const COMPLETED: &str = "erasure.completed";
-/// Blocks that are tried after the destruction.
+/// Blocks of a subject that are tried after the destruction, and of all subjects of a request together. At least one of
+/// each is.
 const SAMPLE: u64 = 32;
+const SAMPLE_TOGETHER: u64 = 512;
 
 /// How long a full queue is left alone.
 const QUEUE_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
@@ -60,11 +63,34 @@ pub(crate) struct Completed {
     pub(crate) subjects: Vec<Outcome>,
     /// T1: access was fenced.
     pub(crate) fenced_at: Timestamp,
-    /// The live keys were deleted. Not T2 yet: the epoch key has not changed.
+    /// The live keys were deleted, and all others are under another epoch key.
     pub(crate) keys_deleted_at: Timestamp,
+    /// T2: the old epoch key was destroyed, or retired until `epoch_key_due_at`.
+    pub(crate) keys_destroyed_at: Timestamp,
+    /// The change of epoch; of several, from the first to the last.
+    pub(crate) epochs: Epochs,
+    /// Until when the old epoch key lives, for backups taken under it; absent: it was destroyed at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) epoch_key_due_at: Option<Timestamp>,
+    /// What the destroyed keys were used with.
+    pub(crate) algorithms: Vec<String>,
+    /// Bits of each destroyed key.
+    pub(crate) key_bits: u16,
     pub(crate) verification: Verified,
     /// What this erasure has not reached yet.
     pub(crate) pending: Vec<String>,
+}
+
+/// What steps 2 to 5 did for one erasure.
+#[derive(Debug, Clone)]
+pub(super) struct Deleted {
+    orders: Vec<Destroyed>,
+    left: Remains,
+    fenced_at: Timestamp,
+    deleted_at: Timestamp,
+    destroyed_at: Timestamp,
+    /// Until when the old epoch key lives.
+    due_at: Option<Timestamp>,
 }
 
 /// What was destroyed of one subject, as the key store counted it.
@@ -94,8 +120,17 @@ pub(crate) struct Verified {
     pub(crate) identity_resolves: bool,
 }
 
-/// What is still possible after this stage.
-pub(crate) const PENDING: [&str; 4] = ["key_store_files", "epoch_key", "ciphertext", "backups"];
+/// What is still possible after this stage, whatever the vault did.
+pub(crate) const PENDING: [&str; 2] = ["key_store_files", "ciphertext"];
+
+/// Pending as long as the old epoch key is retired and not destroyed.
+pub(crate) const EPOCH_KEY: &str = "epoch_key";
+
+/// The algorithms of the keys that an erasure destroys.
+const ALGORITHMS: [&str; 3] = ["AES-256-GCM", "HKDF-SHA-256", "HMAC-SHA-256"];
+
+/// Bits of every key that it destroys.
+const KEY_BITS: u16 = 256;
 
 /// One of the two events of an erasure.
 #[derive(Debug, Clone)]
@@ -110,9 +145,24 @@ pub(crate) struct Recorded<T> {
 pub(crate) struct Erasure {
     pub(crate) requested: Recorded<Requested>,
     pub(crate) completed: Option<Recorded<Completed>>,
+    /// When the old epoch key was destroyed at its horizon.
+    pub(crate) epoch_destroyed: Option<Recorded<EpochDestroyed>>,
 }
 
 impl Erasure {
+    /// What is still to come, of what was pending when it was completed.
+    pub(crate) fn pending(&self) -> Vec<&str> {
+        let pending = self.completed.iter().flat_map(|completed| &completed.payload.pending);
+        let open = |code: &&String| *code != EPOCH_KEY || self.epoch_destroyed.is_none();
+        pending.filter(open).map(String::as_str).collect()
+    }
+
+    /// The index of the last event of it.
+    pub(super) fn last_event(&self) -> Option<u64> {
+        let completed = self.completed.as_ref().map(|event| event.index);
+        completed.max(self.epoch_destroyed.as_ref().map(|event| event.index))
+    }
+
     pub(super) fn orders(&self) -> Vec<ErasureOrder> {
         let requested = &self.requested.payload;
         let order = |named: &Named| order(requested.request, named.handle, requested.categories.as_ref());
@@ -128,11 +178,12 @@ impl Erasure {
 
     pub(super) fn view(&self, ledger: &Ledger) -> ErasureView {
         let requested = &self.requested.payload;
-        let (state, subject_state) = if self.completed.is_some() {
-            ("completed", "erased")
-        } else {
-            ("erasing", "erasing")
+        let (state, subject_state) = match &self.completed {
+            Some(_) if self.pending().is_empty() => ("final", "erased"),
+            Some(_) => ("completed", "erased"),
+            None => ("erasing", "erasing"),
         };
+        let completed = self.completed.as_ref().map(|completed| &completed.payload);
         let named = requested
             .subjects
             .iter()
@@ -148,6 +199,8 @@ impl Erasure {
             categories: requested.categories.clone(),
             requested_at: self.requested.recorded_at,
             due_at: requested.due_at,
+            keys_destroyed_at: completed.map(|completed| completed.keys_destroyed_at),
+            epoch_key_due_at: completed.and_then(|completed| completed.epoch_key_due_at),
             completed_at: self.completed.as_ref().map(|completed| completed.recorded_at),
             certificate: format!(
                 "/v1/ledgers/{}/erasures/{}/certificate",
@@ -190,6 +243,7 @@ impl Service {
         let mut erasure = Erasure {
             requested,
             completed: None,
+            epoch_destroyed: None,
         };
         let fences = erasure.fences().collect();
         let appended = self
@@ -248,14 +302,42 @@ impl Service {
         Ok(event)
     }
 
-    /// Steps 2 to 6, from wherever an erasure stands.
-    pub(super) async fn run_saga(self: &Arc<Self>, ledger: &Arc<Ledger>, erasure: Erasure) -> Result<Erasure, Error> {
-        if erasure.completed.is_some() {
-            return Ok(erasure);
+    /// Steps 2 to 7 of erasures that broke off somewhere.
+    pub(super) async fn finish(self: &Arc<Self>, ledger: &Arc<Ledger>, erasures: Vec<Erasure>) -> Result<(), Error> {
+        let deleted = self.delete_together(ledger, &erasures).await?;
+        for (erasure, mut deleted) in erasures.into_iter().zip(deleted) {
+            let (service, on, orders) = (Arc::clone(self), Arc::clone(ledger), erasure.orders());
+            // Nobody looked yet, if the key store had carried it out before: everywhere then.
+            deleted.left = blocking(move || service.left_anywhere(&on, &orders)).await?;
+            self.complete(ledger, erasure, deleted).await?;
         }
+        Ok(())
+    }
+
+    fn left_anywhere(&self, ledger: &Ledger, orders: &[ErasureOrder]) -> Result<Remains, Error> {
+        let mut left = Remains::default();
+        for order in orders {
+            let found = self.keystore.remains(ledger.record.id, order)?;
+            left.keys += found.keys;
+            left.leads_to_identity |= found.leads_to_identity;
+        }
+        Ok(left)
+    }
+
+    /// Steps 6 and 7.
+    pub(super) async fn complete(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        erasure: Erasure,
+        deleted: Deleted,
+    ) -> Result<Erasure, Error> {
         let (service, on, from) = (Arc::clone(self), Arc::clone(ledger), erasure.clone());
-        let request = from.requested.payload.request;
-        let payload = traced!(blocking(move || service.destroy(&on, &from)), "erasure.saga", %request).await?;
+        let completion = blocking(move || {
+            let span = span!("erasure.verify");
+            span.in_scope(|| service.completion(&on, &from, &deleted))
+        });
+        let payload = completion.await?;
+        let request = payload.request;
         let event = self.system_event(STREAM, COMPLETED, &payload, Some(request.to_string()))?;
         let appended = traced!(self.append_at_last(ledger, &event), "erasure.complete", %request).await?;
         let placed = appended.events.first();
@@ -268,7 +350,11 @@ impl Service {
     }
 
     /// The keys are gone and the ledger must say so: a full queue is waited for.
-    async fn append_at_last(&self, ledger: &Ledger, event: &NewEvent) -> Result<Appended, Error> {
+    pub(in crate::service) async fn append_at_last(
+        &self,
+        ledger: &Ledger,
+        event: &NewEvent,
+    ) -> Result<Appended, Error> {
         loop {
             let events = vec![event.clone()];
             match self
@@ -281,68 +367,96 @@ impl Service {
         }
     }
 
-    /// Steps 2 to 5. Every one may be repeated.
-    fn destroy(&self, ledger: &Ledger, erasure: &Erasure) -> Result<Completed, Error> {
-        let orders = erasure.orders();
-        span!("erasure.fence").in_scope(|| ledger.fencing.step(|| self.keystore.fence(ledger.record.id, &orders)))?;
+    /// Steps 2 to 5, for several at once. Every one may be repeated.
+    pub(super) fn delete(&self, ledger: &Ledger, erasures: &[Erasure]) -> Result<Vec<Deleted>, Error> {
+        let (id, vault) = (ledger.record.id, self.keystore.vault());
+        let orders: Vec<_> = erasures.iter().flat_map(Erasure::orders).collect();
+        span!("erasure.fence", subjects = orders.len())
+            .in_scope(|| ledger.fencing.step(|| self.keystore.fence(id, &orders)))?;
         let fenced_at = self.clock.now();
-        let entry = |order: &ErasureOrder| JournalEntry {
-            order: order.clone(),
-            index: erasure.requested.index,
-        };
-        let entries: Vec<_> = orders.iter().map(entry).collect();
-        span!("erasure.journal").in_scope(|| self.keystore.vault().journal(ledger.record.id, &entries))?;
-        let mut subjects = Vec::with_capacity(orders.len());
+        let entries = erasures.iter().flat_map(|erasure| {
+            let index = erasure.requested.index;
+            let entry = move |order| JournalEntry { order, index };
+            erasure.orders().into_iter().map(entry)
+        });
+        span!("erasure.journal").in_scope(|| vault.journal(id, &entries.collect::<Vec<_>>()))?;
+        let mark = erasures.iter().map(|erasure| erasure.requested.index).max();
         let destroying = span!("erasure.destroy", subjects = orders.len());
-        for order in &orders {
-            let _step = destroying.enter();
-            let (id, index) = (ledger.record.id, erasure.requested.index);
-            let destroyed = ledger
-                .fencing
-                .step(|| self.keystore.destroy(id, std::slice::from_ref(order), index))?;
+        let done = destroying.in_scope(|| {
+            ledger.fencing.step(|| {
+                self.keystore
+                    .destroy(id, &orders, mark.unwrap_or_default(), &self.horizon())
+            })
+        })?;
+        let retired = self.retired(ledger)?;
+        let mut orders = done.orders.into_iter();
+        let deleted = erasures.iter().map(|erasure| {
+            let orders: Vec<_> = orders.by_ref().take(erasure.requested.payload.subjects.len()).collect();
+            let due = orders.iter().filter_map(|order| retired.get(&order.from).copied());
+            Deleted {
+                due_at: due.max(),
+                orders,
+                left: done.left,
+                fenced_at,
+                deleted_at: done.deleted_at,
+                destroyed_at: done.destroyed_at,
+            }
+        });
+        Ok(deleted.collect())
+    }
+
+    /// Step 6, and what it found as the payload of step 7.
+    fn completion(&self, ledger: &Ledger, erasure: &Erasure, deleted: &Deleted) -> Result<Completed, Error> {
+        let orders = erasure.orders();
+        let mut verification = Verified {
+            sampled: 0,
+            opened: 0,
+            keys_left: deleted.left.keys,
+            identity_resolves: deleted.left.leads_to_identity,
+        };
+        let sample = (SAMPLE_TOGETHER / (orders.len() as u64).max(1)).clamp(1, SAMPLE);
+        let mut subjects = Vec::with_capacity(orders.len());
+        for (order, destroyed) in orders.iter().zip(&deleted.orders) {
+            let (events, blocks) = self.verify_destroyed(ledger, order, sample, &mut verification)?;
             subjects.push(Outcome {
                 handle: order.handle,
                 keys_destroyed: destroyed.keys,
                 identity_destroyed: destroyed.identities > 0,
-                events: 0,
-                blocks: 0,
+                events,
+                blocks,
             });
-        }
-        let keys_deleted_at = self.clock.now();
-        let mut verification = Verified {
-            sampled: 0,
-            opened: 0,
-            keys_left: 0,
-            identity_resolves: false,
-        };
-        drop(destroying);
-        let verifying = span!("erasure.verify");
-        for (order, outcome) in orders.iter().zip(&mut subjects) {
-            let _step = verifying.enter();
-            (outcome.events, outcome.blocks) = self.verify_destroyed(ledger, order, &mut verification)?;
         }
         if verification.opened > 0 || verification.keys_left > 0 || verification.identity_resolves {
             let detail =
                 "an erased person's data can still be opened; the erasure stays open and is tried again at start";
             return Err(Error::new(Code::Damaged, detail));
         }
-        let pending = PENDING.map(str::to_owned).to_vec();
+        let pending = PENDING.into_iter().chain(deleted.due_at.map(|_| EPOCH_KEY));
+        let epochs = deleted.orders.iter().map(|order| (order.from, order.to));
         Ok(Completed {
             request: erasure.requested.payload.request,
             subjects,
-            fenced_at,
-            keys_deleted_at,
+            fenced_at: deleted.fenced_at,
+            keys_deleted_at: deleted.deleted_at,
+            keys_destroyed_at: deleted.destroyed_at,
+            epochs: Epochs {
+                from: epochs.clone().map(|(from, _)| from).min().unwrap_or_default(),
+                to: epochs.map(|(_, to)| to).max().unwrap_or_default(),
+            },
+            epoch_key_due_at: deleted.due_at,
+            algorithms: ALGORITHMS.map(str::to_owned).to_vec(),
+            key_bits: KEY_BITS,
             verification,
-            pending,
+            pending: pending.map(str::to_owned).collect(),
         })
     }
 
-    /// Step 5: tries the newest blocks, and looks for keys and identity behind the fence. Gives the events that concern the subject and the blocks that
-    /// the order covers.
+    /// Tries the newest blocks. Gives the events that concern the subject and the blocks that the order covers.
     fn verify_destroyed(
         &self,
         ledger: &Ledger,
         order: &ErasureOrder,
+        sample: u64,
         seen: &mut Verified,
     ) -> Result<(u64, u64), Error> {
         let size = self.view(ledger)?.size();
@@ -362,16 +476,12 @@ impl Service {
                     continue;
                 }
                 blocks += 1;
-                if blocks <= SAMPLE {
+                if blocks <= sample {
                     seen.sampled += 1;
                     seen.opened += u64::from(self.open_block(ledger, &event.header, ordinal, &block)?.is_ok());
                 }
             }
         }
-        // A fence alone would refuse every key; what is left is looked for behind it.
-        let remains = self.keystore.remains(ledger.record.id, order)?;
-        seen.keys_left += remains.keys;
-        seen.identity_resolves |= remains.leads_to_identity;
         Ok((concerned, blocks))
     }
 
@@ -386,36 +496,55 @@ impl Service {
         for index in indexes {
             history.add(&self.stored_event(ledger, index)?)?;
         }
-        let mut found = history.erasures.into_iter();
+        let mut found = self.with_epochs(ledger, history.erasures)?.into_iter();
         Ok(found.find(|erasure| erasure.requested.payload.request == id))
     }
 
     /// Every erasure, in the order of the requests.
     pub(in crate::service) fn all_erasures(&self, ledger: &Ledger) -> Result<Vec<Erasure>, Error> {
         let mut history = History::default();
-        for index in self.erasure_indexes(ledger, 0)? {
-            history.add(&self.stored_event(ledger, index)?)?;
+        for event in self.own_stream(ledger, STREAM)? {
+            history.add(&event)?;
         }
-        Ok(history.erasures)
+        self.with_epochs(ledger, history.erasures)
     }
 
     /// As [`Service::all_erasures`], without the events that are damaged, and the indexes of those.
     pub(in crate::service) fn readable_erasures(&self, ledger: &Ledger) -> Result<(Vec<Erasure>, Vec<u64>), Error> {
         let (mut history, mut damaged) = (History::default(), Vec::new());
-        for index in self.erasure_indexes(ledger, 0)? {
+        for index in self.own_indexes(ledger, STREAM, 0)? {
             let read = self.stored_event(ledger, index).and_then(|event| history.add(&event));
             match read {
                 Err(error) if error.code == Code::Damaged => damaged.push(index),
                 read => read?,
             }
         }
-        Ok((history.erasures, damaged))
+        // Where the ends of epochs cannot be read, their keys stand as pending.
+        match self.with_epochs(ledger, history.erasures.clone()) {
+            Err(error) if error.code == Code::Damaged => Ok((history.erasures, damaged)),
+            erasures => Ok((erasures?, damaged)),
+        }
     }
 
-    /// Where the events of erasures stand that are published, without the first `seen` of them.
-    pub(in crate::service) fn erasure_indexes(&self, ledger: &Ledger, seen: u64) -> Result<Vec<u64>, Error> {
+    /// The events of one of Oubliette's own streams.
+    pub(in crate::service) fn own_stream(
+        &self,
+        ledger: &Ledger,
+        name: &'static str,
+    ) -> Result<Vec<StoredEvent>, Error> {
+        let indexes = self.own_indexes(ledger, name, 0)?.into_iter();
+        indexes.map(|index| self.stored_event(ledger, index)).collect()
+    }
+
+    /// Where the events of such a stream stand that are published, without the first `seen` of them.
+    pub(in crate::service) fn own_indexes(
+        &self,
+        ledger: &Ledger,
+        name: &'static str,
+        seen: u64,
+    ) -> Result<Vec<u64>, Error> {
         let number = ledger.record.number;
-        let Some(row) = self.store.stream_rows(number, &[system_name(STREAM)?])?.pop().flatten() else {
+        let Some(row) = self.store.stream_rows(number, &[system_name(name)?])?.pop().flatten() else {
             return Ok(Vec::new());
         };
         let (versions, size) = (seen + 1..row.version + 1, self.view(ledger)?.size());
@@ -427,6 +556,16 @@ impl Service {
             .stream_events(number, row.stream_ref, versions, Direction::Forward, usize::MAX)?;
         indexes.retain(|index| *index < size);
         Ok(indexes)
+    }
+
+    fn with_epochs(&self, ledger: &Ledger, mut erasures: Vec<Erasure>) -> Result<Vec<Erasure>, Error> {
+        let destroyed = self.destroyed_epochs(ledger)?;
+        for erasure in &mut erasures {
+            let completed = erasure.completed.as_ref().map(|completed| &completed.payload);
+            let from = completed.filter(|completed| completed.epoch_key_due_at.is_some());
+            erasure.epoch_destroyed = from.and_then(|completed| destroyed.get(&completed.epochs.from).cloned());
+        }
+        Ok(erasures)
     }
 }
 
@@ -476,6 +615,7 @@ impl History {
                 self.erasures.push(Erasure {
                     requested,
                     completed: None,
+                    epoch_destroyed: None,
                 });
             }
             Some(Step::Completed(completed)) => {
@@ -490,7 +630,7 @@ impl History {
     }
 }
 
-fn recorded<T: serde::de::DeserializeOwned>(event: &StoredEvent) -> Result<Recorded<T>, Error> {
+pub(in crate::service) fn recorded<T: serde::de::DeserializeOwned>(event: &StoredEvent) -> Result<Recorded<T>, Error> {
     let damaged = || {
         Error::new(
             Code::Damaged,

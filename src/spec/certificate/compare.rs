@@ -8,7 +8,7 @@ use std::fmt::Display;
 
 use super::{Certificate, CertifiedSubject, Status};
 use crate::spec::evidence::Review;
-use crate::spec::ids::{Category, Handle};
+use crate::spec::ids::{Category, Handle, Timestamp};
 use crate::spec::report::FindingCode;
 use crate::spec::system::{Authority, DestroyedSubject, ErasureCompleted, ErasureRequested};
 use crate::spec::verify::Examined;
@@ -47,11 +47,12 @@ fn categories(categories: Option<&[Category]>) -> String {
     categories.map_or("all".to_owned(), |categories| format!("{categories:?}"))
 }
 
-/// Compares with `erasure.completed`. Gives the names of members that the event does not state.
+/// Compares with `erasure.completed` and what came of it. Gives the names of members that the event does not state.
 pub(super) fn check_completed(
     review: &mut Review<'_>,
     certificate: &Certificate,
     event: Option<&Examined>,
+    later: &[Examined],
 ) -> Vec<&'static str> {
     let Some((event, Authority::ErasureCompleted(completed))) = with_authority(event) else {
         let expected = "a valid erasure.completed";
@@ -66,8 +67,22 @@ pub(super) fn check_completed(
     let (signed, stated) = (optional(recorded), optional(certificate.completed_at));
     review.compare(index, "completed_at", &signed, &stated);
     let mut facts = Facts::new(review, event.index);
-    facts.completed(completed, certificate);
+    facts.completed(completed, certificate, epoch_destroyed(completed, event.index, later));
     facts.unshown.into_iter().collect()
+}
+
+/// When the old epoch key was gone: at once, or as a later event says.
+fn epoch_destroyed(completed: &ErasureCompleted, index: u64, later: &[Examined]) -> Option<Timestamp> {
+    if completed.epoch_key_due_at.is_none() {
+        return completed.epochs.and(completed.keys_destroyed_at);
+    }
+    let from = completed.epochs?.from;
+    later.iter().find_map(|event| match with_authority(Some(event)) {
+        Some((event, Authority::EpochDestroyed(gone))) if event.index > index && gone.epoch == from => {
+            Some(gone.destroyed_at)
+        }
+        _ => None,
+    })
 }
 
 /// What an event establishes, if its signature holds.
@@ -127,7 +142,7 @@ impl<'r, 't> Facts<'r, 't> {
         self.compare("reason", reason, Some(format!("{:?}", certificate.reason)));
     }
 
-    fn completed(&mut self, completed: &ErasureCompleted, certificate: &Certificate) {
+    fn completed(&mut self, completed: &ErasureCompleted, certificate: &Certificate, gone: Option<Timestamp>) {
         for stated in &certificate.subjects {
             let mut signed = completed.subjects.iter();
             if let Some(signed) = signed.find(|signed| signed.handle == stated.handle) {
@@ -152,8 +167,37 @@ impl<'r, 't> Facts<'r, 't> {
             signed.and_then(|check| check.identity_resolves),
             Some(stated.identity_resolves),
         );
-        self.residues(completed.pending.as_deref(), certificate);
+        self.keys(completed, certificate, gone);
+        self.residues(completed.pending.as_deref(), certificate, gone);
         self.later_times(certificate);
+    }
+
+    /// T2, and T5 once an event says so: a key that is retired is not gone because the certificate says it.
+    fn keys(&mut self, completed: &ErasureCompleted, certificate: &Certificate, gone: Option<Timestamp>) {
+        let times = &certificate.times;
+        self.compare("times, t2", completed.keys_destroyed_at, times.t2);
+        self.compare("epochs", completed.epochs, certificate.epochs);
+        let (signed, stated) = (completed.epoch_key_due_at, certificate.epoch_key_due_at);
+        if completed.epochs.is_some() {
+            let index = Some(self.index);
+            self.review
+                .compare(index, "epoch_key_due_at", &optional(signed), &optional(stated));
+            self.review
+                .compare(index, "times, t5", &optional(gone), &optional(times.t5));
+        } else {
+            self.compare("epoch_key_due_at", signed, stated);
+            self.compare("times, t5", gone, times.t5);
+        }
+        let set = |names: &[Box<str>]| {
+            let names: BTreeSet<&str> = names.iter().map(AsRef::as_ref).collect();
+            names.into_iter().collect::<Vec<_>>().join(", ")
+        };
+        self.compare(
+            "algorithms",
+            completed.algorithms.as_deref().map(set),
+            Some(set(&certificate.algorithms)),
+        );
+        self.compare("key_bits", completed.key_bits, certificate.key_bits);
     }
 
     fn subject(&mut self, signed: &DestroyedSubject, stated: &CertifiedSubject) {
@@ -166,26 +210,23 @@ impl<'r, 't> Facts<'r, 't> {
         self.compare("blocks_sealed", signed.blocks, Some(stated.blocks_sealed));
     }
 
-    /// A provisional certificate lists all that was pending; what a final one may leave out, its own rules say.
-    fn residues(&mut self, pending: Option<&[Box<str>]>, certificate: &Certificate) {
+    /// A provisional certificate lists all that was pending and that no event ended; what a final one may leave out, its
+    /// own rules say.
+    fn residues(&mut self, pending: Option<&[Box<str>]>, certificate: &Certificate, gone: Option<Timestamp>) {
         if certificate.status == Status::Final {
             return;
         }
         let codes = |codes: BTreeSet<&str>| codes.into_iter().collect::<Vec<_>>().join(", ");
-        let signed = pending.map(|pending| codes(pending.iter().map(AsRef::as_ref).collect()));
+        let open = |code: &&str| *code != "epoch_key" || gone.is_none();
+        let signed = pending.map(|pending| codes(pending.iter().map(AsRef::as_ref).filter(open).collect()));
         let stated = codes(certificate.residues.iter().map(|residue| &*residue.code).collect());
         self.compare("residues", signed, Some(stated));
     }
 
-    /// No event of this version states when the later steps were done.
+    /// No event of this version states when these steps were done.
     fn later_times(&mut self, certificate: &Certificate) {
         let times = &certificate.times;
-        for (field, time) in [
-            ("times, t2", times.t2),
-            ("times, t3", times.t3),
-            ("times, t4", times.t4),
-            ("times, t5", times.t5),
-        ] {
+        for (field, time) in [("times, t3", times.t3), ("times, t4", times.t4)] {
             self.compare(field, None::<u64>, time);
         }
     }

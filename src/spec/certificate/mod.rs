@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use super::evidence::Evidence;
 use super::ids::{Category, Handle, Origin, Timestamp};
-use super::system::{Basis, Reason};
+use super::system::{Basis, Epochs, Reason};
 
 /// The format that certificates name.
 pub const FORMAT: &str = "oubliette/certificate/v1";
@@ -64,8 +64,17 @@ pub struct Certificate {
     pub subjects: Vec<CertifiedSubject>,
     /// The steps.
     pub times: Times,
-    /// The algorithms under which the data was sealed and this is signed.
+    /// The change of epoch that took the keys away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<Epochs>,
+    /// Until when the old epoch key lives for the sake of backups; absent: it was destroyed at `t2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch_key_due_at: Option<Timestamp>,
+    /// The algorithms of the keys that were destroyed.
     pub algorithms: Vec<Box<str>>,
+    /// Bits of each key that was destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_bits: Option<u16>,
     /// How the destruction was checked.
     pub verification: DestructionCheck,
     /// Where something may still be.
@@ -147,9 +156,11 @@ pub struct Times {
 }
 
 impl Times {
-    /// The steps that were done, in their order.
-    pub fn done(&self) -> impl Iterator<Item = Timestamp> {
-        [self.t1, self.t2, self.t3, self.t4, self.t5].into_iter().flatten()
+    /// Whether T1 is not after T2, and none of T3 to T5, which take their own time, before it.
+    pub fn are_in_order(&self) -> bool {
+        let before = |a: Option<Timestamp>, b: Option<Timestamp>| a.zip(b).is_none_or(|(a, b)| a <= b);
+        let later = [self.t2, self.t3, self.t4, self.t5];
+        later.into_iter().all(|time| before(self.t1, time)) && later.into_iter().all(|time| before(self.t2, time))
     }
 }
 

@@ -94,7 +94,7 @@ impl Absences {
             Authority::Redacted(redacted) => {
                 self.excuse_all(index, &redacted.positions, findings, |_| Excuse::Redacted);
             }
-            Authority::ErasureCompleted(_) | Authority::Nothing => {}
+            Authority::ErasureCompleted(_) | Authority::EpochDestroyed(_) | Authority::Nothing => {}
         }
     }
 

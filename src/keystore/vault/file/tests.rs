@@ -13,7 +13,6 @@ use crate::keystore::vault::file::slots::SIZE as SLOT;
 
 const LEDGER: LedgerId = LedgerId([1; 16]);
 const NOW: Timestamp = Timestamp(1_000_000);
-const MASTER: [u8; 32] = [7; 32];
 
 struct Place {
     _folder: TempDir,
@@ -280,8 +279,9 @@ fn a_change_that_reached_one_mirror_alone_is_finished_at_the_next_start() {
     const KEY: usize = 2;
     const FRESH: usize = 3;
     const NOTE: usize = 4;
-    let steps: [(usize, &dyn Fn(&FileVault)); 4] = [
-        (FRESH, &|vault| drop(vault.mint_epoch(LEDGER, 1, NOW).unwrap())),
+    type Step<'a> = (usize, &'a dyn Fn(&FileVault));
+    let steps: [Step<'_>; 4] = [
+        (FRESH, &|vault| assert_eq!(vault.mint_epoch(LEDGER, 1, NOW).unwrap(), 2)),
         (NOTE, &|vault| vault.mark_backed_up(LEDGER, 1, NOW).unwrap()),
         (NOTE + 1, &|vault| vault.retire_epoch(LEDGER, 1, NOW, NOW).unwrap()),
         (KEY, &|vault| vault.destroy_epoch(LEDGER, 1).unwrap()),

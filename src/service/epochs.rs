@@ -1,0 +1,280 @@
+//! Epoch keys in time: rotation on demand, and the end of retired keys at their horizon.
+//!
+//! A retired key lives for the sake of backups. Each second, and at start, those that are due are destroyed and that is
+//! recorded as `epoch.destroyed`. The ledger remembers what was retired (`erasure.completed`, `epoch.changed`): so a crash
+//! between the destruction and its record loses nothing but the exact time, and a later one stands in its place.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::append::blocking;
+use super::erase::{Recorded, recorded};
+use super::{Caller, Code, Error, Ledger, Service};
+use crate::keystore::vault::{Epoch, EpochState};
+use crate::keystore::{Horizon, Refusal};
+use crate::spec::ids::{Category, Handle, Timestamp};
+
+const STREAM: &str = "$epochs";
+const CHANGED: &str = "epoch.changed";
+const DESTROYED: &str = "epoch.destroyed";
+const SUBJECTS: &str = "$subjects";
+const RENEWED: &str = "subject.keys_renewed";
+
+/// The payload of `epoch.changed`: a change of epoch without an erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EpochChanged {
+    /// The epoch before.
+    pub from: Epoch,
+    /// The epoch since.
+    pub to: Epoch,
+    /// When the old key was destroyed, or retired until `epoch_key_due_at`.
+    pub changed_at: Timestamp,
+    /// Until when the old key lives, for backups taken under it; absent: it was destroyed at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch_key_due_at: Option<Timestamp>,
+    /// The API key that asked.
+    pub by: String,
+}
+
+/// The payload of `epoch.destroyed`: a retired epoch key is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EpochDestroyed {
+    pub(crate) epoch: Epoch,
+    pub(crate) retired_at: Timestamp,
+    pub(crate) due_at: Timestamp,
+    /// After a crash in between: when its absence was found.
+    pub(crate) destroyed_at: Timestamp,
+}
+
+/// A subject's new keys, and the payload of `subject.keys_renewed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct KeysRenewed {
+    /// The subject.
+    pub handle: Handle,
+    /// The keys that seal from now on.
+    pub keys: Vec<RenewedKey>,
+    /// The API key that asked.
+    pub by: String,
+}
+
+/// A category's new key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RenewedKey {
+    /// The category.
+    pub category: Category,
+    /// Its generation.
+    pub generation: u32,
+}
+
+/// `POST /subjects/{handle}/rotations`.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenewRequest {
+    /// Only these; absent: all that have a key.
+    #[schema(min_items = 1, max_items = 64)]
+    pub categories: Option<Vec<Category>>,
+}
+
+/// A retired epoch: since when, and until when.
+type Retired = (Timestamp, Timestamp);
+
+impl Service {
+    pub(super) fn horizon(&self) -> Horizon<'_> {
+        Horizon {
+            clock: &*self.clock,
+            length: self.horizon,
+        }
+    }
+
+    /// Wraps all keys of a ledger anew, under a new epoch key. Nobody is erased and no proof changes.
+    ///
+    /// # Errors
+    /// If key store or vault cannot be written; whatever appending may answer.
+    pub async fn rotate_epoch(self: &Arc<Self>, ledger: &Arc<Ledger>, caller: &Caller) -> Result<EpochChanged, Error> {
+        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), caller.key.id.clone());
+        // A task of its own: a caller who hangs up must not leave a change without its record.
+        let task = tokio::spawn(async move {
+            let _turn = on.erasing.turn.lock().await;
+            let (inner, at) = (Arc::clone(&service), Arc::clone(&on));
+            let changed = blocking(move || {
+                let (change, changed_at) = inner.keystore.renew_epoch(at.record.id, &inner.horizon())?;
+                Ok(EpochChanged {
+                    from: change.from,
+                    to: change.to,
+                    changed_at,
+                    epoch_key_due_at: inner.retired(&at)?.get(&change.from).copied(),
+                    by,
+                })
+            })
+            .await?;
+            let event = service.system_event(STREAM, CHANGED, &changed, None)?;
+            service.append_at_last(&on, &event).await?;
+            Ok(changed)
+        });
+        task.await.map_err(super::access::internal)?
+    }
+
+    /// Mints the next generation of a subject's keys. What was sealed before stays open.
+    ///
+    /// # Errors
+    /// `subject_not_found`, `subject_erasing`, `subject_erased`; whatever appending may answer.
+    pub async fn renew_keys(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        caller: &Caller,
+        handle: Handle,
+        request: RenewRequest,
+    ) -> Result<KeysRenewed, Error> {
+        if request
+            .categories
+            .as_ref()
+            .is_some_and(|named| !(1..=64).contains(&named.len()))
+        {
+            return Err(Error::field(
+                "/categories",
+                "must name 1 to 64 categories, or be absent for all",
+            ));
+        }
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        let minted = blocking(move || {
+            let answer = service
+                .keystore
+                .renew_keys(on.record.id, handle, request.categories.as_deref())?;
+            answer.map_err(|refusal| match refusal {
+                Refusal::Erasing(_) => Error::new(Code::SubjectErasing, "this person is being erased"),
+                Refusal::Erased(_) => Error::new(Code::Erased, "this person was erased"),
+                Refusal::Restricted => Error::new(Code::SubjectRestricted, "this person's data is restricted"),
+                Refusal::Unavailable => Error::new(Code::SubjectNotFound, "this ledger has no such handle"),
+            })
+        })
+        .await?;
+        let keys = minted.into_iter().map(|key| RenewedKey {
+            category: key.category,
+            generation: key.generation,
+        });
+        let (keys, by) = (keys.collect(), caller.key.id.clone());
+        let renewed = KeysRenewed { handle, keys, by };
+        let event = self.system_event(SUBJECTS, RENEWED, &renewed, None)?;
+        self.append_at_last(ledger, &event).await?;
+        Ok(renewed)
+    }
+
+    /// Finishes changes of epoch that broke off, and destroys what is due. Before anything is served.
+    ///
+    /// # Errors
+    /// If the key store cannot say where it is.
+    pub async fn settle_epochs(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        blocking(move || Ok(service.keystore.settle_epochs(on.record.id, &service.horizon())?)).await?;
+        self.expire_epochs_of(ledger).await
+    }
+
+    /// Destroys the retired epoch keys that are due, in every ledger. Called every few seconds.
+    pub async fn expire_epochs(self: &Arc<Self>) {
+        for ledger in self.all_ledgers() {
+            let due = self.due(&ledger).unwrap_or(true);
+            if !due && !ledger.unrecorded.load(Ordering::Acquire) {
+                continue;
+            }
+            if let Err(error) = self.expire_epochs_of(&ledger).await {
+                tracing::error!(ledger = %ledger.record.name, error = %error, "an epoch key that is due could not be destroyed; trying again");
+            }
+        }
+    }
+
+    fn due(&self, ledger: &Ledger) -> Result<bool, Error> {
+        let now = self.clock.now();
+        Ok(self.retired(ledger)?.into_values().any(|until| until <= now))
+    }
+
+    async fn expire_epochs_of(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
+        ledger.unrecorded.store(true, Ordering::Release);
+        let _turn = ledger.erasing.turn.lock().await;
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        let gone = blocking(move || service.destroy_due(&on)).await?;
+        for destroyed in gone {
+            let event = self.system_event(STREAM, DESTROYED, &destroyed, None)?;
+            self.append_at_last(ledger, &event).await?;
+        }
+        ledger.unrecorded.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Destroys what is due. Gives all that is gone and not recorded.
+    fn destroy_due(&self, ledger: &Ledger) -> Result<Vec<EpochDestroyed>, Error> {
+        let (id, vault, now) = (ledger.record.id, self.keystore.vault(), self.clock.now());
+        let mut known = self.recorded_retirements(ledger)?;
+        let recorded = self.destroyed_epochs(ledger)?;
+        let mut held = HashMap::new();
+        for key in vault.epochs(id)? {
+            held.insert(key.epoch, key.state);
+            if let EpochState::Retired { since, until } = key.state {
+                known.insert(key.epoch, (since, until));
+            }
+        }
+        let mut gone = Vec::new();
+        for (epoch, (retired_at, due_at)) in known {
+            match held.get(&epoch) {
+                Some(EpochState::Retired { until, .. }) if *until <= now => vault.destroy_epoch(id, epoch)?,
+                Some(_) => continue,
+                None if recorded.contains_key(&epoch) => continue,
+                None => {}
+            }
+            gone.push(EpochDestroyed {
+                epoch,
+                retired_at,
+                due_at,
+                destroyed_at: self.clock.now(),
+            });
+        }
+        Ok(gone)
+    }
+
+    /// What the ledger says was retired.
+    fn recorded_retirements(&self, ledger: &Ledger) -> Result<BTreeMap<Epoch, Retired>, Error> {
+        let mut retired = BTreeMap::new();
+        for erasure in self.all_erasures(ledger)? {
+            let Some(completed) = erasure.completed.map(|completed| completed.payload) else {
+                continue;
+            };
+            if let Some(until) = completed.epoch_key_due_at {
+                retired.insert(completed.epochs.from, (completed.keys_destroyed_at, until));
+            }
+        }
+        for event in self.own_stream(ledger, STREAM)? {
+            if event.header.event_type.as_str() == CHANGED {
+                let changed: Recorded<EpochChanged> = recorded(&event)?;
+                let changed = changed.payload;
+                if let Some(until) = changed.epoch_key_due_at {
+                    retired.insert(changed.from, (changed.changed_at, until));
+                }
+            }
+        }
+        Ok(retired)
+    }
+
+    /// Epochs whose retired key is recorded as destroyed.
+    pub(super) fn destroyed_epochs(&self, ledger: &Ledger) -> Result<HashMap<Epoch, Recorded<EpochDestroyed>>, Error> {
+        let mut destroyed = HashMap::new();
+        for event in self.own_stream(ledger, STREAM)? {
+            if event.header.event_type.as_str() == DESTROYED {
+                let event: Recorded<EpochDestroyed> = recorded(&event)?;
+                destroyed.insert(event.payload.epoch, event);
+            }
+        }
+        Ok(destroyed)
+    }
+
+    /// The epochs whose keys are retired, and until when.
+    pub(super) fn retired(&self, ledger: &Ledger) -> Result<HashMap<Epoch, Timestamp>, Error> {
+        let epochs = self.keystore.vault().epochs(ledger.record.id)?;
+        let retired = epochs.into_iter().filter_map(|key| match key.state {
+            EpochState::Retired { until, .. } => Some((key.epoch, until)),
+            EpochState::Fresh | EpochState::Current => None,
+        });
+        Ok(retired.collect())
+    }
+}

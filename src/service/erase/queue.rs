@@ -1,0 +1,168 @@
+//! Erasures that wait are carried out together: whoever gets the turn takes all that waits, and all of it goes in one
+//! change of epoch. So a thousand requests cost a few changes, and none waits longer than for the one that is running.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::super::access::internal;
+use super::super::append::blocking;
+use super::super::{Caller, Error, Ledger, Service};
+use super::saga::{Deleted, Erasure};
+use super::{ErasureRequest, ErasureView};
+
+/// People whose keys go in one change of epoch, unless one request names more.
+const MAX_TOGETHER: usize = 1_000;
+
+/// The erasures of one ledger that wait, and whose turn it is.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    waiting: Mutex<VecDeque<Asked>>,
+    pub(in crate::service) turn: tokio::sync::Mutex<()>,
+}
+
+/// A request, and who waits for it.
+#[derive(Debug)]
+struct Asked {
+    caller: Caller,
+    request: Arc<ErasureRequest>,
+    answer: oneshot::Sender<Result<(Erasure, Deleted), Error>>,
+}
+
+impl Queue {
+    /// The requests whose turn it is: at least one if there is any.
+    fn take(&self) -> Vec<Asked> {
+        let (mut waiting, mut taken, mut people) = (self.waiting.lock(), Vec::new(), 0);
+        while let Some(next) = waiting.front() {
+            people += next.request.people();
+            if people > MAX_TOGETHER && !taken.is_empty() {
+                break;
+            }
+            taken.extend(waiting.pop_front());
+        }
+        taken
+    }
+}
+
+impl Service {
+    /// Steps 1 to 5 together with all that waits, then the rest of this one alone.
+    pub(super) async fn erase_in_turn(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        caller: Caller,
+        request: Arc<ErasureRequest>,
+    ) -> Result<ErasureView, Error> {
+        let (answer, mine) = oneshot::channel();
+        ledger.erasing.waiting.lock().push_back(Asked {
+            caller,
+            request,
+            answer,
+        });
+        {
+            // Turns are first come, first served, and each takes one at least: nobody's request is left behind.
+            let _turn = ledger.erasing.turn.lock().await;
+            self.erase_together(ledger, ledger.erasing.take()).await;
+        }
+        let (erasure, deleted) = mine.await.map_err(internal)??;
+        let completed = self.complete(ledger, erasure, deleted).await;
+        if completed.is_err() {
+            ledger.unfinished.store(true, Ordering::Release);
+        }
+        completed.map(|erasure| erasure.view(ledger))
+    }
+
+    async fn erase_together(self: &Arc<Self>, ledger: &Arc<Ledger>, asked: Vec<Asked>) {
+        let (mut named, mut requests) = (HashSet::new(), Vec::new());
+        for asked in asked {
+            let (service, on, request) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(&asked.request));
+            let before = named.clone();
+            let targets = blocking(move || service.targets(&on, &request, &before)).await;
+            match targets {
+                Ok(targets) => {
+                    named.extend(targets.handles.iter().copied());
+                    requests.push((asked, targets));
+                }
+                Err(error) => drop(asked.answer.send(Err(error))),
+            }
+        }
+        // The sequencer takes them as one group; each is appended, or refused, by itself.
+        let recorded = requests.into_iter().map(async |(asked, targets)| {
+            let erasure = self
+                .request_erasure(ledger, &asked.caller, &asked.request, targets)
+                .await;
+            (asked.answer, erasure)
+        });
+        let (mut waiting, mut erasures) = (Vec::new(), Vec::new());
+        for (answer, erasure) in futures_util::future::join_all(recorded).await {
+            match erasure {
+                Ok(erasure) => {
+                    waiting.push(answer);
+                    erasures.push(erasure);
+                }
+                Err(error) => {
+                    // It may be recorded all the same; `retry_erasures` looks.
+                    ledger.unfinished.store(true, Ordering::Release);
+                    drop(answer.send(Err(error)));
+                }
+            }
+        }
+        if erasures.is_empty() {
+            return;
+        }
+        let deleted = self.delete_together(ledger, &erasures).await;
+        if deleted.is_err() {
+            ledger.unfinished.store(true, Ordering::Release);
+        }
+        for (at, (answer, erasure)) in waiting.into_iter().zip(erasures).enumerate() {
+            let mine = match &deleted {
+                Ok(all) => all
+                    .get(at)
+                    .cloned()
+                    .map(|deleted| (erasure, deleted))
+                    .ok_or_else(|| not_answered(None)),
+                Err(error) => Err(not_answered(Some(error))),
+            };
+            drop(answer.send(mine));
+        }
+    }
+
+    /// Steps 2 to 5 of several erasures, one answer each.
+    pub(super) async fn delete_together(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        erasures: &[Erasure],
+    ) -> Result<Vec<Deleted>, Error> {
+        let (service, on, all) = (Arc::clone(self), Arc::clone(ledger), erasures.to_vec());
+        blocking(move || service.delete(&on, &all)).await
+    }
+}
+
+/// One failure, told to everybody whose erasure was in it.
+fn not_answered(error: Option<&Error>) -> Error {
+    match error {
+        Some(error) => Error::new(error.code, error.detail.clone()),
+        None => Error::new(super::Code::Internal, "an unexpected fault; see the server's log"),
+    }
+}
+
+/// Erasures in parts that go together.
+pub(super) fn parts(erasures: Vec<Erasure>) -> Vec<Vec<Erasure>> {
+    let (mut parts, mut people) = (Vec::<Vec<Erasure>>::new(), 0);
+    for erasure in erasures {
+        let more = erasure.requested.payload.subjects.len();
+        match parts.last_mut().filter(|_| people + more <= MAX_TOGETHER) {
+            Some(part) => {
+                people += more;
+                part.push(erasure);
+            }
+            None => {
+                people = more;
+                parts.push(vec![erasure]);
+            }
+        }
+    }
+    parts
+}
