@@ -33,7 +33,7 @@ pub type PinSource = Box<dyn Fn() -> std::io::Result<Zeroizing<String>> + Send +
 
 /// A token.
 pub struct Token {
-    module: Pkcs11,
+    path: PathBuf,
     label: String,
     pin: PinSource,
     state: Mutex<State>,
@@ -41,6 +41,7 @@ pub struct Token {
 
 #[derive(Default)]
 struct State {
+    module: Option<Pkcs11>,
     session: Option<Session>,
     pin_refused: bool,
 }
@@ -102,6 +103,14 @@ fn load(path: &Path) -> Result<Pkcs11, KeyStoreError> {
     Ok(module)
 }
 
+/// Ends a module, so that the next one who loads it begins anew.
+fn unload(path: &Path, module: Pkcs11) {
+    MODULES.lock().retain(|(known, _)| known != path);
+    if let Err(error) = module.finalize() {
+        tracing::warn!(%error, "the PKCS#11 module did not end well");
+    }
+}
+
 impl Token {
     /// Finds the token and logs in.
     ///
@@ -109,31 +118,34 @@ impl Token {
     /// [`KeyStoreError::Vault`], naming module, token or PIN.
     pub fn open(module: &Path, label: &str, pin: PinSource) -> Result<Self, KeyStoreError> {
         let token = Self {
-            module: load(module)?,
+            path: module.to_owned(),
             label: label.to_owned(),
             pin,
             state: Mutex::default(),
         };
-        let session = token.log_in(&mut token.state.lock().pin_refused)?;
-        token.state.lock().session = Some(session);
+        token.attempt(&mut token.state.lock(), "be reached", &|_| Ok(()))?;
         Ok(token)
     }
 
-    fn log_in(&self, pin_refused: &mut bool) -> Result<Session, KeyStoreError> {
-        if *pin_refused {
+    fn log_in(&self, state: &mut State) -> Result<Session, KeyStoreError> {
+        if state.pin_refused {
             return Err(refusal(
                 "the HSM refused the PIN, and it is not tried again; mend it and restart",
             ));
         }
-        let slots = self.module.get_slots_with_initialized_token();
+        let module = match &state.module {
+            Some(module) => module.clone(),
+            None => state.module.insert(load(&self.path)?).clone(),
+        };
+        let slots = module.get_slots_with_initialized_token();
         let slots = slots.map_err(failed("list its tokens"))?;
         let has_label = |slot: &_| {
-            let info = self.module.get_token_info(*slot);
+            let info = module.get_token_info(*slot);
             info.is_ok_and(|info| info.label().trim_end() == self.label)
         };
         let slot = slots.into_iter().find(has_label);
         let slot = slot.ok_or_else(|| refusal(format!("there is no HSM token with the label {:?}", self.label)))?;
-        let session = self.module.open_rw_session(slot).map_err(failed("open a session"))?;
+        let session = module.open_rw_session(slot).map_err(failed("open a session"))?;
         let pin = (self.pin)().map_err(|source| KeyStoreError::Vault {
             reason: "the PIN of the HSM cannot be read".to_owned(),
             source: Some(source),
@@ -147,13 +159,14 @@ impl Token {
                     RvError::PinLenRange,
                     RvError::PinLocked,
                 ];
-                *pin_refused = matches!(&error, Error::Pkcs11(why, _) if of_pin.contains(why));
+                state.pin_refused = matches!(&error, Error::Pkcs11(why, _) if of_pin.contains(why));
                 Err(failed("log in")(error))
             }
         }
     }
 
-    /// Works in a session; in a fresh one if the first fails: the device may have been away.
+    /// Works in a session; in a fresh one if that fails, and then with a module that was begun anew: the device may have been
+    /// away.
     fn with<T>(&self, what: &str, work: impl Fn(&Session) -> Result<T, Error>) -> Result<T, KeyStoreError> {
         let mut state = self.state.lock();
         if let Some(session) = state.session.take() {
@@ -163,11 +176,28 @@ impl Token {
                 return done.map_err(told(what));
             }
         }
-        let State { session, pin_refused } = &mut *state;
-        let fresh = self.log_in(pin_refused)?;
-        let done = logged_in(&fresh, &work);
-        *session = Some(fresh);
-        done.map_err(told(what))
+        match self.attempt(&mut state, what, &work) {
+            Err(KeyStoreError::Vault { .. }) if !state.pin_refused => {
+                if let Some(module) = state.module.take() {
+                    state.session = None;
+                    unload(&self.path, module);
+                }
+                self.attempt(&mut state, what, &work)
+            }
+            done => done,
+        }
+    }
+
+    fn attempt<T>(
+        &self,
+        state: &mut State,
+        what: &str,
+        work: &impl Fn(&Session) -> Result<T, Error>,
+    ) -> Result<T, KeyStoreError> {
+        let session = self.log_in(state)?;
+        let done = logged_in(&session, work).map_err(told(what))?;
+        state.session = Some(session);
+        Ok(done)
     }
 
     fn make(&self, name: &str, mechanism: &Mechanism<'_>, own: &[Attribute]) -> Result<(), KeyStoreError> {

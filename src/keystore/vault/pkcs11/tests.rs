@@ -242,7 +242,7 @@ mod with_a_token {
         token.state.lock().session = None;
         let counted = Arc::clone(&tries);
         let wrong = Token {
-            module: token.module.clone(),
+            path: softhsm().to_owned(),
             label: LABEL.to_owned(),
             pin: Box::new(move || {
                 counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
