@@ -15,6 +15,8 @@ use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::service::erase::{Purge, Purging};
+
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields, default)]
@@ -56,6 +58,11 @@ pub struct Settings {
     /// a backup can be restored, and as long an erased person's keys are in it. 0: not at all; then no backup taken
     /// before an erasure opens anything any more.
     pub erasure_horizon_seconds: u64,
+    /// When the sealed blocks of an erased person leave the ledger's store: `deferred` (with those of others, after
+    /// `erasure_purge_delay_seconds`), `prompt` (at once, which may list one person's blocks together for ever) or `never`.
+    pub erasure_purge: Purge,
+    /// Seconds for which erasures are gathered, from the first one, before key store and ledger store are rewritten.
+    pub erasure_purge_delay_seconds: u64,
     /// Events that may wait for the writer.
     pub queue_events: usize,
     /// Connections at once; more wait unaccepted. With 1,024 files beside them they must fit under the process's limit on
@@ -133,6 +140,8 @@ impl Default for Settings {
             workers: 0,
             pii_guard: true,
             erasure_horizon_seconds: 7 * 86_400,
+            erasure_purge: Purge::Deferred,
+            erasure_purge_delay_seconds: 600,
             queue_events: 16_384,
             max_connections: 2_048,
             header_timeout_seconds: 10,
@@ -312,6 +321,12 @@ impl Settings {
         if self.erasure_horizon_seconds > MAX_HORIZON_SECONDS {
             return value("erasure_horizon_seconds", "must be at most 31536000 (a year)");
         }
+        if self.erasure_purge_delay_seconds > 2_592_000 {
+            return value(
+                "erasure_purge_delay_seconds",
+                "must be at most 2592000 seconds (30 days)",
+            );
+        }
         if self.max_connections == 0 {
             return value("max_connections", "must be at least 1");
         }
@@ -329,6 +344,14 @@ impl Settings {
             vault_dirs: Some(self.vault_paths()),
             keys_dir: Some(self.keys_path()),
             ..self.clone()
+        }
+    }
+
+    /// How residues of erasures are removed.
+    pub fn purging(&self) -> Purging {
+        Purging {
+            purge: self.erasure_purge,
+            delay: Duration::from_secs(self.erasure_purge_delay_seconds),
         }
     }
 

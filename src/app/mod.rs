@@ -292,6 +292,7 @@ impl App {
             limits: Limits::default(),
             guard: settings.pii_guard,
             horizon: std::time::Duration::from_secs(settings.erasure_horizon_seconds),
+            purging: settings.purging(),
         })?;
         Ok(Self {
             service: Arc::new(service),

@@ -25,6 +25,9 @@ const OTHER_FILES: usize = 512 + 256 + 256;
 /// How often erasures that broke off are taken up again.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether residues of erasures are due. A look costs nothing where nothing is pending.
+const LOOK_FOR_RESIDUES: Duration = Duration::from_millis(500);
+
 /// Whether a server with these settings would find what it needs, without opening or changing any of it: the files of
 /// TLS, and the data directory's parts.
 ///
@@ -119,6 +122,7 @@ pub fn serve(settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<(), 
             handle.stop(true).await;
         });
         actix_web::rt::spawn(retry_erasures(Arc::downgrade(app.service())));
+        actix_web::rt::spawn(remove_residues(Arc::downgrade(app.service())));
         actix_web::rt::spawn(reload(hangup, certificate));
         actix_web::rt::spawn(tidy_metrics(metrics));
         ready(address);
@@ -133,6 +137,7 @@ impl App {
     /// Gives the directory free once nothing works on it: exports and verifications run on threads of their own, and a
     /// store must not be torn down under them.
     async fn close(self) {
+        self.service.stop_background();
         let mut waits = 0_u32;
         while Arc::strong_count(&self.service) > 1 && waits < CLOSING_WAITS {
             waits += 1;
@@ -151,6 +156,16 @@ async fn retry_erasures(service: Weak<Service>) {
         let Some(service) = service.upgrade() else { return };
         service.retry_erasures().await;
         service.expire_epochs().await;
+    }
+}
+
+/// Removes what erasures and redactions left pending, as long as the service lives.
+async fn remove_residues(service: Weak<Service>) {
+    loop {
+        tokio::time::sleep(LOOK_FOR_RESIDUES).await;
+        let Some(service) = service.upgrade() else { return };
+        service.complete_redactions().await;
+        service.remove_residues().await;
     }
 }
 

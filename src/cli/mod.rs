@@ -18,6 +18,7 @@ mod import;
 mod init;
 mod key;
 mod output;
+mod redact;
 mod report;
 mod resume;
 mod serve;
@@ -79,6 +80,8 @@ enum Command {
     Fsck(verify::Fsck),
     /// Erase people: destroy their keys, and prove it.
     Erase(erase::Erase),
+    /// Redact events: remove `data` or `meta` that should not have been written, and prove it.
+    Redact(redact::Redact),
     /// Report on a period: history, erasures against their month, keys, reveals, exports. Signed.
     Report(report::Report),
     /// Show a ledger's public keys.
@@ -198,6 +201,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Verify(command) => command.run(&context),
         Command::Fsck(command) => command.run(&context),
         Command::Erase(command) => command.run(&context),
+        Command::Redact(command) => command.run(&context),
         Command::Report(command) => command.run(&context),
         Command::Key(command) => command.run(&context),
         Command::ApiKey(command) => command.run(&context),

@@ -93,6 +93,43 @@ pub fn folder_bytes(folder: &std::path::Path) -> std::io::Result<u64> {
     Ok(bytes)
 }
 
+/// How long [`wait_until_gone`] waits, and how often it looks.
+const GONE_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// The names of the files in a folder, folders left out.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn file_names(folder: &std::path::Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Waits, some seconds at the most, until none of these files is in the folder any more: databases delete in the background,
+/// and not while a reader has a file open. Whether they are gone.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn wait_until_gone(folder: &std::path::Path, names: &[String]) -> std::io::Result<bool> {
+    let deadline = std::time::Instant::now() + GONE_WITHIN;
+    loop {
+        if names.iter().all(|name| !folder.join(name).exists()) {
+            return Ok(true);
+        }
+        if std::time::Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
 /// Raises this process's limit on open files as far as the system lets it, and gives what it is then (`RLIMIT_NOFILE`).
 #[allow(unsafe_code, reason = "getrlimit and setrlimit have no safe wrapper in std")]
 pub fn raise_open_files() -> u64 {

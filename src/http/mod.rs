@@ -20,6 +20,7 @@ mod page;
 mod problem;
 mod proofs;
 mod range;
+mod redactions;
 mod reports;
 mod subjects;
 mod trace;
@@ -87,6 +88,10 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/erasures", get(erasures::list))
                         .route("/erasures/{id}", get(erasures::one))
                         .route("/erasures/{id}/certificate", get(erasures::certificate))
+                        .route("/redactions", post(redactions::create))
+                        .route("/redactions", get(redactions::list))
+                        .route("/redactions/{id}", get(redactions::one))
+                        .route("/redactions/{id}/certificate", get(redactions::certificate))
                         .route("/verifications", post(verifications::start))
                         .route("/verifications", get(verifications::list))
                         .route("/verifications/{id}", get(verifications::one))

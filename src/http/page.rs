@@ -8,6 +8,7 @@ use crate::service::Error;
 use crate::service::access::ApiKey;
 use crate::service::erase::ErasureView;
 use crate::service::export::ExportView;
+use crate::service::redact::RedactionView;
 use crate::service::verify::VerificationView;
 
 /// The longest page.
@@ -81,6 +82,8 @@ pages! {
     ApiKeyPage { api_keys: ApiKey }
     /// A page of erasures.
     ErasurePage { erasures: ErasureView }
+    /// A page of redactions.
+    RedactionPage { redactions: RedactionView }
     /// A page of verifications.
     VerificationPage { verifications: VerificationView }
     /// A page of exports.

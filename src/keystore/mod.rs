@@ -332,6 +332,14 @@ pub trait KeyStore: Send + Sync {
         categories: Option<&[Category]>,
     ) -> Result<Result<Vec<KeyRef>, Refusal>, KeyStoreError>;
 
+    /// Makes everything that was deleted or overwritten leave the files: write buffers flushed, all sorted files written
+    /// anew, log and manifest rolled, the old ones deleted. Nobody waits for it. `false`: an old file is still held, or it
+    /// was stopped by a failure of the engine; try again later. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn scrub(&self) -> Result<bool, KeyStoreError>;
+
     /// What an order still leaves in the database, whatever fences and caches say: for the check after a destruction.
     /// Looks through every bucket.
     ///

@@ -43,6 +43,9 @@ pub enum Refusal {
     /// The header would be longer than 16 KiB.
     #[error("the event's header is too long")]
     HeaderTooLong,
+    /// A body that is to leave does not stand before the event that would say so.
+    #[error("a body can be removed only by an event after it")]
+    RemovalAhead,
 }
 
 /// Why a ledger does not open.

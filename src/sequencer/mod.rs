@@ -39,7 +39,7 @@ use crate::spec::hash::Hash;
 use crate::spec::ids::{Category, EventRef, EventType, Handle, StreamName, StreamRef, Timestamp};
 use crate::spec::note::SignerKey;
 use crate::spec::signature::Signer;
-use crate::store::{Head, LedgerNumber, LedgerRecord, LedgerStore, RecordWrite, SequencedEvent};
+use crate::store::{Head, LedgerNumber, LedgerRecord, LedgerStore, RecordWrite, Removal, SequencedEvent};
 
 /// A ledger's signing keys, as the writer needs them.
 #[derive(Debug)]
@@ -96,6 +96,8 @@ pub struct Append {
     pub fences: Vec<Fence>,
     /// Records that become true with them.
     pub records: Vec<RecordWrite>,
+    /// Bodies that leave in the same write; the first of these events is the authority, and they all stand before it.
+    pub removals: Vec<Removal>,
 }
 
 /// A ledger as it stands, durable, with all that proofs over its newest events need.

@@ -15,7 +15,7 @@ use crate::spec::edge::Edge;
 use crate::spec::event::{BodyKind, Commitment, Header, MAX_HEADER};
 use crate::spec::hash::{Hash, leaf_hash};
 use crate::spec::ids::{StreamName, StreamRef, Timestamp};
-use crate::store::{Head, HeaderRow, LedgerRecord, SequencedEvent, StreamRow};
+use crate::store::{Head, HeaderRow, LedgerRecord, Removal, SequencedEvent, StreamRow};
 
 /// Stream rows kept in memory, per ledger.
 const MAX_STREAMS: usize = 65_536;
@@ -60,6 +60,8 @@ pub(super) struct Plan {
     pub(super) answers: Vec<Result<Range<usize>, Refusal>>,
     /// Name rows of the streams that grew.
     pub(super) streams: HashMap<StreamName, StreamRow>,
+    /// Bodies that leave, each with the leaf index of its authority.
+    pub(super) removals: Vec<(u64, Removal)>,
 }
 
 impl LedgerState {
@@ -121,6 +123,7 @@ impl LedgerState {
         for append in appends {
             let answer = self.check(&append, &known.ids).map(|()| {
                 let first = plan.events.len();
+                self.remove(append.removals, &mut plan);
                 append.fences.into_iter().for_each(|fence| self.fences.add(fence));
                 for event in append.events {
                     let planned = self.place(event, now, mint, &mut plan.streams);
@@ -150,7 +153,18 @@ impl LedgerState {
                 });
             }
         }
+        self.check_removals(append)?;
         append.events.iter().try_for_each(|event| self.check_event(event))
+    }
+
+    fn check_removals(&self, append: &Append) -> Result<(), Refusal> {
+        let size = self.head.map_or(0, |head| head.size);
+        let sound = append.removals.iter().all(|removal| removal.index < size) && !append.events.is_empty();
+        if sound || append.removals.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::RemovalAhead)
+        }
     }
 
     /// An id that is taken is told before a wrong version: an exact retry must find its first answer.
@@ -190,6 +204,18 @@ impl LedgerState {
             Err(Refusal::HeaderTooLong)
         } else {
             Ok(())
+        }
+    }
+
+    /// The next event is the authority. A stream that nothing names any more begins anew with its next event.
+    fn remove(&mut self, removals: Vec<Removal>, plan: &mut Plan) {
+        let authority = self.head.map_or(0, |head| head.size);
+        for removal in removals {
+            if let Some(name) = &removal.stream {
+                self.streams.remove(name);
+                plan.streams.remove(name);
+            }
+            plan.removals.push((authority, removal));
         }
     }
 
@@ -324,6 +350,7 @@ mod tests {
             events: ids.iter().map(|id| event(stream, *id)).collect(),
             fences: vec![],
             records: vec![],
+            removals: vec![],
         }
     }
 
@@ -395,6 +422,62 @@ mod tests {
             Header::decode(&later.events[0].event.row.header).unwrap().recorded_at,
             Timestamp(50)
         );
+    }
+
+    fn removal(index: u64, stream: Option<&str>) -> Removal {
+        Removal {
+            index,
+            ordinal: 0,
+            kind: BodyKind::Meta,
+            lookups: vec![],
+            stream: stream.map(|name| name.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn bodies_leave_with_the_event_that_says_so_and_never_ahead_of_it() {
+        let mut state = state();
+        plan(&mut state, vec![append("a", &[1], ExpectedVersion::Any)], 5);
+        let purge = |id, index| Append {
+            removals: vec![removal(index, None)],
+            ..append("$purges", &[id], ExpectedVersion::Any)
+        };
+        let nothing = Append {
+            events: vec![],
+            ..purge(9, 0)
+        };
+        let group = vec![
+            append("b", &[2], ExpectedVersion::Any),
+            purge(3, 0),
+            purge(4, 3),
+            nothing,
+        ];
+        let plan = plan(&mut state, group, 5);
+        assert_eq!(plan.removals, [(2, removal(0, None))]);
+        assert_eq!(
+            plan.answers[2..],
+            [Err(Refusal::RemovalAhead), Err(Refusal::RemovalAhead)]
+        );
+    }
+
+    #[test]
+    fn a_stream_whose_name_leaves_begins_anew() {
+        let mut state = state();
+        plan(&mut state, vec![append("a", &[1], ExpectedVersion::Any)], 5);
+        let redaction = Append {
+            expected: vec![("a".parse().unwrap(), ExpectedVersion::Exactly(1))],
+            removals: vec![removal(0, Some("a"))],
+            ..append("$redactions", &[2], ExpectedVersion::Any)
+        };
+        let mut refs = 0;
+        let group = vec![redaction, append("a", &[3], ExpectedVersion::NoStream)];
+        let plan = state.plan(group.into_iter(), Known::default(), Timestamp(5), &mut || {
+            refs += 1;
+            StreamRef([refs; 16])
+        });
+        assert!(plan.answers.iter().all(Result::is_ok), "{:?}", plan.answers);
+        let row = plan.streams[&"a".parse().unwrap()];
+        assert_eq!((row.version, row.stream_ref), (1, StreamRef([2; 16])));
     }
 
     #[test]

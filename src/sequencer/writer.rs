@@ -252,6 +252,7 @@ impl Planner<'_> {
             mut events,
             answers,
             streams,
+            removals,
         } = plan;
         let view = match state.head {
             Some(head) if !events.is_empty() => {
@@ -300,6 +301,7 @@ impl Planner<'_> {
             .last_mut()
             .filter(|batch| batch.ledger.number == ledger)
         {
+            batch.removals = removals;
             batch.events = events.into_iter().map(|planned| planned.event).collect();
             group.views.push(view);
         }
@@ -320,6 +322,7 @@ fn add_to_batch(
         expected,
         head,
         events: Vec::new(),
+        removals: Vec::new(),
         streams: streams.into_iter().collect(),
         tiles,
         checkpoint: view.checkpoint.clone(),

@@ -136,6 +136,7 @@ impl Service {
             events,
             fences: Vec::new(),
             records: Vec::new(),
+            removals: Vec::new(),
         };
         match self.submit(append).await? {
             Ok(appended) => AppendAnswer::first(appended, sketches, call.proof, ledger),

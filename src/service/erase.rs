@@ -9,12 +9,13 @@
 //! | 5 | vault: the old epoch key destroyed, or retired for the backups taken under it (T2) | nobody; a restore of such a backup until the horizon |
 //! | 6 | verify: no key row is left, no key is lent, sampled blocks do not open, the identity does not resolve | |
 //! | 7 | append `erasure.completed`, which names what is still pending | |
+//! | 8 | in the background ([`purge`]): ciphertext and residue leave the files (T3, T4) | |
 //! | 9 | at the horizon: `epoch.destroyed` (T5, `epochs`) | |
 //!
-//! Steps 1 to 5 run for all requests that wait together (`queue`), 6 and 7 for each alone. Not yet part of it: the removal
-//! of residue from the files (step 8) and of ciphertext. The certificate says so.
+//! Steps 1 to 5 run for all requests that wait together (`queue`), 6 and 7 for each alone.
 
 mod certificate;
+mod purge;
 mod queue;
 mod saga;
 
@@ -32,9 +33,12 @@ use crate::keystore::{ErasureOrder, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
 pub(crate) use certificate::SignedCertificate;
+pub(crate) use purge::NextLook;
+pub(super) use purge::PURGES;
+pub use purge::{Purge, Purging};
 pub(crate) use queue::Queue;
 pub(crate) use saga::{Erasure, Recorded};
-pub(super) use saga::{STREAM, Step, recorded, step};
+pub(super) use saga::{STREAM, recorded, sealed_blocks};
 
 /// The most subjects of one request.
 const MAX_SUBJECTS: usize = 1_000;
@@ -93,8 +97,23 @@ pub struct ErasureView {
     /// When the keys were found destroyed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
+    /// What it left pending, and what of it is gone since.
+    pub residues: Vec<ResidueView>,
     /// Where the certificate is.
     pub certificate: String,
+}
+
+/// Something that an erasure left pending.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct ResidueView {
+    /// Its code, as the certificate has it.
+    pub residue: String,
+    /// `pending` or `removed`.
+    #[schema(pattern = "^(pending|removed)$")]
+    pub state: &'static str,
+    /// When it was found gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed_at: Option<Timestamp>,
 }
 
 /// A subject of an erasure.

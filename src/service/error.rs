@@ -232,6 +232,7 @@ impl From<Refusal> for Error {
             Refusal::IdRepeated(_) => Self::field("/events", detail),
             Refusal::Fenced(_) => Self::new(Code::SubjectErasing, detail),
             Refusal::HeaderTooLong => Self::new(Code::TooLarge, detail),
+            Refusal::RemovalAhead => Self::new(Code::Internal, detail),
         }
     }
 }

@@ -12,8 +12,10 @@ mod write;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::erase::{PURGES, STREAM};
 use super::fencing::Stamp;
 use super::ledger::system_name;
+use super::redact::STREAM as REDACTIONS;
 use super::{Caller, Error, Ledger, Role, Service};
 use crate::spec::bundle::Selection;
 use crate::spec::event::Meta;
@@ -265,18 +267,17 @@ impl Service {
     }
 
     /// Names the content as it would be written now: the same tag, the same bytes. It changes with every recorded step of
-    /// every erasure and with the program's version; for tables and events, which say what can be opened, with each fence and
+    /// every erasure, every removal of bodies and with the program's version; for tables and events, which say what can be opened, with each fence and
     /// each destruction of keys, too, when a key could not be had while the content was written, and with a restart.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn export_tag(&self, ledger: &Ledger, export: &ExportView) -> Result<String, Error> {
-        let erasures = system_name("$erasures")?;
-        let row = self
-            .store
-            .stream_rows(ledger.record.number, std::slice::from_ref(&erasures))?
-            .pop();
-        let version = row.flatten().map_or(0, |row| row.version);
+        let streams = [STREAM, PURGES, REDACTIONS].map(system_name);
+        let streams = streams.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let rows = self.store.stream_rows(ledger.record.number, &streams)?;
+        let versions = rows.into_iter().map(|row| row.map_or(0, |row| row.version).to_string());
+        let version = versions.collect::<Vec<_>>().join(".");
         let stamp = match export.request.format {
             Format::Bundle => String::new(),
             Format::Ndjson | Format::Csv => {

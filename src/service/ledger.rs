@@ -53,6 +53,12 @@ pub struct Ledger {
     pub(crate) unrecorded: AtomicBool,
     /// Moves with every step that takes keys away.
     pub(crate) fencing: Fencing,
+    /// When to look for residues of erasures.
+    pub(crate) residues: super::erase::NextLook,
+    /// When to look for redactions that are not completed.
+    pub(crate) redacted: super::erase::NextLook,
+    /// What removed bodies, as read last.
+    pub(crate) authorities: super::removed::Authorities,
 }
 
 /// A public key as `GET /keys` shows it.
@@ -325,6 +331,9 @@ impl Service {
             erasing: Queue::default(),
             unrecorded: AtomicBool::new(false),
             fencing: Fencing::new(self.clock.now()),
+            residues: super::erase::NextLook::default(),
+            redacted: super::erase::NextLook::default(),
+            authorities: super::removed::Authorities::default(),
         };
         self.sequencer
             .open_ledger(record, LedgerKeys { event, checkpoint }, fences)

@@ -2,23 +2,23 @@
 //!
 //! Labels are ledger names, codes, states and kinds: never a stream, a tag or a person.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Histogram, counter, gauge};
 use parking_lot::Mutex;
-use uuid::Uuid;
 
 use super::append::AppendAnswer;
-use super::erase::{STREAM, Step, step};
+use super::erase::{ErasureView, STREAM};
+use super::ledger::system_name;
 use super::recent::Recent;
 use super::verify::VerificationView;
 use super::{Code, Error, Ledger, Service};
 use crate::keystore::KeyStoreError;
 use crate::spec::ids::Timestamp;
 use crate::spec::report::Verdict;
-use crate::store::LedgerNumber;
+use crate::store::{Direction, LedgerNumber};
 
 /// States that an erasure can be in; each is shown, at 0 too.
 const ERASURE_STATES: [&str; 7] = [
@@ -40,7 +40,7 @@ const NO_ANSWER: &str = "key store or vault does not answer. Look at the vault's
 pub(super) struct Meters {
     append_seconds: Histogram,
     verified: Mutex<HashMap<LedgerNumber, Option<(Timestamp, &'static str)>>>,
-    erasures: Mutex<HashMap<LedgerNumber, Tally>>,
+    erasures: Mutex<HashMap<LedgerNumber, Arc<Tally>>>,
     keys: Recent<Option<Arc<KeyStoreError>>>,
     measured: Recent<()>,
 }
@@ -57,14 +57,14 @@ impl Default for Meters {
     }
 }
 
-/// A ledger's erasures, as far as their events were read.
+/// A ledger's erasures as they stood at a version of their stream.
 #[derive(Default)]
 struct Tally {
-    /// Events that were read.
-    seen: u64,
-    completed: u64,
-    /// Request → limit, of those not completed.
-    open: HashMap<Uuid, Timestamp>,
+    version: u64,
+    states: HashMap<&'static str, u64>,
+    /// Pending residues; one that is gone everywhere is shown at 0.
+    residues: BTreeMap<String, u64>,
+    open_until: Vec<Timestamp>,
 }
 
 impl Meters {
@@ -191,23 +191,42 @@ impl Service {
     }
 
     fn measure_erasures(&self, ledger: &Ledger, name: &str) -> Result<(), Error> {
-        let mut tallies = self.meters.erasures.lock();
-        let tally = tallies.entry(ledger.record.number).or_default();
-        for index in self.own_indexes(ledger, STREAM, tally.seen)? {
-            tally.add(step(&self.stored_event(ledger, index)?)?);
-        }
-        let open = tally.open.len() as u64;
+        let tally = self.tally(ledger)?;
         for state in ERASURE_STATES {
-            let count = match state {
-                "erasing" => open,
-                "completed" => tally.completed,
-                _ => 0,
-            };
+            let count = tally.states.get(state).copied().unwrap_or(0);
             gauge!("oubliette_erasures", "ledger" => name.to_owned(), "state" => state).set(float(count));
         }
-        let overdue = tally.overdue(self.clock.now());
-        gauge!("oubliette_erasures_overdue", "ledger" => name.to_owned()).set(float(overdue));
+        for (residue, count) in &tally.residues {
+            gauge!("oubliette_residues_pending", "ledger" => name.to_owned(), "residue" => residue.clone())
+                .set(float(*count));
+        }
+        let now = self.clock.now();
+        let overdue = tally.open_until.iter().filter(|due| **due < now).count();
+        gauge!("oubliette_erasures_overdue", "ledger" => name.to_owned()).set(float(overdue as u64));
         Ok(())
+    }
+
+    /// The history is read again only when its stream has grown.
+    fn tally(&self, ledger: &Ledger) -> Result<Arc<Tally>, Error> {
+        let number = ledger.record.number;
+        let row = self.store.stream_rows(number, &[system_name(STREAM)?])?.pop().flatten();
+        let Some(row) = row else { return Ok(Arc::default()) };
+        let known = self.meters.erasures.lock().get(&number).cloned();
+        if let Some(known) = known.filter(|known| known.version == row.version) {
+            return Ok(known);
+        }
+        // Stored, but not published yet: such a tally is not the one of this version, and not kept.
+        let versions = row.version..row.version.saturating_add(1);
+        let newest = self
+            .store
+            .stream_events(number, row.stream_ref, versions, Direction::Forward, 1)?;
+        let size = self.view(ledger)?.size();
+        let is_whole = newest.iter().all(|index| *index < size);
+        let tally = Arc::new(Tally::of(row.version, &self.erasures(ledger)?));
+        if is_whole {
+            self.meters.erasures.lock().insert(number, Arc::clone(&tally));
+        }
+        Ok(tally)
     }
 
     fn measure_verifications(&self, ledger: &Ledger, name: &str) -> Result<(), Error> {
@@ -238,22 +257,54 @@ impl Service {
 }
 
 impl Tally {
-    /// The next event of the stream.
-    fn add(&mut self, step: Option<Step>) {
-        self.seen += 1;
-        match step {
-            Some(Step::Requested(requested)) => {
-                let requested = requested.payload;
-                self.open.insert(requested.request, requested.due_at);
+    fn of(version: u64, erasures: &[ErasureView]) -> Self {
+        let mut tally = Self {
+            version,
+            ..Self::default()
+        };
+        for erasure in erasures {
+            *tally.states.entry(erasure.state).or_default() += 1;
+            for residue in &erasure.residues {
+                let count = tally.residues.entry(residue.residue.clone()).or_default();
+                *count += u64::from(residue.state == "pending");
             }
-            Some(Step::Completed(completed)) => {
-                self.completed += u64::from(self.open.remove(&completed.payload.request).is_some());
+            if !["completed", "final", "cancelled"].contains(&erasure.state) {
+                tally.open_until.push(erasure.due_at);
             }
-            None => {}
+        }
+        tally
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn erasure(state: &'static str, due_at: u64) -> ErasureView {
+        ErasureView {
+            id: uuid::Uuid::nil(),
+            state,
+            residues: Vec::new(),
+            subjects: Vec::new(),
+            categories: None,
+            requested_at: Timestamp(0),
+            due_at: Timestamp(due_at),
+            keys_destroyed_at: None,
+            epoch_key_due_at: None,
+            completed_at: None,
+            certificate: String::new(),
         }
     }
 
-    fn overdue(&self, now: Timestamp) -> u64 {
-        self.open.values().filter(|due| **due < now).count() as u64
+    #[test]
+    fn what_is_done_is_never_overdue() {
+        let tally = Tally::of(
+            9,
+            &[erasure("erasing", 5), erasure("completed", 5), erasure("erasing", 7)],
+        );
+        assert_eq!(tally.states.get("erasing"), Some(&2));
+        assert_eq!(tally.states.get("completed"), Some(&1));
+        assert_eq!(tally.open_until, [Timestamp(5), Timestamp(7)]);
     }
 }

@@ -19,7 +19,9 @@ pub mod prove;
 pub mod read;
 mod recent;
 mod records;
+pub mod redact;
 mod refused;
+mod removed;
 pub mod report;
 pub mod request;
 pub mod subject;
@@ -27,6 +29,7 @@ pub mod verify;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
@@ -73,12 +76,17 @@ pub struct Service {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) limits: Limits,
     pub(crate) guard: bool,
+    pub(crate) purging: erase::Purging,
+    /// Set when the server stops: work in the background ends at its next step.
+    pub(crate) stopping: AtomicBool,
     ledgers: RwLock<HashMap<LedgerName, Arc<Ledger>>>,
     signing_keys: Arc<dyn ledger::SigningKeyStore>,
     access: access::Keys,
     founding: tokio::sync::Mutex<()>,
     /// How long an epoch key outlives its epoch for the sake of backups.
     horizon: std::time::Duration,
+    /// Held by what removes bodies: one at a time, so that no body is removed twice.
+    removing: tokio::sync::Mutex<()>,
     verifying: verify::Running,
     meters: measure::Meters,
     reporting: Arc<tokio::sync::Semaphore>,
@@ -106,6 +114,8 @@ pub struct Components {
     pub guard: bool,
     /// How long an epoch key outlives its epoch for the sake of backups.
     pub horizon: std::time::Duration,
+    /// How residues of erasures are removed.
+    pub purging: erase::Purging,
 }
 
 impl Service {
@@ -125,6 +135,7 @@ impl Service {
             limits,
             guard,
             horizon,
+            purging,
         } = parts;
         Ok(Self {
             store,
@@ -134,11 +145,14 @@ impl Service {
             entropy,
             limits,
             guard,
+            purging,
+            stopping: AtomicBool::new(false),
             ledgers: RwLock::default(),
             signing_keys,
             access,
             founding: tokio::sync::Mutex::new(()),
             horizon,
+            removing: tokio::sync::Mutex::new(()),
             verifying: verify::Running::default(),
             meters: measure::Meters::default(),
             reporting: Arc::new(tokio::sync::Semaphore::new(report::MAX_RUNNING)),
@@ -184,6 +198,11 @@ impl Service {
         self.sequencer.is_healthy()
     }
 
+    /// Ends work in the background at its next step; what it leaves is taken up at the next start.
+    pub fn stop_background(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
     /// A fresh id for a request that brought none.
     pub fn request_id(&self) -> String {
         hex::encode(self.entropy.bytes::<16>())
@@ -214,6 +233,7 @@ impl Service {
             events,
             fences,
             records,
+            removals: Vec::new(),
         };
         self.submit(append).await?.map_err(Error::from)
     }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::access::internal;
+use super::removed::{Removal, Removed};
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::keystore::{KeyRef, Refusal};
 use crate::spec::event::{Actor, BodyKind, Header, Meta};
@@ -48,6 +49,13 @@ impl StoredEvent {
             meta,
             bodies,
         })
+    }
+
+    /// Bodies that the header commits to and that are not there.
+    pub(crate) fn absent(&self) -> Vec<(u64, u16, BodyKind)> {
+        let committed = (0_u16..).zip(&self.header.bodies);
+        let absent = committed.filter(|(ordinal, _)| self.body(*ordinal).is_none());
+        absent.map(|(ordinal, body)| (self.index, ordinal, body.kind)).collect()
     }
 
     pub(crate) fn weight(&self) -> usize {
@@ -102,6 +110,9 @@ pub struct EventView {
     pub stream_ref: StreamRef,
     /// Whether the envelope is there.
     pub meta_state: BodyState,
+    /// The index of the event that removed the envelope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meta_authority: Option<u64>,
     /// The public payload, the exact bytes received.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
@@ -109,6 +120,9 @@ pub struct EventView {
     /// Whether the payload is there; absent if the event never had one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_state: Option<BodyState>,
+    /// The index of the event that removed the payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_authority: Option<u64>,
     /// The sealed blocks.
     pub personal: Vec<PersonalView>,
     /// What a verifier needs.
@@ -136,6 +150,10 @@ pub enum ActorView {
 pub enum BodyState {
     /// It is.
     Present,
+    /// It was removed: an officer found that it should not have been written.
+    Redacted,
+    /// It was removed with a purge.
+    Purged,
     /// It is not, and nothing says why: run a verification.
     Missing,
 }
@@ -163,6 +181,9 @@ pub struct PersonalView {
     /// Where the certificate of its erasure is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// The index of the event that removed the block; nothing else is known of it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<u64>,
 }
 
 /// The state of a sealed block.
@@ -178,8 +199,12 @@ pub enum PersonalState {
     Restricted,
     /// An erasure is under way.
     Erasing,
-    /// Its key is destroyed.
+    /// Its key is destroyed, or it was removed after that.
     Erased,
+    /// Removed by retention.
+    Purged,
+    /// Removed: it should not have been written.
+    Redacted,
     /// Opened, and beyond what a fold can hold. Only in folded states.
     NotFoldable,
     /// Its key cannot be had: never to be read as erased.
@@ -188,7 +213,25 @@ pub enum PersonalState {
     Missing,
 }
 
+impl BodyState {
+    fn of(removed: Option<Removed>) -> Self {
+        match removed.map(|removed| removed.removal) {
+            None => Self::Missing,
+            Some(Removal::Redacted) => Self::Redacted,
+            Some(Removal::Purged | Removal::Erased) => Self::Purged,
+        }
+    }
+}
+
 impl PersonalState {
+    fn removed(removal: Removal) -> Self {
+        match removal {
+            Removal::Erased => Self::Erased,
+            Removal::Purged => Self::Purged,
+            Removal::Redacted => Self::Redacted,
+        }
+    }
+
     pub(super) fn of(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Restricted => Self::Restricted,
@@ -356,12 +399,14 @@ impl Service {
     }
 
     pub(crate) fn event_view(&self, ledger: &Ledger, event: StoredEvent, reveal: Reveal) -> Result<EventView, Error> {
+        let removed = self.removed(ledger, &event.absent())?;
+        let removed_at = |ordinal| removed.get(&(event.index, ordinal)).copied();
         let mut personal = Vec::new();
         for (ordinal, _) in (0_u16..)
             .zip(&event.header.bodies)
             .filter(|(_, body)| body.kind == BodyKind::Sealed)
         {
-            personal.push(self.personal_view(ledger, &event, ordinal, reveal)?);
+            personal.push(self.personal_view(ledger, &event, (ordinal, removed_at(ordinal)), reveal)?);
         }
         let data = event
             .data()
@@ -370,18 +415,23 @@ impl Service {
             .map_err(internal)?;
         let data = data.map(RawValue::from_string).transpose().map_err(internal)?;
         let has_data = event.header.bodies.iter().any(|body| body.kind == BodyKind::Data);
-        let state = |present: bool| {
+        let state = |present: bool, ordinal: u16| {
             if present {
-                BodyState::Present
+                (BodyState::Present, None)
             } else {
-                BodyState::Missing
+                let removed = removed_at(ordinal);
+                (BodyState::of(removed), removed.map(|removed| removed.authority))
             }
+        };
+        let (meta_state, meta_authority) = state(event.meta.is_some(), 0);
+        let (data_state, data_authority) = match has_data.then(|| state(data.is_some(), 1)) {
+            Some((state, authority)) => (Some(state), authority),
+            None => (None, None),
         };
         let verification = verification(&event);
         let StoredEvent {
             index, header, meta, ..
         } = event;
-        let meta_state = state(meta.is_some());
         let meta = meta.map(|meta| (meta.id, meta));
         let (id, meta) = meta.map_or((None, None), |(id, meta)| (Some(id), Some(meta)));
         let mut view = EventView {
@@ -399,7 +449,9 @@ impl Service {
             tags: Vec::new(),
             stream_ref: header.stream_ref,
             meta_state,
-            data_state: has_data.then(|| state(data.is_some())),
+            meta_authority,
+            data_state,
+            data_authority,
             data,
             personal,
             verification,
@@ -422,10 +474,12 @@ impl Service {
         &self,
         ledger: &Ledger,
         event: &StoredEvent,
-        ordinal: u16,
+        (ordinal, removed): (u16, Option<Removed>),
         reveal: Reveal,
     ) -> Result<PersonalView, Error> {
-        let state = PersonalState::Missing;
+        let state = removed.map_or(PersonalState::Missing, |removed| {
+            PersonalState::removed(removed.removal)
+        });
         let mut view = PersonalView {
             ordinal,
             handle: None,
@@ -434,6 +488,7 @@ impl Service {
             state,
             data: None,
             certificate: None,
+            authority: removed.map(|removed| removed.authority),
         };
         let Some(body) = event.body(ordinal) else {
             return Ok(view);

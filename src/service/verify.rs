@@ -4,6 +4,8 @@
 mod fsck;
 mod job;
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 
 pub(super) use job::Running;
@@ -13,6 +15,7 @@ use super::pace::Pace;
 use crate::keystore::KeyRef;
 use crate::spec::checkpoint::Checkpoint;
 use crate::spec::edge::Edge;
+use crate::spec::event::Header;
 use crate::spec::hash::{Hash, leaf_hash};
 use crate::spec::note::{VerifierKey, open as open_note};
 use crate::spec::report::{Finding, FindingCode, Object, Report};
@@ -93,6 +96,7 @@ pub fn verify_store(
         Anchor::None => {}
     }
     let mut tree = Edge::new();
+    let mut late = Late::default();
     std::thread::scope(|threads| {
         // The next piece is read while this one is verified.
         let (pieces, read) = std::sync::mpsc::sync_channel(1);
@@ -100,6 +104,7 @@ pub fn verify_store(
         read.into_iter().try_for_each(|piece| -> Result<(), StoreError> {
             let Piece { end, entries, notes } = piece?;
             verification.feed(&entries);
+            late.look(store, ledger.number, size, &entries)?;
             grow_and_check(&mut verification, &mut tree, (store, ledger), &entries, &notes)?;
             check_scope(&mut verification, &scope, (store, ledger), &entries)?;
             progress(end, size);
@@ -109,12 +114,58 @@ pub fn verify_store(
     if let Some(head) = head {
         check_head(&mut verification, &head.last, store, ledger.number, size)?;
     }
+    for index in &late.authorities {
+        let record = read_records(store, ledger.number, *index..*index + 1)?.pop();
+        record.iter().for_each(|record| verification.late_authority(record));
+    }
     let mut report = verification.finish(End::Reached);
+    if !late.authorities.is_empty() {
+        let note = "Bodies were removed while the ledger was read: the events that say so stand beyond what was verified, \
+                    and were checked by their signatures alone.";
+        report.notes.push(note.to_owned());
+    }
     if scope.kept == Anchor::None {
         let note = "No checkpoint from outside the store was compared: a ledger that was cut or rolled back as a whole would pass.";
         report.notes.push(note.to_owned());
     }
     Ok(report)
+}
+
+/// The events beyond the verified ones that removed bodies before these could be read.
+#[derive(Default)]
+struct Late {
+    authorities: BTreeSet<u64>,
+}
+
+impl Late {
+    fn look(
+        &mut self,
+        store: &dyn LedgerStore,
+        ledger: LedgerNumber,
+        size: u64,
+        entries: &[Entry],
+    ) -> Result<(), StoreError> {
+        let absent: Vec<_> = entries.iter().filter_map(Entry::event).flat_map(absent).collect();
+        if !absent.is_empty() {
+            let authorities = store.removed(ledger, &absent)?.into_iter().flatten();
+            self.authorities.extend(authorities.filter(|index| *index >= size));
+        }
+        Ok(())
+    }
+}
+
+/// Bodies that the header commits to and that are not there.
+pub(crate) fn absent(record: &Record) -> Vec<(u64, u16)> {
+    let committed = Header::decode(&record.header).map_or(0, |header| header.bodies.len());
+    if committed == record.bodies.len() {
+        return Vec::new();
+    }
+    let ordinals = 0..u16::try_from(committed).unwrap_or(u16::MAX);
+    let is_absent = |ordinal: &u16| record.bodies.iter().all(|body| body.ordinal != *ordinal);
+    ordinals
+        .filter(is_absent)
+        .map(|ordinal| (record.index, ordinal))
+        .collect()
 }
 
 /// The sealed blocks whose keys cannot be had.

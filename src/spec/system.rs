@@ -9,7 +9,8 @@
 //!                    ?pending}
 //! epoch.changed     a ledger's keys were wrapped anew without an erasure
 //! epoch.destroyed   {epoch, destroyed_at}: the key of a past epoch, kept for backups, is gone
-//! bodies.purged     {ground: "erasure" | "retention", ?request, positions: [[index, ordinal], ...]}
+//! erasure.residue_removed {request, residue, at, ?purges: [index], ?alone, ?derived}: what was pending has left the files
+//! bodies.purged     {ground: "erasure" | "retention", ?requests, positions: [[index, ordinal], ...]}
 //! bodies.redacted   {ground, positions: [[index, ordinal], ...]}
 //! ```
 //!
@@ -33,6 +34,9 @@ pub const RESERVED_PREFIXES: [&str; 5] = ["ledger.", "key.", "epoch.", "erasure.
 /// How many positions one event may name.
 pub const MAX_POSITIONS: usize = 10_000;
 
+/// How many erasures one purge may serve.
+pub const MAX_REQUESTS: usize = 1_000;
+
 /// Whether a type is Oubliette's own, known to this version or not. Events of such types are authorities: their `meta` and
 /// `data` are never purged, and every bundle carries them.
 pub fn is_reserved(event_type: &EventType) -> bool {
@@ -52,6 +56,8 @@ pub enum SystemType {
     ErasureCompleted,
     /// All keys were wrapped under a new epoch key without an erasure.
     EpochChanged,
+    /// Something that an erasure had left pending is gone.
+    ErasureResidueRemoved,
     /// The last key copy under an old epoch has expired.
     EpochDestroyed,
     /// Bodies were removed after an erasure or by retention.
@@ -62,11 +68,12 @@ pub enum SystemType {
 
 impl SystemType {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::LedgerCreated,
         Self::ErasureRequested,
         Self::ErasureCompleted,
         Self::EpochChanged,
+        Self::ErasureResidueRemoved,
         Self::EpochDestroyed,
         Self::BodiesPurged,
         Self::BodiesRedacted,
@@ -79,6 +86,7 @@ impl SystemType {
             Self::ErasureRequested => "erasure.requested",
             Self::ErasureCompleted => "erasure.completed",
             Self::EpochChanged => "epoch.changed",
+            Self::ErasureResidueRemoved => "erasure.residue_removed",
             Self::EpochDestroyed => "epoch.destroyed",
             Self::BodiesPurged => "bodies.purged",
             Self::BodiesRedacted => "bodies.redacted",
@@ -285,6 +293,39 @@ pub struct RecordedCheck {
     pub identity_resolves: Option<bool>,
 }
 
+/// The payload of `erasure.residue_removed`, as far as verifiers read it; more fields may stand beside these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasureResidueRemoved {
+    /// The erasure's request id.
+    pub request: Uuid,
+    /// What is gone: one of the codes that `erasure.completed` named as pending.
+    pub residue: Box<str>,
+    /// When it was found gone.
+    pub at: Timestamp,
+    /// The events that authorised the removal of bodies, by leaf index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purges: Option<Vec<u64>>,
+    /// Whether one of them lists the bodies of one person alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alone: Option<bool>,
+    /// What became of everything that is made from the person's data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derived: Option<Vec<DerivedStore>>,
+}
+
+/// Something that is made from events and could hold personal data too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DerivedStore {
+    /// Which, as a word.
+    pub store: Box<str>,
+    /// `purged`, `dropped`, `not_kept` or `memory_only`.
+    pub state: Box<str>,
+    /// When, for what was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
 /// Why bodies were purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -301,9 +342,10 @@ pub enum Ground {
 pub struct BodiesPurged {
     /// Why.
     pub ground: Ground,
-    /// The erasure's request id; present if and only if the ground is an erasure.
+    /// The request ids of the erasures that it serves; present if and only if the ground is an erasure. Several people's
+    /// bodies are listed together so that the list tells nobody which of them belonged together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<Uuid>,
+    pub requests: Option<Vec<Uuid>>,
     /// Which bodies; all of them stand before this event.
     pub positions: Vec<Position>,
 }
@@ -327,6 +369,8 @@ pub enum Authority {
     ErasureCompleted(ErasureCompleted),
     /// The key of a past epoch is gone.
     EpochDestroyed(EpochDestroyed),
+    /// Something that an erasure had left pending is gone.
+    ResidueRemoved(ErasureResidueRemoved),
     /// Bodies are purged.
     Purged(BodiesPurged),
     /// Bodies are redacted.
@@ -357,6 +401,7 @@ impl Authority {
             SystemType::EpochDestroyed => Self::EpochDestroyed(json::read(data).map_err(invalid)?),
             SystemType::ErasureRequested => Self::ErasureRequested(json::read(data).map_err(invalid)?),
             SystemType::ErasureCompleted => Self::ErasureCompleted(json::read(data).map_err(invalid)?),
+            SystemType::ErasureResidueRemoved => Self::ResidueRemoved(json::read(data).map_err(invalid)?),
             SystemType::BodiesPurged => Self::Purged(json::read(data).map_err(invalid)?),
             SystemType::BodiesRedacted => Self::Redacted(json::read(data).map_err(invalid)?),
         };
@@ -365,10 +410,13 @@ impl Authority {
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        if let Self::Purged(purged) = self
-            && (purged.ground == Ground::Erasure) != purged.request.is_some()
-        {
-            return Err("a request id belongs to an erasure, and to nothing else");
+        if let Self::Purged(purged) = self {
+            let requests = purged.requests.as_ref().map(Vec::len);
+            match (purged.ground, requests) {
+                (Ground::Erasure, Some(1..=MAX_REQUESTS)) | (Ground::Retention, None) => {}
+                (Ground::Erasure, _) => return Err("an erasure names 1 to 1,000 request ids"),
+                (Ground::Retention, Some(_)) => return Err("request ids belong to erasures, and to nothing else"),
+            }
         }
         match self.positions().len() {
             0 if matches!(self, Self::Purged(_) | Self::Redacted(_)) => Err("no positions"),
@@ -419,7 +467,7 @@ mod tests {
         let read = |text: &str| Authority::read(SystemType::BodiesPurged, text.as_bytes());
         let id = "00000000-0000-4000-8000-000000000000";
         let good = read(&format!(
-            r#"{{"ground":"erasure","request":"{id}","positions":[[7,2],[9,0]]}}"#
+            r#"{{"ground":"erasure","requests":["{id}"],"positions":[[7,2],[9,0]]}}"#
         ))
         .unwrap();
         assert_eq!(
@@ -434,7 +482,15 @@ mod tests {
             ),
             (
                 "retention with request",
-                format!(r#"{{"ground":"retention","request":"{id}","positions":[[7,2]]}}"#),
+                format!(r#"{{"ground":"retention","requests":["{id}"],"positions":[[7,2]]}}"#),
+            ),
+            (
+                "erasure of no request",
+                r#"{"ground":"erasure","requests":[],"positions":[[7,2]]}"#.into(),
+            ),
+            (
+                "a request that is no list",
+                format!(r#"{{"ground":"erasure","requests":"{id}","positions":[[7,2]]}}"#),
             ),
             ("no positions", r#"{"ground":"retention","positions":[]}"#.into()),
             ("unknown ground", r#"{"ground":"whim","positions":[[7,2]]}"#.into()),
@@ -458,7 +514,7 @@ mod tests {
             (
                 "a request in capitals",
                 format!(
-                    r#"{{"ground":"erasure","request":"{}","positions":[[7,2]]}}"#,
+                    r#"{{"ground":"erasure","requests":["{}"],"positions":[[7,2]]}}"#,
                     id.replace('4', "F")
                 ),
             ),

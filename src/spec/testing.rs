@@ -189,7 +189,7 @@ impl TestLedger {
     /// Removes bodies and appends the event that says so, with the erasure as its ground.
     pub(crate) fn purge(&mut self, positions: &[(u64, u16)]) -> u64 {
         self.remove(positions);
-        let data = json!({"ground": "erasure", "request": REQUEST, "positions": positions});
+        let data = json!({"ground": "erasure", "requests": [REQUEST], "positions": positions});
         self.system("bodies.purged", &data)
     }
 
@@ -270,9 +270,9 @@ impl TestLedger {
         let (category, generation) = (Category::default(), 1);
         let block = |(ordinal, _)| SealedPlace {
             ordinal,
-            handle: ADA,
-            category: category.clone(),
-            generation,
+            handle: Some(ADA),
+            category: Some(category.clone()),
+            generation: Some(generation),
         };
         ReceiptEvent {
             id: meta.id,
@@ -394,6 +394,7 @@ impl TestLedger {
                 code: "backups".into(),
                 text: "until they expire".into(),
             }],
+            derived: Vec::new(),
             suppression: Suppression {
                 active: true,
                 until: None,
@@ -410,7 +411,7 @@ impl TestLedger {
     }
 
     /// A certificate, signed.
-    pub(crate) fn sign_certificate(&self, certificate: &Certificate) -> Vec<u8> {
+    pub(crate) fn sign_certificate(&self, certificate: &impl serde::Serialize) -> Vec<u8> {
         let signer = Signer::new(Kind::Certificate, self.certificate.clone()).unwrap();
         signer.sign_document(certificate).unwrap()
     }

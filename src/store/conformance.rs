@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Batch, Direction, Head, HeaderRow, LedgerBatch, LedgerNumber, LedgerRecord, LedgerStore, Lookup, RecordWrite,
-    SequencedEvent, StoreError, StreamRow,
+    Removal, Scrub, SequencedEvent, StoreError, StreamRow,
 };
 use crate::spec::edge::FullTile;
 use crate::spec::event::{Actor, Body, BodyKind, Header, Meta};
@@ -36,6 +36,9 @@ pub(crate) fn all(fresh: &dyn Fn(Test<'_>)) {
     fresh(&streams_are_listed_by_name_and_read_by_version);
     fresh(&ledgers_do_not_see_each_other);
     fresh(&a_checkpoint_covers_every_size_up_to_its_own);
+    fresh(&a_removed_body_is_gone_with_its_rows_and_its_authority_is_told);
+    fresh(&a_removal_on_another_head_removes_nothing);
+    fresh(&after_a_scrub_everything_else_is_what_it_was);
     fresh(&records_are_written_replaced_and_deleted_with_a_commit_or_alone);
 }
 
@@ -161,11 +164,21 @@ fn next(ledger: u32, expected: Option<Head>, sketches: &[Sketch]) -> LedgerBatch
         ledger: record(ledger),
         expected,
         head,
+        removals: Vec::new(),
         streams: streams.collect(),
         events,
         tiles: Vec::new(),
         checkpoint: format!("checkpoint of {size}"),
     }
+}
+
+/// Events of one stream of ledger 1, each with one sealed block.
+pub(crate) fn of_one_stream(expected: Option<Head>, indexes: std::ops::Range<u64>) -> LedgerBatch {
+    let about = |index| Sketch {
+        handles: vec![Handle([5; 16])],
+        ..plain("s", index + 1)
+    };
+    next(1, expected, &indexes.map(about).collect::<Vec<_>>())
 }
 
 fn commit(store: &Store, ledger: LedgerBatch) -> Head {
@@ -609,6 +622,146 @@ fn a_checkpoint_covers_every_size_up_to_its_own(store: Store, reopen: Reopen<'_>
         );
     }
     assert_eq!(store.checkpoint(ONE, 9).unwrap(), None);
+}
+
+/// Three events of a stream about one subject, the second with a tag and a correlation id of its own.
+fn three_about(handle: Handle) -> Vec<Sketch> {
+    let about = |version| Sketch {
+        handles: vec![handle],
+        ..plain("s", version)
+    };
+    let mut second = about(2);
+    (second.tags, second.correlation) = (vec!["leak"], Some("c-1"));
+    vec![about(1), second, about(3)]
+}
+
+fn removal(index: u64, ordinal: u16, kind: BodyKind, lookups: Vec<Lookup>) -> Removal {
+    Removal {
+        index,
+        ordinal,
+        kind,
+        lookups,
+        stream: None,
+    }
+}
+
+fn found(store: &Store, lookup: &Lookup) -> Vec<u64> {
+    store.find(ONE, lookup, 0..100, Direction::Forward, 100).unwrap()
+}
+
+fn a_removed_body_is_gone_with_its_rows_and_its_authority_is_told(store: Store, reopen: Reopen<'_>) {
+    let handle = Handle([5; 16]);
+    let head = commit(&store, next(1, None, &three_about(handle)));
+    let mut purge = next(1, Some(head), &[plain("$purges", 1)]);
+    let leak = [Lookup::Tag("leak".into()), Lookup::Correlation("c-1".into())];
+    purge.removals = vec![
+        (3, removal(0, 2, BodyKind::Sealed, vec![Lookup::Handle(handle)])),
+        (3, removal(1, 0, BodyKind::Meta, leak.to_vec())),
+        (
+            3,
+            removal(2, 1, BodyKind::Data, vec![Lookup::Type("t".parse().unwrap())]),
+        ),
+    ];
+    let head = commit(&store, purge);
+    let store = reopen(store);
+    let bodies = store.bodies(ONE, 0..3).unwrap();
+    let left: Vec<_> = bodies.iter().map(|body| (body.index, body.ordinal)).collect();
+    assert_eq!(left, [(0, 0), (0, 1), (1, 1), (1, 2), (2, 0), (2, 2)]);
+    let asked = [(0, 2), (0, 1), (1, 0), (2, 1), (7, 0)];
+    let removed = store.removed(ONE, &asked).unwrap();
+    assert_eq!(removed, [Some(3), None, Some(3), Some(3), None]);
+    assert_eq!(store.removed(LedgerNumber(2), &asked).unwrap(), [None; 5]);
+    assert_eq!(found(&store, &Lookup::Handle(handle)), [1, 2]);
+    leak.iter().for_each(|lookup| assert!(found(&store, lookup).is_empty()));
+    // The header names the type: rows by type stay, and so does the id.
+    assert_eq!(found(&store, &Lookup::Type("t".parse().unwrap())), [0, 1, 2, 3]);
+    assert_eq!(store.indexes_of(ONE, &[id(ONE, 1)]).unwrap(), [Some(1)]);
+    assert_eq!(store.headers(ONE, 0..9).unwrap().len(), 4);
+    // A name that leaves, and is taken again in the same write.
+    let mut redaction = next(1, Some(head), &[plain("s", 1)]);
+    redaction.removals = vec![(
+        4,
+        Removal {
+            stream: Some("s".parse().unwrap()),
+            ..removal(0, 0, BodyKind::Meta, Vec::new())
+        },
+    )];
+    let names = redaction.streams.clone();
+    let head = commit(&store, redaction);
+    assert_eq!(
+        store.stream_rows(ONE, &[names[0].0.clone()]).unwrap(),
+        [Some(names[0].1)]
+    );
+    let mut redaction = next(1, Some(head), &[plain("$redactions", 1)]);
+    redaction.removals = vec![(
+        5,
+        Removal {
+            stream: Some("s".parse().unwrap()),
+            ..removal(4, 0, BodyKind::Meta, Vec::new())
+        },
+    )];
+    commit(&store, redaction);
+    assert_eq!(store.stream_rows(ONE, &[names[0].0.clone()]).unwrap(), [None]);
+}
+
+fn a_removal_on_another_head_removes_nothing(store: Store, _: Reopen<'_>) {
+    let handle = Handle([5; 16]);
+    let first = commit(&store, next(1, None, &three_about(handle)));
+    commit(&store, next(1, Some(first), &many("t", 1)));
+    let mut late = next(1, Some(first), &[plain("$purges", 1)]);
+    late.removals = vec![(3, removal(0, 2, BodyKind::Sealed, vec![Lookup::Handle(handle)]))];
+    let batch = Batch {
+        ledgers: vec![late],
+        records: Vec::new(),
+    };
+    assert!(matches!(store.commit(&batch), Err(StoreError::HeadMoved)));
+    assert_eq!(store.removed(ONE, &[(0, 2)]).unwrap(), [None]);
+    assert!(store.bodies_at(ONE, &[(0, 2, BodyKind::Sealed)]).unwrap()[0].is_some());
+    assert_eq!(found(&store, &Lookup::Handle(handle)), [0, 1, 2]);
+}
+
+fn after_a_scrub_everything_else_is_what_it_was(store: Store, reopen: Reopen<'_>) {
+    let handle = Handle([5; 16]);
+    let mut head = commit(&store, next(1, None, &three_about(handle)));
+    commit(&store, next(2, None, &three_about(handle)));
+    let mut purge = next(1, Some(head), &[plain("$purges", 1)]);
+    purge.removals = vec![(3, removal(0, 2, BodyKind::Sealed, vec![Lookup::Handle(handle)]))];
+    head = commit(&store, purge);
+    let all = |store: &Store| {
+        let streams = store.streams(ONE, None, 100).unwrap();
+        let rows = (
+            store.headers(ONE, 0..100).unwrap(),
+            store.bodies(ONE, 0..100).unwrap(),
+            streams,
+        );
+        let tags = found(store, &Lookup::Tag("leak".into()));
+        let other = LedgerNumber(2);
+        (
+            rows,
+            tags,
+            found(store, &Lookup::Handle(handle)),
+            store.bodies(other, 0..100).unwrap(),
+            store.head(ONE).unwrap(),
+        )
+    };
+    let before = all(&store);
+    let scrub = Scrub {
+        bodies: vec![(0, 2, BodyKind::Sealed), (99, 0, BodyKind::Meta)],
+        handles: vec![handle],
+        names: true,
+    };
+    assert!(
+        store.scrub(ONE, &Scrub::default(), &mut |_| true).unwrap(),
+        "nothing to do"
+    );
+    for _ in 0..2 {
+        assert!(store.scrub(ONE, &scrub, &mut |_| true).unwrap());
+        assert_eq!(all(&store), before);
+    }
+    commit(&store, next(1, Some(head), &many("after", 2)));
+    let store = reopen(store);
+    assert_eq!(store.headers(ONE, 0..100).unwrap().len(), 6);
+    assert_eq!(store.removed(ONE, &[(0, 2)]).unwrap(), [Some(3)]);
 }
 
 fn records_are_written_replaced_and_deleted_with_a_commit_or_alone(store: Store, reopen: Reopen<'_>) {

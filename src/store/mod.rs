@@ -116,6 +116,32 @@ pub struct RecordWrite {
     pub value: Option<Vec<u8>>,
 }
 
+/// A body that leaves the store for good, with the index rows that lead to it and to nothing that stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// Leaf index of its event.
+    pub index: u64,
+    /// Position in the header's list.
+    pub ordinal: u16,
+    /// Its kind, which says where it lies.
+    pub kind: BodyKind,
+    /// Index rows of its event that go with it. Types stay: the header names them.
+    pub lookups: Vec<Lookup>,
+    /// The name row of a stream, if no event names the stream any more.
+    pub stream: Option<StreamName>,
+}
+
+/// Where removed bodies lay: what [`LedgerStore::scrub`] rewrites.
+#[derive(Debug, Clone, Default)]
+pub struct Scrub {
+    /// The removed bodies: index, ordinal, kind.
+    pub bodies: Vec<(u64, u16, BodyKind)>,
+    /// Subjects whose lookup rows were removed.
+    pub handles: Vec<Handle>,
+    /// Whether tags, correlation ids or stream names were removed too: every such row of the ledger is rewritten.
+    pub names: bool,
+}
+
 /// What one commit adds to one ledger.
 #[derive(Debug, Clone)]
 pub struct LedgerBatch {
@@ -127,7 +153,9 @@ pub struct LedgerBatch {
     pub head: Head,
     /// The events, in order.
     pub events: Vec<SequencedEvent>,
-    /// Name rows of the streams that grew.
+    /// Bodies that leave, each with the leaf index of the event that is the authority: one of `events`.
+    pub removals: Vec<(u64, Removal)>,
+    /// Name rows of the streams that grew; they are written after what is removed.
     pub streams: Vec<(StreamName, StreamRow)>,
     /// Tiles that filled up.
     pub tiles: Vec<FullTile>,
@@ -221,6 +249,26 @@ pub trait LedgerStore: Send + Sync {
         ledger: LedgerNumber,
         bodies: &[(u64, u16, BodyKind)],
     ) -> Result<Vec<Option<BodyRow>>, StoreError>;
+
+    /// For each body (index, ordinal) that was removed, the leaf index of the event that is the authority; `None` for
+    /// every other. It is written with the removal: a body that is not there and has none is missing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn removed(&self, ledger: LedgerNumber, bodies: &[(u64, u16)]) -> Result<Vec<Option<u64>>, StoreError>;
+
+    /// Rewrites the files in which removed bodies lay, and rolls the log, so that their bytes are in none of the store's
+    /// files any more. Repeating it is harmless. `pause` is called after each piece with the bytes rewritten, and may wait
+    /// or say stop (false). `false`: stopped, or a reader still holds an old file; try again later.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn scrub(
+        &self,
+        ledger: LedgerNumber,
+        removed: &Scrub,
+        pause: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<bool, StoreError>;
 
     /// The index of each event id, or `None`.
     ///

@@ -100,6 +100,17 @@ impl LedgerStore for Faulty {
     ) -> Result<Vec<Option<BodyRow>>, StoreError> {
         self.inner.bodies_at(ledger, bodies)
     }
+    fn removed(&self, ledger: LedgerNumber, bodies: &[(u64, u16)]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.inner.removed(ledger, bodies)
+    }
+    fn scrub(
+        &self,
+        ledger: LedgerNumber,
+        what: &oubliette::store::Scrub,
+        pause: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<bool, StoreError> {
+        self.inner.scrub(ledger, what, pause)
+    }
     fn indexes_of(&self, ledger: LedgerNumber, ids: &[Uuid]) -> Result<Vec<Option<u64>>, StoreError> {
         self.inner.indexes_of(ledger, ids)
     }
@@ -232,6 +243,7 @@ fn append(ledger: u32, stream: &str, ids: Range<u128>) -> Append {
         events: ids.map(|id| event(stream, id)).collect(),
         fences: Vec::new(),
         records: Vec::new(),
+        removals: Vec::new(),
     }
 }
 

@@ -216,7 +216,12 @@ pub(crate) fn own_events() -> Vec<Value> {
         "fenced_at": "2026-11-21T10:00:00.000000Z", "destroyed_at": "2026-11-21T10:00:00.100000Z",
         "verification": {"sampled": 4, "opened": 0, "identity_resolves": false}, "pending": ["ciphertext"],
     });
-    let purged = json!({"ground": "erasure", "request": id, "positions": [[7, 2], [9, 0]]});
+    let purged = json!({"ground": "erasure", "requests": [id], "positions": [[7, 2], [9, 0]]});
+    let removed = json!({
+        "request": id, "residue": "ciphertext", "at": "2026-11-21T10:10:00.000000Z", "purges": [12], "alone": false,
+        "derived": [{"store": "handle_index", "state": "purged", "at": "2026-11-21T10:10:00.000000Z"},
+            {"store": "block_caches", "state": "memory_only"}],
+    });
     let retention = json!({"ground": "retention", "positions": [[7, 1]]});
     let redacted = json!({"ground": "leak", "positions": [[7, 1]]});
     let with = |base: &Value, member: &str, value: Value| {
@@ -247,6 +252,12 @@ pub(crate) fn own_events() -> Vec<Value> {
             "erasure.completed",
             "the least",
             json!({"request": id, "subjects": [{"handle": handle}]}),
+        ),
+        ("erasure.residue_removed", "as the server writes it", removed.clone()),
+        (
+            "erasure.residue_removed",
+            "the least, with more",
+            json!({"request": id, "residue": "epoch_key", "at": "2026-11-21T10:10:00.000000Z", "epoch": 2}),
         ),
         ("bodies.purged", "after an erasure", purged.clone()),
         ("bodies.purged", "by retention", retention.clone()),
@@ -332,15 +343,61 @@ pub(crate) fn own_events() -> Vec<Value> {
         ),
         (
             "bodies.purged",
-            "erasure without request",
-            "an erasure names its request",
-            without(&purged, "request"),
+            "erasure without requests",
+            "an erasure names its requests",
+            without(&purged, "requests"),
         ),
         (
             "bodies.purged",
-            "retention with request",
+            "erasure of no request",
+            "at least one request",
+            with(&purged, "requests", json!([])),
+        ),
+        (
+            "bodies.purged",
+            "requests is no list",
+            "wrong type",
+            with(&purged, "requests", json!(id)),
+        ),
+        (
+            "bodies.purged",
+            "1,001 requests",
+            "at most 1,000 requests",
+            with(&purged, "requests", json!(vec![id; 1_001])),
+        ),
+        (
+            "erasure.residue_removed",
+            "no residue",
+            "a required member is missing",
+            without(&removed, "residue"),
+        ),
+        (
+            "erasure.residue_removed",
+            "no time",
+            "a required member is missing",
+            without(&removed, "at"),
+        ),
+        (
+            "erasure.residue_removed",
+            "purges as text",
+            "wrong type",
+            with(&removed, "purges", json!("all")),
+        ),
+        (
+            "erasure.residue_removed",
+            "an unknown member of a derived store",
+            "the object is closed",
+            with(
+                &removed,
+                "derived",
+                json!([{"store": "x", "state": "purged", "by": "y"}]),
+            ),
+        ),
+        (
+            "bodies.purged",
+            "retention with requests",
             "retention names no request",
-            with(&retention, "request", json!(id)),
+            with(&retention, "requests", json!([id])),
         ),
         (
             "bodies.purged",

@@ -111,7 +111,7 @@ pub(crate) fn events() -> Vec<Event> {
         "fenced_at": time(4), "keys_deleted_at": time(5),
         "verification": {"sampled": 2, "opened": 0, "identity_resolves": false}, "pending": ["epoch_key"],
     });
-    let purged = json!({"ground": "erasure", "request": REQUEST, "positions": [[1, 2], [3, 1]]});
+    let purged = json!({"ground": "erasure", "requests": [REQUEST], "positions": [[1, 2], [3, 1]]});
     let mut events = vec![
         Event::new("$ledger", 1, "ledger.created", Some(created())),
         Event::new("order-7", 1, "order.placed", Some(json!({"total": 12}))).blocks(1),

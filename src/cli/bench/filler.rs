@@ -80,6 +80,7 @@ impl Filler {
             expected,
             head,
             events,
+            removals: Vec::new(),
             streams,
             tiles,
             checkpoint,

@@ -229,6 +229,6 @@ fn of_log() -> Vec<Operation> {
             "An event's receipt, with anchors",
         )
         .json::<AppendAnswer>(200, "It verifies alone.")
-        .codes(&[Code::EventNotFound]),
+        .codes(&[Code::EventNotFound, Code::BodyPurged]),
     ]
 }

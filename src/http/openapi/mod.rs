@@ -139,7 +139,7 @@ const TAGS: [(&str, &str); 7] = [
     ("events", "Append and read."),
     ("time travel", "The ledger and its streams as of a moment."),
     ("proofs", "The log, its proofs and its keys."),
-    ("people", "Handles, erasures, certificates."),
+    ("people", "Handles, erasures, redactions, certificates."),
     ("audit", "Verifications, exports, reports."),
     ("administration", "Ledgers and API keys."),
     ("server", "Health, metrics, this document."),

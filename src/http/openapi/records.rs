@@ -2,14 +2,15 @@
 
 use serde_json::json;
 
-use super::super::page::{ErasurePage, ExportPage, VerificationPage};
+use super::super::page::{ErasurePage, ExportPage, RedactionPage, VerificationPage};
 use super::super::subjects::HandleView;
-use super::super::{epochs, erasures, exports, reports, subjects, verifications};
+use super::super::{epochs, erasures, exports, redactions, reports, subjects, verifications};
 use super::operation::{APPENDS, Operation, on_ledger as op};
 use crate::service::Code;
 use crate::service::epochs::{EpochChanged, KeysRenewed, RenewRequest};
 use crate::service::erase::{ErasureRequest, ErasureView};
 use crate::service::export::{ExportRequest, ExportView};
+use crate::service::redact::{RedactionRequest, RedactionView};
 use crate::service::request::SubjectRequest;
 use crate::service::subject::SubjectView;
 use crate::service::verify::{VerificationRequest, VerificationView};
@@ -17,6 +18,7 @@ use crate::spec::compliance::SignedReport;
 
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = of_people();
+    all.extend(of_redactions());
     all.extend(of_auditors());
     all
 }
@@ -114,6 +116,49 @@ fn of_people() -> Vec<Operation> {
             erasures::certificate,
             ("people", "certificate"),
             "An erasure's certificate",
+        )
+        .media(200, "A COSE_Sign1.", "application/cose; cose-type=\"cose-sign1\"")
+        .codes(&[Code::NotFound]),
+    ]
+}
+
+fn of_redactions() -> Vec<Operation> {
+    vec![
+        op(
+            "post",
+            "/redactions",
+            redactions::create,
+            ("people", "redact"),
+            "Remove bodies that should not have been written",
+        )
+        .note("Answers when no read gives them any more. Proofs stay valid.")
+        .body::<RedactionRequest>()
+        .json::<RedactionView>(202, "The redaction.")
+        .codes(APPENDS)
+        .codes(&[Code::EventNotFound, Code::BodyPurged]),
+        op(
+            "get",
+            "/redactions",
+            redactions::list,
+            ("people", "listRedactions"),
+            "List the redactions",
+        )
+        .json::<RedactionPage<'_>>(200, "A page, newest first."),
+        op(
+            "get",
+            "/redactions/{id}",
+            redactions::one,
+            ("people", "getRedaction"),
+            "A redaction",
+        )
+        .json::<RedactionView>(200, "The redaction.")
+        .codes(&[Code::NotFound]),
+        op(
+            "get",
+            "/redactions/{id}/certificate",
+            redactions::certificate,
+            ("people", "redactionCertificate"),
+            "A redaction's certificate",
         )
         .media(200, "A COSE_Sign1.", "application/cose; cose-type=\"cose-sign1\"")
         .codes(&[Code::NotFound]),

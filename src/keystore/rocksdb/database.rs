@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Options, PrefixRange, ReadOptions, WriteBatch,
-    WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, LogLevel, Options, PrefixRange, ReadOptions,
+    WriteBatch, WriteOptions,
 };
 
 use crate::keystore::KeyStoreError;
@@ -42,7 +42,7 @@ impl From<rocksdb::Error> for KeyStoreError {
 impl Database {
     /// Opens the database in `path`, which exists.
     pub(super) fn open(path: &Path, create: bool) -> Result<Self, KeyStoreError> {
-        let db = DB::open(&options(create), path).map_err(|error| {
+        let db = DB::open(&options(create)?, path).map_err(|error| {
             let text = error.as_ref();
             // RocksDB has no kind of its own for a lock that is held.
             let locked = text.contains("lock hold by current process") || text.contains("While lock file");
@@ -65,6 +65,11 @@ impl Database {
 
     pub(super) fn get(&self, row: &[u8]) -> Result<Option<Vec<u8>>, KeyStoreError> {
         Ok(self.db.get(row)?)
+    }
+
+    /// RocksDB itself, for what rewrites its files.
+    pub(super) fn engine(&self) -> &DB {
+        &self.db
     }
 
     /// Bytes of all its files.
@@ -114,11 +119,13 @@ fn within(prefix: &[u8]) -> ReadOptions {
     options
 }
 
-fn options(create: bool) -> Options {
+fn options(create: bool) -> Result<Options, rocksdb::Error> {
     let mut table = BlockBasedOptions::default();
     table.set_bloom_filter(10.0, false);
     table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE));
-    let mut options = Options::default();
+    // The manifest names the first and last key of every file there ever was: each change begins a new one. It is small.
+    let manifest = "max_manifest_file_size=1;max_manifest_space_amp_pct=0";
+    let mut options = Options::default().get_options_from_string(manifest)?;
     options.create_if_missing(create);
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(WRITE_BUFFER);
@@ -133,5 +140,7 @@ fn options(create: bool) -> Options {
     options.set_wal_ttl_seconds(0);
     options.set_wal_size_limit_mb(0);
     options.set_enable_blob_files(false);
-    options
+    // It would tell the keys of rows.
+    options.set_log_level(LogLevel::Warn);
+    Ok(options)
 }

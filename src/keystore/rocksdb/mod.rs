@@ -8,10 +8,11 @@
 //! | `key` | pass → fences → cache, or unwrap row by row; the pass goes with the lease |
 //! | `fence` | durable rows → fences in memory → drain the passes → purge the caches |
 //! | `destroy` | fresh epoch key → touched buckets under new keys → one synced write → fences in memory → old epoch key |
+//! | `scrub` | flush → forced compaction → log and manifest rolled → the old files must be gone |
 //!
 //! Invariants: a store opens only with the vault it was made with; nobody reads a fence before having a pass; what does
 //! not unwrap is unavailable, never erased; whoever opens rows holds the ledger's `top`, whoever puts rows under a bucket
-//! key holds `writing` and names the bucket in `changed`. Out of scope: compaction after an erasure.
+//! key holds `writing` and names the bucket in `changed`.
 
 mod buckets;
 mod caches;
@@ -29,6 +30,7 @@ mod provision;
 mod renew;
 mod rewrap;
 mod rows;
+mod scrub;
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::DirBuilderExt;
@@ -293,6 +295,10 @@ impl KeyStore for RocksKeyStore {
         categories: Option<&[Category]>,
     ) -> Result<Result<Vec<KeyRef>, Refusal>, KeyStoreError> {
         self.mint_next(ledger, handle, categories)
+    }
+
+    fn scrub(&self) -> Result<bool, KeyStoreError> {
+        self.db.scrub()
     }
 
     fn remains(&self, ledger: LedgerId, order: &ErasureOrder) -> Result<Remains, KeyStoreError> {

@@ -1,5 +1,7 @@
 //! What only this engine's files can show: swapped and damaged rows, foreign and missing parts, plaintext in files.
 
+mod scrub;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

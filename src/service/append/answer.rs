@@ -115,17 +115,20 @@ impl<T: AsRef<[u8]>> Serialize for Base64<T> {
     }
 }
 
-/// A sealed block, by place and key name.
+/// A sealed block, by place and key name. The names of the key are absent if the block was removed since.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct SealedRef {
     /// Position in the header's list of bodies.
     pub ordinal: u16,
     /// Data subject.
-    pub handle: Handle,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handle: Option<Handle>,
     /// Category.
-    pub category: Category,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
     /// Generation of the key.
-    pub generation: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
 }
 
 /// An inclusion proof (RFC 9162 §2.1.3).
@@ -217,11 +220,11 @@ fn range(view: &View, events: &[ReceiptEvent]) -> Result<RangeProof, Error> {
 
 impl ReceiptEvent {
     pub(super) fn new(placed: Placed, sketch: Sketch, key_id: Hash, inclusion: Option<Inclusion>) -> Self {
-        let block = |(ordinal, key): (u16, KeyRef)| SealedRef {
+        let block = |(ordinal, key): (u16, Option<KeyRef>)| SealedRef {
             ordinal,
-            handle: key.handle,
-            category: key.category,
-            generation: key.generation,
+            handle: key.as_ref().map(|key| key.handle),
+            generation: key.as_ref().map(|key| key.generation),
+            category: key.map(|key| key.category),
         };
         Self {
             id: placed.id,

@@ -28,7 +28,8 @@ pub(crate) struct Sketch {
     pub(crate) meta: Vec<u8>,
     pub(crate) meta_salt: [u8; 32],
     pub(crate) data_salt: Option<[u8; 32]>,
-    pub(crate) personal: Vec<(u16, KeyRef)>,
+    /// The names of the key of each sealed block that is there.
+    pub(crate) personal: Vec<(u16, Option<KeyRef>)>,
 }
 
 impl Service {
@@ -137,7 +138,7 @@ impl Service {
             let sealed = self.seal_block(ledger, event_ref, ordinal, &key, plaintext.as_bytes())?;
             bodies.push(self.body(BodyKind::Sealed, sealed));
             subjects.push((key.handle, Some(key.category.clone())));
-            personal.push((ordinal, key));
+            personal.push((ordinal, Some(key)));
         }
         if let Some(Actor::Subject(handle)) = &meta.actor {
             subjects.push((*handle, None));

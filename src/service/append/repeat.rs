@@ -1,6 +1,7 @@
 //! A repeat: the ids are taken, and the question is whether by the same content.
 
 use super::super::read::StoredEvent;
+use super::super::removed::Removal;
 use super::super::request::{ActorRequest, EventRequest};
 use super::super::{Code, Error, Ledger, Service};
 use super::answer::{AppendAnswer, Inclusion, Proof, RangeProof, ReceiptEvent};
@@ -94,10 +95,16 @@ impl Service {
         }
         for (block, personal) in request.personal.iter().enumerate() {
             let ordinal = u16::try_from(first + block).unwrap_or(u16::MAX);
-            let Some(body) = found.body(ordinal) else {
-                return Err(purged("personal data"));
-            };
             let pointer = format!("/events/{at}/personal/{block}");
+            let Some(body) = found.body(ordinal) else {
+                return Err(match self.removal(ledger, found, ordinal)? {
+                    Some(Removal::Erased) => Error {
+                        index: Some(found.index),
+                        ..subject_erased(&pointer)
+                    },
+                    _ => purged("personal data"),
+                });
+            };
             let sealed = SealedBlock::decode(&body.bytes).map_err(super::super::access::internal)?;
             let plaintext = personal.data.as_ref().map_or("null", |data| data.get());
             let owner = self.owns(ledger, &personal.subject, &sealed, &pointer)?;
@@ -114,6 +121,11 @@ impl Service {
             }
         }
         Ok(true)
+    }
+
+    fn removal(&self, ledger: &Ledger, found: &StoredEvent, ordinal: u16) -> Result<Option<Removal>, Error> {
+        let removed = self.removed(ledger, &found.absent())?;
+        Ok(removed.get(&(found.index, ordinal)).map(|removed| removed.removal))
     }
 
     fn is_same_actor(
@@ -198,24 +210,34 @@ impl Service {
 
 impl StoredEvent {
     fn into_receipt_parts(self) -> Result<(Placed, Sketch), Error> {
-        let meta = self
-            .meta
-            .as_ref()
-            .ok_or_else(|| Error::new(Code::BodyPurged, "meta is purged"))?;
+        let purged = |what: &str| Error {
+            index: Some(self.index),
+            ..Error::new(
+                Code::BodyPurged,
+                format!(
+                    "the event at index {} has no receipt any more: its {what} is purged",
+                    self.index
+                ),
+            )
+        };
+        let meta = self.meta.as_ref().ok_or_else(|| purged("meta"))?;
         let (meta_body, data) = (self.body(0), self.data());
-        let sealed = self.bodies.iter().filter_map(|body| {
-            let kind = self.header.bodies.get(usize::from(body.ordinal))?.kind;
-            let block = (kind == BodyKind::Sealed)
-                .then(|| SealedBlock::decode(&body.bytes).ok())
-                .flatten()?;
-            Some((
-                body.ordinal,
-                KeyRef {
-                    handle: block.handle,
-                    category: block.category,
-                    generation: block.generation,
-                },
-            ))
+        let commits_to_data = self.header.bodies.iter().any(|body| body.kind == BodyKind::Data);
+        if commits_to_data && data.is_none() {
+            return Err(purged("data"));
+        }
+        let committed = (0_u16..).zip(&self.header.bodies);
+        let sealed = committed.filter(|(_, body)| body.kind == BodyKind::Sealed);
+        let sealed = sealed.map(|(ordinal, _)| {
+            let block = self
+                .body(ordinal)
+                .and_then(|body| SealedBlock::decode(&body.bytes).ok());
+            let key = block.map(|block| KeyRef {
+                handle: block.handle,
+                category: block.category,
+                generation: block.generation,
+            });
+            (ordinal, key)
         });
         let sketch = Sketch {
             stream: meta.stream.clone(),

@@ -221,6 +221,11 @@ impl<'a> Folding<'a> {
     }
 
     fn event(&mut self, header: &Header, bodies: Vec<Body>) -> Result<(), Error> {
+        let absent = bodies.iter().filter(|(_, _, row)| row.is_none());
+        let absent: Vec<_> = absent
+            .map(|(ordinal, kind, _)| (header.index, *ordinal, *kind))
+            .collect();
+        let removed = self.service.removed(self.ledger, &absent)?;
         for (ordinal, kind, row) in bodies {
             let not_folded = |state| NotFolded {
                 stream_version: header.stream_version,
@@ -230,7 +235,11 @@ impl<'a> Folding<'a> {
                 state,
             };
             match row {
-                None => self.folded.leave_out(not_folded("missing")),
+                None => {
+                    let removed = removed.get(&(header.index, ordinal));
+                    let state = removed.map_or("missing", |removed| removed.removal.as_str());
+                    self.folded.leave_out(not_folded(state));
+                }
                 Some(row) if kind == BodyKind::Sealed => self.block(header, ordinal, &row.bytes)?,
                 // What is accepted as JSON may be beyond what a fold can hold: 1e999, half a surrogate pair, great depth.
                 Some(row) => match serde_json::from_slice(&row.bytes) {

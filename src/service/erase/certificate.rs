@@ -1,13 +1,17 @@
 //! The certificate of an erasure: made from its events, so that it is the same at every request.
 //!
 //! It is provisional as long as anything is pending: residue in the key store's files, ciphertext, and the old epoch key
-//! if it was retired for the sake of backups. What closes a part is an event, which it then carries as evidence.
+//! if it was retired for the sake of backups. What closes a part is an event, which it then carries as evidence: the part is
+//! dated, and stands among the residues no more.
+
+use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
 use super::super::access::internal;
 use super::super::verify::read_records;
 use super::super::{Code, Error, Ledger, Service};
+use super::purge::{CIPHERTEXT, KEY_STORE_FILES};
 use super::saga::{Completed, Erasure, Recorded};
 use crate::spec::certificate::{
     Certificate, CertifiedSubject, DestructionCheck, FORMAT, Residue, Status, Suppression, Times,
@@ -18,8 +22,8 @@ use crate::spec::evidence::{Evidence, Inclusion};
 const RESIDUES: [(&str, &str); 3] = [
     (
         "key_store_files",
-        "Deleted key rows may still lie in the key store's files (log and sorted files) until they are rewritten. They are \
-         wrapped under the old epoch key: nothing opens them once that is destroyed.",
+        "Old copies of the deleted key rows may still lie in the key store's files (log and sorted files) until they are \
+         rewritten. They are wrapped under the old epoch key: nothing opens them once that is destroyed.",
     ),
     (
         "epoch_key",
@@ -27,7 +31,10 @@ const RESIDUES: [(&str, &str); 3] = [
          certificate names. Until then whoever holds that backup and the vault can open the data in it; the vault's \
          journal keeps this system from doing so.",
     ),
-    ("ciphertext", "The sealed blocks still lie in the ledger's store."),
+    (
+        "ciphertext",
+        "The sealed blocks, or old copies of them, still lie in the files of the ledger's store.",
+    ),
 ];
 
 const LIMITS: [&str; 6] = [
@@ -40,6 +47,10 @@ const LIMITS: [&str; 6] = [
      elsewhere (swap, machine snapshots) cannot be shown.",
     "The history keeps that events of certain types happened at certain times, and which of them share a stream.",
 ];
+
+/// Where one person's blocks were listed without those of others.
+const LISTED_ALONE: &str = "The ledger lists the positions of the removed blocks of this person together, without those \
+                            of others: which events they belonged to can be seen for ever.";
 
 /// A signed certificate, and the checkpoint under which its events are proved.
 #[derive(Debug)]
@@ -69,22 +80,20 @@ impl Service {
     /// The certificates of all erasures that were completed within the first `size` events, by request id.
     pub(crate) fn certificates_until(&self, ledger: &Ledger, size: u64) -> Result<Vec<SignedCertificate>, Error> {
         let mut certificates = Vec::new();
-        for mut erasure in self.all_erasures(ledger)? {
-            let Some(completed) = erasure.completed.as_ref().map(|event| event.index) else {
+        for erasure in self.all_erasures(ledger)? {
+            let Some(completed) = &erasure.completed else { continue };
+            if self.checkpoint_covering(ledger, completed.index)?.0 > size {
                 continue;
-            };
+            }
             // What came of it later is not for these readers: they get the certificate as it stood.
-            let covers = |index| Ok::<_, Error>(self.checkpoint_covering(ledger, index)?.0 <= size);
-            if let Some(event) = &erasure.epoch_destroyed
-                && !covers(event.index)?
-            {
-                erasure.epoch_destroyed = None;
+            let mut known = BTreeSet::new();
+            for index in erasure.indexes() {
+                if self.checkpoint_covering(ledger, index)?.0 <= size {
+                    known.insert(index);
+                }
             }
-            let last = erasure.last_event().unwrap_or(completed);
-            let (covering, checkpoint) = self.checkpoint_covering(ledger, last)?;
-            if covering > size {
-                continue;
-            }
+            let erasure = erasure.known(|index| known.contains(&index));
+            let (covering, checkpoint) = self.checkpoint_covering(ledger, erasure.last_index())?;
             if let Some(document) = self.sign_certificate(ledger, &erasure)? {
                 certificates.push(SignedCertificate {
                     request: erasure.requested.payload.request,
@@ -117,8 +126,7 @@ impl Service {
         completed: &Recorded<Completed>,
     ) -> Result<Certificate, Error> {
         let requested = &erasure.requested.payload;
-        let last = erasure.last_event().unwrap_or(completed.index);
-        let (size, checkpoint) = self.checkpoint_covering(ledger, last)?;
+        let (size, checkpoint) = self.checkpoint_covering(ledger, erasure.last_index())?;
         let evidence = |index| self.evidence(ledger, index, size);
         let subject = |outcome: &super::saga::Outcome| CertifiedSubject {
             handle: outcome.handle,
@@ -134,17 +142,17 @@ impl Service {
             code: (*code).into(),
             text: (*text).into(),
         };
-        let open = erasure.pending();
-        let pending = |(code, _): &&(&str, &str)| open.contains(code);
+        let pending = |(code, _): &&(&str, &str)| erasure.has_pending(code);
         let keys = &completed.payload;
-        let epoch_destroyed = erasure.epoch_destroyed.as_ref();
-        let mut events = vec![evidence(erasure.requested.index)?, evidence(completed.index)?];
-        if let Some(event) = epoch_destroyed {
-            events.push(evidence(event.index)?);
+        let removed_at = |residue| erasure.removed(residue).map(|removed| removed.at);
+        let ciphertext = erasure.removed(CIPHERTEXT);
+        let mut limits: Vec<Box<str>> = LIMITS.map(Into::into).to_vec();
+        if ciphertext.is_some_and(|removed| removed.alone == Some(true)) {
+            limits.push(LISTED_ALONE.into());
         }
         Ok(Certificate {
             format: FORMAT.to_owned(),
-            status: if open.is_empty() {
+            status: if erasure.pending().is_empty() {
                 Status::Final
             } else {
                 Status::Provisional
@@ -161,11 +169,12 @@ impl Service {
             times: Times {
                 t1: Some(keys.fenced_at),
                 t2: Some(keys.keys_destroyed_at),
+                t3: removed_at(KEY_STORE_FILES),
+                t4: removed_at(CIPHERTEXT),
                 t5: match keys.epoch_key_due_at {
                     None => Some(keys.keys_destroyed_at),
-                    Some(_) => epoch_destroyed.map(|event| event.payload.destroyed_at),
+                    Some(_) => erasure.epoch_destroyed.as_ref().map(|event| event.payload.destroyed_at),
                 },
-                ..Times::default()
             },
             epochs: Some(keys.epochs),
             epoch_key_due_at: keys.epoch_key_due_at,
@@ -177,6 +186,9 @@ impl Service {
                 identity_resolves: checked.identity_resolves,
             },
             residues: RESIDUES.iter().filter(pending).map(residue).collect(),
+            derived: ciphertext
+                .and_then(|removed| removed.derived.clone())
+                .unwrap_or_default(),
             suppression: Suppression {
                 active: suppressed,
                 until: None,
@@ -185,10 +197,10 @@ impl Service {
                 }),
             },
             other_ledgers_examined: false,
-            limits: LIMITS.map(Into::into).to_vec(),
+            limits,
             tree_size_before: erasure.requested.index,
             tree_size_after: size,
-            evidence: events,
+            evidence: erasure.indexes().into_iter().map(evidence).collect::<Result<_, _>>()?,
             anchors: vec![evidence(0)?],
             checkpoint,
         })
@@ -220,7 +232,12 @@ mod tests {
 
     #[test]
     fn the_events_of_an_erasure_are_never_left_out_of_a_bundle() {
-        for event_type in ["erasure.requested", "erasure.completed", "bodies.purged"] {
+        for event_type in [
+            "erasure.requested",
+            "erasure.completed",
+            "erasure.residue_removed",
+            "bodies.purged",
+        ] {
             assert!(system::is_reserved(&event_type.parse().unwrap()));
         }
     }

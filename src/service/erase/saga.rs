@@ -19,12 +19,13 @@ use crate::sequencer::{Appended, Fence, NewEvent};
 use crate::spec::event::BodyKind;
 use crate::spec::ids::{Category, Handle, Timestamp};
 use crate::spec::seal::SealedBlock;
-use crate::spec::system::{Basis, Epochs, Reason};
+use crate::spec::system::{Basis, Epochs, ErasureResidueRemoved, Reason};
 use crate::store::{Direction, Lookup};
 
 pub(in crate::service) const STREAM: &str = "$erasures";
 const REQUESTED: &str = "erasure.requested";
 const COMPLETED: &str = "erasure.completed";
+pub(super) const RESIDUE_REMOVED: &str = "erasure.residue_removed";
 /// Blocks of a subject that are tried after the destruction, and of all subjects of a request together. At least one of
 /// each is.
 const SAMPLE: u64 = 32;
@@ -147,20 +148,26 @@ pub(crate) struct Erasure {
     pub(crate) completed: Option<Recorded<Completed>>,
     /// When the old epoch key was destroyed at its horizon.
     pub(crate) epoch_destroyed: Option<Recorded<EpochDestroyed>>,
+    /// What was pending and is gone since.
+    pub(crate) removed: Vec<Recorded<ErasureResidueRemoved>>,
 }
 
 impl Erasure {
     /// What is still to come, of what was pending when it was completed.
     pub(crate) fn pending(&self) -> Vec<&str> {
         let pending = self.completed.iter().flat_map(|completed| &completed.payload.pending);
-        let open = |code: &&String| *code != EPOCH_KEY || self.epoch_destroyed.is_none();
-        pending.filter(open).map(String::as_str).collect()
+        pending
+            .map(String::as_str)
+            .filter(|code| self.gone(code).is_none())
+            .collect()
     }
 
-    /// The index of the last event of it.
-    pub(super) fn last_event(&self) -> Option<u64> {
-        let completed = self.completed.as_ref().map(|event| event.index);
-        completed.max(self.epoch_destroyed.as_ref().map(|event| event.index))
+    /// When something that was pending was gone.
+    pub(super) fn gone(&self, code: &str) -> Option<Timestamp> {
+        if code == EPOCH_KEY {
+            return self.epoch_destroyed.as_ref().map(|event| event.payload.destroyed_at);
+        }
+        self.removed(code).map(|removed| removed.at)
     }
 
     pub(super) fn orders(&self) -> Vec<ErasureOrder> {
@@ -202,6 +209,7 @@ impl Erasure {
             keys_destroyed_at: completed.map(|completed| completed.keys_destroyed_at),
             epoch_key_due_at: completed.and_then(|completed| completed.epoch_key_due_at),
             completed_at: self.completed.as_ref().map(|completed| completed.recorded_at),
+            residues: self.residues(),
             certificate: format!(
                 "/v1/ledgers/{}/erasures/{}/certificate",
                 ledger.record.name, requested.request
@@ -244,6 +252,7 @@ impl Service {
             requested,
             completed: None,
             epoch_destroyed: None,
+            removed: Vec::new(),
         };
         let fences = erasure.fences().collect();
         let appended = self
@@ -346,6 +355,7 @@ impl Service {
             recorded_at: placed.recorded_at,
             payload,
         });
+        ledger.residues.at_latest(Timestamp(0));
         Ok(Erasure { completed, ..erasure })
     }
 
@@ -569,7 +579,7 @@ impl Service {
     }
 }
 
-pub(super) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<Item = (u16, SealedBlock)> {
+pub(in crate::service) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<Item = (u16, SealedBlock)> {
     event.bodies.iter().filter_map(|body| {
         let kind = event.header.bodies.get(usize::from(body.ordinal))?.kind;
         let block = (kind == BodyKind::Sealed)
@@ -580,15 +590,17 @@ pub(super) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<Item = (u16, S
 }
 
 /// What an event says of an erasure.
-pub(in crate::service) enum Step {
+enum Step {
     /// It was asked for.
     Requested(Recorded<Requested>),
     /// Its keys were found destroyed.
     Completed(Recorded<Completed>),
+    /// Something that was pending is gone.
+    Removed(Recorded<ErasureResidueRemoved>),
 }
 
 /// Reads one event of an erasure; `None` for any other.
-pub(in crate::service) fn step(event: &StoredEvent) -> Result<Option<Step>, Error> {
+fn step(event: &StoredEvent) -> Result<Option<Step>, Error> {
     // A type that callers cannot write, in a stream that they cannot write to: one that lacks its envelope is not passed over.
     if event.meta.as_ref().is_some_and(|meta| meta.stream.as_str() != STREAM) {
         return Ok(None);
@@ -596,6 +608,7 @@ pub(in crate::service) fn step(event: &StoredEvent) -> Result<Option<Step>, Erro
     Ok(match event.header.event_type.as_str() {
         REQUESTED => Some(Step::Requested(recorded(event)?)),
         COMPLETED => Some(Step::Completed(recorded(event)?)),
+        RESIDUE_REMOVED => Some(Step::Removed(recorded(event)?)),
         _ => None,
     })
 }
@@ -616,12 +629,19 @@ impl History {
                     requested,
                     completed: None,
                     epoch_destroyed: None,
+                    removed: Vec::new(),
                 });
             }
             Some(Step::Completed(completed)) => {
                 let place = self.places.get(&completed.payload.request);
                 if let Some(erasure) = place.and_then(|place| self.erasures.get_mut(*place)) {
                     erasure.completed = Some(completed);
+                }
+            }
+            Some(Step::Removed(removed)) => {
+                let place = self.places.get(&removed.payload.request);
+                if let Some(erasure) = place.and_then(|place| self.erasures.get_mut(*place)) {
+                    erasure.removed.push(removed);
                 }
             }
             None => {}

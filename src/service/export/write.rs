@@ -5,17 +5,19 @@ use std::io::Write;
 
 use super::super::access::internal;
 use super::super::erase::SignedCertificate;
+use super::super::ledger::system_name;
 use super::super::pace::Pace;
 use super::super::read::PersonalState::KeyUnavailable;
 use super::super::read::{EventView, Reveal, StoredEvent};
-use super::super::verify::{read_records, weight};
+use super::super::verify::{absent, read_records, weight};
 use super::super::{Code, Error, Ledger, Service};
 use super::csv::Rows;
-use super::{ExportView, Format};
+use super::{ExportRequest, ExportView, Format};
 use crate::spec::bundle::{BundleHead, BundleWriter};
 use crate::spec::event::{Header, Meta};
 use crate::spec::system;
 use crate::spec::verify::Record;
+use crate::store::{Direction, Lookup};
 
 /// Events that are read at once, at the most.
 const CHUNK: u64 = 512;
@@ -34,20 +36,30 @@ impl Service {
     }
 
     fn write_bundle(&self, ledger: &Ledger, export: &ExportView, out: impl Write) -> Result<(), Error> {
-        let size = export.tree_size;
+        let (size, checkpoint) = self.bundle_size(ledger, export)?;
         let certificates = self.certificates_until(ledger, size)?;
+        let asked = ExportRequest {
+            to_index: match export.request.to_index {
+                Some(end) => Some(end.min(export.tree_size)),
+                // Everything stays everything.
+                None if export.request.from_index == 0 && export.request.filter_words().is_none() => None,
+                None => Some(export.tree_size),
+            },
+            ..export.request.clone()
+        };
         let head = BundleHead {
             origin: ledger.record.origin.clone(),
             tree_size: size,
             root: self.root_of_size(ledger, size)?,
-            checkpoint: export.checkpoint.clone(),
+            checkpoint,
             further: checkpoints_of(&certificates, size),
-            selection: export.request.selection(size),
+            selection: asked.selection(size),
         };
         let mut bundle = BundleWriter::new(out, head).map_err(internal)?;
         self.each_record(ledger, size, |record, header, meta| {
             let needed = system::is_reserved(&header.event_type);
-            let wanted = export.request.wants(record.index, &header.event_type, meta.as_ref());
+            let wanted = asked.wants(record.index, &header.event_type, meta.as_ref());
+            self.refuse_late_removals(ledger, &record, size)?;
             if needed || wanted {
                 bundle.include(&record).map_err(internal)
             } else {
@@ -62,6 +74,41 @@ impl Service {
         bundle
             .finish(|manifest| ledger.manifests.sign_document(manifest))
             .map_err(internal)?;
+        Ok(())
+    }
+
+    /// The size of a bundle's tree, and its checkpoint: what was asked for, and, where bodies of it were removed later, as
+    /// much more as holds the events that say so. Without them the bundle would show tampering.
+    fn bundle_size(&self, ledger: &Ledger, export: &ExportView) -> Result<(u64, String), Error> {
+        let (number, asked) = (ledger.record.number, export.tree_size);
+        let now = self.view(ledger)?.size();
+        let mut last = None;
+        for removing in ["bodies.purged", "bodies.redacted"] {
+            let lookup = Lookup::Type(system_name(removing)?);
+            last = last.max(
+                self.store
+                    .find(number, &lookup, asked..now, Direction::Backward, 1)?
+                    .pop(),
+            );
+        }
+        match last {
+            None => Ok((asked, export.checkpoint.clone())),
+            Some(index) => self.checkpoint_covering(ledger, index),
+        }
+    }
+
+    /// What was removed since the bundle was begun cannot be explained in it: it breaks off, and the next download of this
+    /// export is a larger one.
+    fn refuse_late_removals(&self, ledger: &Ledger, record: &Record, size: u64) -> Result<(), Error> {
+        let absent = absent(record);
+        if absent.is_empty() {
+            return Ok(());
+        }
+        let authorities = self.store.removed(ledger.record.number, &absent)?;
+        if authorities.into_iter().flatten().any(|authority| authority >= size) {
+            let detail = "bodies were removed while the bundle was written; download it again";
+            return Err(Error::new(Code::BodyPurged, detail));
+        }
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! What a certificate says against what its two events say (docs/spec/09-evidence.md).
+//! What a certificate says against what its events say (docs/spec/09-evidence.md).
 //!
 //! Every stated fact that an event states too must be the same, and present if the event has it. What the event does not
 //! state stays on the word of the certificate; the report names it.
@@ -10,8 +10,58 @@ use super::{Certificate, CertifiedSubject, Status};
 use crate::spec::evidence::Review;
 use crate::spec::ids::{Category, Handle, Timestamp};
 use crate::spec::report::FindingCode;
-use crate::spec::system::{Authority, DestroyedSubject, ErasureCompleted, ErasureRequested};
+use crate::spec::system::{
+    Authority, DestroyedSubject, EpochDestroyed, ErasureCompleted, ErasureRequested, ErasureResidueRemoved,
+};
 use crate::spec::verify::Examined;
+
+/// What the events after `erasure.completed` record as gone.
+#[derive(Debug, Default)]
+pub(super) struct Removed {
+    residues: Vec<ErasureResidueRemoved>,
+    epoch_keys: Vec<(u64, EpochDestroyed)>,
+}
+
+impl Removed {
+    /// Takes an event's word, if its signature holds. One of another erasure does not belong here.
+    pub(super) fn add(&mut self, review: &mut Review<'_>, certificate: &Certificate, event: Examined) {
+        match with_authority(Some(&event)) {
+            Some((event, Authority::ResidueRemoved(removed))) => {
+                review.compare(Some(event.index), "request", &removed.request, &certificate.request);
+                self.residues.push(removed.clone());
+            }
+            Some((event, Authority::EpochDestroyed(destroyed))) => self.epoch_keys.push((event.index, *destroyed)),
+            _ => {}
+        }
+    }
+
+    fn has(&self, residue: &str) -> bool {
+        self.residues.iter().any(|removed| &*removed.residue == residue)
+    }
+
+    fn at(&self, residue: &str) -> Option<Timestamp> {
+        let mut all = self.residues.iter();
+        all.find(|removed| &*removed.residue == residue)
+            .map(|removed| removed.at)
+    }
+
+    /// When the epoch key that the erasure left behind was destroyed: at once, or when an event after its completion, at
+    /// `index`, says so.
+    fn epoch_key(&self, index: u64, completed: &ErasureCompleted) -> Option<Timestamp> {
+        let from = completed.epochs?.from;
+        if completed.epoch_key_due_at.is_none() {
+            return completed.keys_destroyed_at;
+        }
+        let mut later = self.epoch_keys.iter().filter(|(at, _)| *at > index);
+        let gone = later.find(|(_, destroyed)| destroyed.epoch == from);
+        gone.map(|(_, destroyed)| destroyed.destroyed_at)
+    }
+
+    fn derived(&self) -> Option<String> {
+        let derived = self.residues.iter().find_map(|removed| removed.derived.as_ref())?;
+        Some(format!("{derived:?}"))
+    }
+}
 
 /// Compares with `erasure.requested`. Gives the names of members that the event does not state.
 pub(super) fn check_requested(
@@ -47,12 +97,12 @@ fn categories(categories: Option<&[Category]>) -> String {
     categories.map_or("all".to_owned(), |categories| format!("{categories:?}"))
 }
 
-/// Compares with `erasure.completed` and what came of it. Gives the names of members that the event does not state.
+/// Compares with `erasure.completed` and what came of it. Gives the names of members that the events do not state.
 pub(super) fn check_completed(
     review: &mut Review<'_>,
     certificate: &Certificate,
     event: Option<&Examined>,
-    later: &[Examined],
+    removed: &Removed,
 ) -> Vec<&'static str> {
     let Some((event, Authority::ErasureCompleted(completed))) = with_authority(event) else {
         let expected = "a valid erasure.completed";
@@ -67,22 +117,8 @@ pub(super) fn check_completed(
     let (signed, stated) = (optional(recorded), optional(certificate.completed_at));
     review.compare(index, "completed_at", &signed, &stated);
     let mut facts = Facts::new(review, event.index);
-    facts.completed(completed, certificate, epoch_destroyed(completed, event.index, later));
+    facts.completed(completed, certificate, removed);
     facts.unshown.into_iter().collect()
-}
-
-/// When the old epoch key was gone: at once, or as a later event says.
-fn epoch_destroyed(completed: &ErasureCompleted, index: u64, later: &[Examined]) -> Option<Timestamp> {
-    if completed.epoch_key_due_at.is_none() {
-        return completed.epochs.and(completed.keys_destroyed_at);
-    }
-    let from = completed.epochs?.from;
-    later.iter().find_map(|event| match with_authority(Some(event)) {
-        Some((event, Authority::EpochDestroyed(gone))) if event.index > index && gone.epoch == from => {
-            Some(gone.destroyed_at)
-        }
-        _ => None,
-    })
 }
 
 /// What an event establishes, if its signature holds.
@@ -142,7 +178,7 @@ impl<'r, 't> Facts<'r, 't> {
         self.compare("reason", reason, Some(format!("{:?}", certificate.reason)));
     }
 
-    fn completed(&mut self, completed: &ErasureCompleted, certificate: &Certificate, gone: Option<Timestamp>) {
+    fn completed(&mut self, completed: &ErasureCompleted, certificate: &Certificate, removed: &Removed) {
         for stated in &certificate.subjects {
             let mut signed = completed.subjects.iter();
             if let Some(signed) = signed.find(|signed| signed.handle == stated.handle) {
@@ -167,9 +203,11 @@ impl<'r, 't> Facts<'r, 't> {
             signed.and_then(|check| check.identity_resolves),
             Some(stated.identity_resolves),
         );
-        self.keys(completed, certificate, gone);
-        self.residues(completed.pending.as_deref(), certificate, gone);
-        self.later_times(certificate);
+        self.keys(completed, certificate, removed.epoch_key(self.index, completed));
+        self.residues(completed, certificate, removed);
+        self.later_times(certificate, removed);
+        let stated = (!certificate.derived.is_empty()).then(|| format!("{:?}", certificate.derived));
+        self.compare("derived", removed.derived(), stated);
     }
 
     /// T2, and T5 once an event says so: a key that is retired is not gone because the certificate says it.
@@ -210,24 +248,31 @@ impl<'r, 't> Facts<'r, 't> {
         self.compare("blocks_sealed", signed.blocks, Some(stated.blocks_sealed));
     }
 
-    /// A provisional certificate lists all that was pending and that no event ended; what a final one may leave out, its
-    /// own rules say.
-    fn residues(&mut self, pending: Option<&[Box<str>]>, certificate: &Certificate, gone: Option<Timestamp>) {
+    /// A provisional certificate lists all that was pending and is not recorded as gone; what a final one may leave out,
+    /// its own rules say.
+    fn residues(&mut self, completed: &ErasureCompleted, certificate: &Certificate, removed: &Removed) {
         if certificate.status == Status::Final {
             return;
         }
         let codes = |codes: BTreeSet<&str>| codes.into_iter().collect::<Vec<_>>().join(", ");
-        let open = |code: &&str| *code != "epoch_key" || gone.is_none();
-        let signed = pending.map(|pending| codes(pending.iter().map(AsRef::as_ref).filter(open).collect()));
+        let gone = |code: &str| match code {
+            "epoch_key" => removed.epoch_key(self.index, completed).is_some(),
+            code => removed.has(code),
+        };
+        let left = |pending: &[Box<str>]| codes(pending.iter().map(AsRef::as_ref).filter(|code| !gone(code)).collect());
+        let signed = completed.pending.as_deref().map(left);
         let stated = codes(certificate.residues.iter().map(|residue| &*residue.code).collect());
         self.compare("residues", signed, Some(stated));
     }
 
-    /// No event of this version states when these steps were done.
-    fn later_times(&mut self, certificate: &Certificate) {
+    /// When the later steps were done, as far as an event states it.
+    fn later_times(&mut self, certificate: &Certificate, removed: &Removed) {
         let times = &certificate.times;
-        for (field, time) in [("times, t3", times.t3), ("times, t4", times.t4)] {
-            self.compare(field, None::<u64>, time);
+        for (field, signed, time) in [
+            ("times, t3", removed.at("key_store_files"), times.t3),
+            ("times, t4", removed.at("ciphertext"), times.t4),
+        ] {
+            self.compare(field, signed, time);
         }
     }
 }

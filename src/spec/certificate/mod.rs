@@ -13,11 +13,13 @@
 //! Out of scope: its readable form (HTML), and making the numbers true (`service`).
 
 mod compare;
+mod redaction;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
+pub use redaction::{Backups, REDACTION_FORMAT, RedactionCertificate};
 pub use verify::{is_certificate, verify_certificate};
 
 pub(super) use verify::{Surrounding, check_in_bundle};
@@ -29,7 +31,7 @@ use uuid::Uuid;
 
 use super::evidence::Evidence;
 use super::ids::{Category, Handle, Origin, Timestamp};
-use super::system::{Basis, Epochs, Reason};
+use super::system::{Basis, DerivedStore, Epochs, Reason};
 
 /// The format that certificates name.
 pub const FORMAT: &str = "oubliette/certificate/v1";
@@ -79,6 +81,9 @@ pub struct Certificate {
     pub verification: DestructionCheck,
     /// Where something may still be.
     pub residues: Vec<Residue>,
+    /// What became of everything that is made from the person's data, as far as it was looked after.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub derived: Vec<DerivedStore>,
     /// Whether the same subject id is refused from now on.
     pub suppression: Suppression,
     /// Always false: an erasure covers the one ledger that it names.

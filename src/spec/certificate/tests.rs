@@ -154,6 +154,134 @@ fn a_final_certificate_has_all_times_and_no_residue_and_says_what_its_events_do_
     );
 }
 
+/// A ledger whose erasure left nothing pending in the end, and its certificate.
+fn removed() -> (TestLedger, Certificate) {
+    let mut ledger = TestLedger::sample();
+    let at = Timestamp(ledger.certificate().completed_at.unwrap().0 + 1_000);
+    let index = ledger.system(
+        "erasure.residue_removed",
+        &serde_json::json!({"request": crate::spec::testing::REQUEST, "residue": "key_store_files", "at": at}),
+    );
+    let derived = serde_json::json!([{"store": "handle_index", "state": "purged", "at": at}]);
+    ledger.system(
+        "erasure.residue_removed",
+        &serde_json::json!({"request": crate::spec::testing::REQUEST, "residue": "ciphertext", "at": at, "derived": derived}),
+    );
+    let mut certificate = ledger.certificate();
+    certificate
+        .evidence
+        .extend([ledger.evidence(index), ledger.evidence(index + 1)]);
+    (certificate.times.t3, certificate.times.t4) = (Some(at), Some(at));
+    certificate.derived = serde_json::from_value(derived).unwrap();
+    (ledger, certificate)
+}
+
+#[test]
+fn what_is_recorded_as_gone_is_compared() {
+    let (ledger, certificate) = removed();
+    let report = verify(&ledger.sign_certificate(&certificate));
+    assert_eq!(report.verdict, Verdict::Valid, "{report}");
+    let alone = report.notes.iter().find(|note| note.contains("alone")).unwrap();
+    assert!(alone.ends_with("times, t2."), "{alone}");
+    let tweaks: [Tweak; 6] = [
+        ("no t3", |c| c.times.t3 = None),
+        ("another t4", |c| {
+            c.times.t4 = Some(Timestamp(c.times.t4.unwrap().0 + 1))
+        }),
+        ("no derived", |c| c.derived.clear()),
+        ("other derived", |c| c.derived[0].state = "not_kept".into()),
+        ("a residue that is gone", |c| {
+            c.residues.push(Residue {
+                code: "ciphertext".into(),
+                text: "".into(),
+            });
+        }),
+        ("of another erasure", |c| c.request = Uuid::from_u128(1)),
+    ];
+    for (what, tweak) in tweaks {
+        let mut tweaked = certificate.clone();
+        tweak(&mut tweaked);
+        let report = verify(&ledger.sign_certificate(&tweaked));
+        assert_eq!(report.verdict, Verdict::Tampered, "{what}: {report}");
+    }
+}
+
+#[test]
+fn a_residue_that_was_pending_and_is_gone_is_no_residue() {
+    let mut ledger = TestLedger::sample();
+    let at = ledger.certificate().completed_at.unwrap();
+    let gone = serde_json::json!({"request": crate::spec::testing::REQUEST, "residue": "backups", "at": at});
+    let index = ledger.system("erasure.residue_removed", &gone);
+    let mut certificate = ledger.certificate();
+    certificate.evidence.push(ledger.evidence(index));
+    let stays = verify(&ledger.sign_certificate(&certificate));
+    assert_eq!(codes(&stays), [FindingCode::FactMismatch], "{stays}");
+    certificate.residues.clear();
+    let report = verify(&ledger.sign_certificate(&certificate));
+    assert_eq!(report.verdict, Verdict::Valid, "{report}");
+}
+
+#[test]
+fn a_certificate_of_redaction_says_what_its_event_says() {
+    let mut ledger = TestLedger::sample();
+    let positions = [(1, 1), (3, 0)];
+    ledger.remove(&positions);
+    let authority = serde_json::json!({"ground": "secret", "positions": positions});
+    let index = ledger.system("bodies.redacted", &authority);
+    let base = ledger.certificate();
+    let header = crate::spec::event::Header::decode(&ledger.evidence(index).record().header).unwrap();
+    let certificate = RedactionCertificate {
+        format: REDACTION_FORMAT.into(),
+        origin: base.origin.clone(),
+        redaction: Uuid::from_u128(7),
+        reason: "secret".into(),
+        role: "officer".into(),
+        redacted_at: header.recorded_at,
+        files_rewritten_at: None,
+        positions: positions.map(Into::into).to_vec(),
+        backups: Backups {
+            known: false,
+            text: "unknown".into(),
+        },
+        limits: vec!["one ledger".into()],
+        tree_size: base.tree_size_after,
+        evidence: vec![ledger.evidence(index)],
+        anchors: base.anchors.clone(),
+        checkpoint: base.checkpoint.clone(),
+    };
+    let document = ledger.sign_certificate(&certificate);
+    assert!(is_certificate(&document));
+    let report = verify(&document);
+    assert_eq!(report.verdict, Verdict::Valid, "{report}");
+    type Tweak = (&'static str, fn(&mut RedactionCertificate));
+    let tweaks: [Tweak; 8] = [
+        ("format", |c| c.format = "oubliette/redaction/v1x".into()),
+        ("origin", |c| c.origin = "x.example/y".parse().unwrap()),
+        ("reason", |c| c.reason = "other".into()),
+        ("a position less", |c| c.positions.truncate(1)),
+        ("another position", |c| c.positions[0] = (1, 0).into()),
+        ("time", |c| c.redacted_at.0 += 1),
+        ("rewritten before", |c| c.files_rewritten_at = Some(Timestamp(1))),
+        ("tree size", |c| c.tree_size += 1),
+    ];
+    for (what, tweak) in tweaks {
+        let mut tweaked = certificate.clone();
+        tweak(&mut tweaked);
+        let report = verify(&ledger.sign_certificate(&tweaked));
+        assert_eq!(report.verdict, Verdict::Tampered, "{what}: {report}");
+    }
+    let unproved = RedactionCertificate {
+        evidence: vec![base.evidence[0].clone()],
+        ..certificate
+    };
+    assert!(codes(&verify(&ledger.sign_certificate(&unproved))).contains(&FindingCode::EvidenceAbsent));
+    for at in (0..document.len()).step_by(7) {
+        let mut bad = document.clone();
+        bad[at] ^= 0x21;
+        assert_ne!(verify(&bad).verdict, Verdict::Valid, "byte {at}");
+    }
+}
+
 #[test]
 fn what_an_older_event_does_not_state_is_not_compared_but_named() {
     let mut ledger = TestLedger::new();

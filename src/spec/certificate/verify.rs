@@ -3,7 +3,8 @@
 
 use uuid::Uuid;
 
-use super::compare::{check_completed, check_requested};
+use super::compare::{Removed, check_completed, check_requested};
+use super::redaction::{is_redaction, verify_redaction};
 use super::{Certificate, FORMAT, Status, Times};
 use crate::spec::evidence::{Evidence, Review};
 use crate::spec::hash::Hash;
@@ -11,14 +12,17 @@ use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustS
 use crate::spec::signature::{Kind, SignatureError, read_unverified};
 use crate::spec::verify::{Keyring, Record, Trust, signature_code};
 
-/// Whether a file is a certificate, be it a damaged one: it names its content type or its format near the beginning.
+/// Whether a file is a certificate, of erasure or of redaction, be it a damaged one: it names its content type or its format near the beginning.
 pub fn is_certificate(file: &[u8]) -> bool {
     let contains = |text: &str| file.windows(text.len()).any(|window| window == text.as_bytes());
-    contains(Kind::Certificate.content_type()) || contains(FORMAT)
+    contains(Kind::Certificate.content_type()) || contains(FORMAT) || is_redaction(file)
 }
 
-/// Verifies a certificate alone.
+/// Verifies a certificate alone, of erasure or of redaction.
 pub fn verify_certificate(document: &[u8], trust: &Trust) -> Report {
+    if is_redaction(document) {
+        return verify_redaction(document, trust);
+    }
     let certificate: Certificate = match read_unverified(document) {
         Ok(certificate) => certificate,
         Err(error) => {
@@ -137,10 +141,13 @@ fn check(review: &mut Review<'_>, document: &[u8], certificate: &Certificate) ->
     let mut evidence = certificate.evidence.iter().enumerate();
     let first = evidence.next().map(|(_, event)| review.evidence("evidence/0", event));
     let second = evidence.next().map(|(_, event)| review.evidence("evidence/1", event));
-    let later = evidence.map(|(number, event)| review.evidence(&format!("evidence/{number}"), event));
-    let later: Vec<_> = later.collect();
+    let mut removed = Removed::default();
+    for (number, event) in evidence {
+        let event = review.evidence(&format!("evidence/{number}"), event);
+        removed.add(review, certificate, event);
+    }
     let mut unshown = check_requested(review, certificate, first.as_ref());
-    unshown.extend(check_completed(review, certificate, second.as_ref(), &later));
+    unshown.extend(check_completed(review, certificate, second.as_ref(), &removed));
     check_statements(review, certificate);
     unshown
 }

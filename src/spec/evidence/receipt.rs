@@ -81,18 +81,21 @@ pub struct Salts {
     pub data: Option<Salt>,
 }
 
-/// A sealed block, by place and key.
+/// A sealed block, by place and key. The names of the key are absent if the block was removed since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SealedPlace {
     /// Its place in the header's list.
     pub ordinal: u16,
     /// The data subject.
-    pub handle: Handle,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<Handle>,
     /// The category.
-    pub category: Category,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
     /// The generation of the key.
-    pub generation: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
 }
 
 /// A proof for a run of leaves.

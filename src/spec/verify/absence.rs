@@ -77,14 +77,9 @@ impl Absences {
                 self.requests.insert(request.request);
             }
             Authority::Purged(purged) => {
-                if let Some(request) = purged.request.filter(|request| !self.requests.contains(request)) {
-                    return findings.push(Finding::new(
-                        Some(index),
-                        "data",
-                        FindingCode::AuthorityInvalid,
-                        "the request id of an erasure.requested before it",
-                        request,
-                    ));
+                let mut requests = purged.requests.iter().flatten();
+                if let Some(request) = requests.find(|request| !self.requests.contains(request)) {
+                    return findings.push(unknown_request(index, request));
                 }
                 self.excuse_all(index, &purged.positions, findings, |kind| match (purged.ground, kind) {
                     (Ground::Erasure, BodyKind::Sealed) => Excuse::Erased,
@@ -94,8 +89,47 @@ impl Absences {
             Authority::Redacted(redacted) => {
                 self.excuse_all(index, &redacted.positions, findings, |_| Excuse::Redacted);
             }
+            Authority::ResidueRemoved(removed) => {
+                if !self.requests.contains(&removed.request) {
+                    findings.push(unknown_request(index, &removed.request));
+                }
+            }
             Authority::ErasureCompleted(_) | Authority::EpochDestroyed(_) | Authority::Nothing => {}
         }
+    }
+
+    /// Lets an event beyond the verified prefix excuse what it names and is absent: bodies that left the store while it was
+    /// being read. What was still there when it was read contradicts nothing.
+    pub(super) fn apply_late(&mut self, authority: &Authority) {
+        match authority {
+            Authority::Purged(purged) => {
+                let erasure = purged.ground == Ground::Erasure;
+                for position in &purged.positions {
+                    self.excuse(position, |kind| match kind {
+                        BodyKind::Sealed if erasure => Excuse::Erased,
+                        _ => Excuse::Purged,
+                    });
+                }
+            }
+            Authority::Redacted(redacted) => {
+                for position in &redacted.positions {
+                    self.excuse(position, |_| Excuse::Redacted);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the position is of an absent body.
+    fn excuse(&mut self, position: &Position, excuse: impl Fn(BodyKind) -> Excuse) -> bool {
+        let Some(absent) = self.absent.get_mut(position) else {
+            return false;
+        };
+        let excuse = excuse(absent.kind);
+        if absent.excuse == Excuse::None || excuse == Excuse::Erased {
+            absent.excuse = excuse;
+        }
+        true
     }
 
     fn excuse_all(
@@ -116,12 +150,7 @@ impl Absences {
                     expected,
                     found,
                 ));
-            } else if let Some(absent) = self.absent.get_mut(position) {
-                let excuse = excuse(absent.kind);
-                if absent.excuse == Excuse::None || excuse == Excuse::Erased {
-                    absent.excuse = excuse;
-                }
-            } else if !self.is_unknown(position.index) {
+            } else if !self.excuse(position, &excuse) && !self.is_unknown(position.index) {
                 findings.push(Finding::new(
                     Some(position.index),
                     format!("body {}", position.ordinal),
@@ -160,6 +189,11 @@ impl Absences {
             }
         }
     }
+}
+
+fn unknown_request(index: u64, request: &Uuid) -> Finding {
+    let expected = "the request id of an erasure.requested before it";
+    Finding::new(Some(index), "data", FindingCode::AuthorityInvalid, expected, request)
 }
 
 #[cfg(test)]

@@ -215,6 +215,18 @@ impl Verification {
         ));
     }
 
+    /// Gives an event that stands beyond the verified prefix and authorised the removal of bodies while the prefix was being
+    /// read. It counts only if its own signature, header, `meta` and `data` hold.
+    pub fn late_authority(&mut self, record: &Record) {
+        let Some(keyring) = self.keyring.as_ref().filter(|_| record.index >= self.chain.size()) else {
+            return;
+        };
+        let examined = examine(record, Some(keyring.event_key(record.index)));
+        if let Some(authority) = examined.authority.filter(|_| examined.signed) {
+            self.absences.apply_late(&authority);
+        }
+    }
+
     fn start(&mut self, first: Option<&Entry>) {
         let Some(first) = first.filter(|_| !self.started) else {
             return;

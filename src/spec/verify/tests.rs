@@ -387,7 +387,7 @@ fn an_event_in_a_callers_stream_is_no_authority() {
 #[test]
 fn an_authority_that_breaks_its_rules_excuses_nothing() {
     for data in [
-        json!({"ground": "erasure", "request": REQUEST, "positions": [[1, 1]]}), // no such request before it
+        json!({"ground": "erasure", "requests": [REQUEST], "positions": [[1, 1]]}), // no such request before it
         json!({"ground": "erasure", "positions": [[1, 1]]}),
         json!({"ground": "retention", "positions": [[1, 1]], "also": 1}),
         json!({"ground": "retention", "positions": "all"}),
@@ -704,5 +704,50 @@ proptest! {
             .collect();
         let head = TestLedger::new().head();
         prop_assert_eq!(run(&head, &records, &Trust::default(), BOTH[0], 2).verdict, Verdict::Tampered);
+    }
+}
+
+#[test]
+fn what_left_while_a_ledger_was_read_is_excused_by_a_later_event_that_holds_and_by_nothing_else() {
+    let mut ledger = TestLedger::sample();
+    let size = ledger.size();
+    ledger.remove(&[(1, 1)]);
+    let late = ledger.system(
+        "bodies.redacted",
+        &json!({"ground": "leak", "positions": [[1, 1], [3, 1]]}),
+    );
+    let read = |authority: &dyn Fn(&mut Record)| {
+        let mut verification = Verification::new(Object::Ledger, Trust::default(), Options::default());
+        verification.expect_head("checkpoint", ledger.checkpoint_at(size).as_bytes());
+        let entries: Vec<_> = ledger.records[..size as usize]
+            .iter()
+            .cloned()
+            .map(Entry::Event)
+            .collect();
+        verification.feed(&entries);
+        let mut record = ledger.records[late as usize].clone();
+        authority(&mut record);
+        verification.late_authority(&record);
+        verification.finish(End::Reached)
+    };
+    let report = read(&|_| {});
+    assert_eq!(
+        (report.verdict, report.bodies.redacted, report.bodies.missing),
+        (Verdict::Valid, 1, 0),
+        "{report}"
+    );
+    let spoilt: [fn(&mut Record); 4] = [
+        |record| record.index = 1,
+        |record| record.signature[30] ^= 1,
+        |record| record.bodies[1].bytes[3] ^= 1,
+        |record| record.bodies.truncate(1),
+    ];
+    for spoil in spoilt {
+        let report = read(&spoil);
+        assert_eq!(
+            (report.verdict, report.bodies.missing),
+            (Verdict::Tampered, 1),
+            "{report}"
+        );
     }
 }

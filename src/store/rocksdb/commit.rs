@@ -2,7 +2,7 @@
 
 use rocksdb::{ColumnFamily, WriteBatch};
 
-use super::super::{Batch, Head, LedgerBatch, LedgerNumber, RecordWrite, SequencedEvent, StoreError};
+use super::super::{Batch, Head, LedgerBatch, LedgerNumber, Lookup, RecordWrite, Removal, SequencedEvent, StoreError};
 use super::{RocksStore, classify, schema, synced};
 use crate::spec::event::{Actor, BodyKind};
 use crate::spec::hash::Hash;
@@ -56,6 +56,12 @@ impl RocksStore {
         };
         add_events(rows, &tables, number, &batch.events);
         let streams = self.table(schema::STREAMS)?;
+        let removed = self.table(schema::REMOVED)?;
+        for (authority, removal) in &batch.removals {
+            let key = schema::body(number, removal.index, removal.ordinal);
+            rows.put_cf(removed, key, authority.to_be_bytes());
+            remove(rows, &tables, streams, number, removal);
+        }
         for (name, row) in &batch.streams {
             let value = [row.stream_ref.as_bytes().as_slice(), &row.version.to_be_bytes()].concat();
             rows.put_cf(streams, schema::stream(number, Some(name)), value);
@@ -88,6 +94,23 @@ impl RocksStore {
             }
         }
         Ok(())
+    }
+}
+
+fn remove(rows: &mut WriteBatch, tables: &Tables<'_>, streams: Table<'_>, number: LedgerNumber, removal: &Removal) {
+    let table = match removal.kind {
+        BodyKind::Sealed => tables.sealed,
+        BodyKind::Meta | BodyKind::Data => tables.bodies,
+    };
+    rows.delete_cf(table, schema::body(number, removal.index, removal.ordinal));
+    for lookup in &removal.lookups {
+        // Rows by type stand for a whole block of events.
+        if !matches!(lookup, Lookup::Type(_)) {
+            rows.delete_cf(tables.lookup, schema::lookup(number, lookup, removal.index));
+        }
+    }
+    if let Some(name) = &removal.stream {
+        rows.delete_cf(streams, schema::stream(number, Some(name)));
     }
 }
 
@@ -171,7 +194,7 @@ fn log_size(batch: &Batch) -> usize {
     };
     let ledger = |ledger: &LedgerBatch| {
         let events: usize = ledger.events.iter().map(event).sum();
-        2048 + events + 96 * ledger.streams.len() + 8_300 * ledger.tiles.len()
+        2048 + events + 160 * ledger.removals.len() + 96 * ledger.streams.len() + 8_300 * ledger.tiles.len()
     };
     4096 + batch.ledgers.iter().map(ledger).sum::<usize>()
 }

@@ -4,12 +4,13 @@ mod commit;
 mod migrations;
 mod read;
 mod schema;
+mod scrub;
 mod size;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use rocksdb::{Cache, ColumnFamily, DB, DBRecoveryMode, FlushOptions, Options, WriteOptions};
+use rocksdb::{Cache, ColumnFamily, DB, DBRecoveryMode, FlushOptions, LogLevel, Options, WriteOptions};
 
 use super::StoreError;
 use crate::spec::ids::LedgerId;
@@ -76,7 +77,7 @@ impl RocksStore {
             return Err(StoreError::Missing(path.to_owned()));
         }
         let cache = block_cache();
-        let db = DB::open_cf_descriptors_read_only(&database_options(false), path, schema::descriptors(&cache), false);
+        let db = DB::open_cf_descriptors_read_only(&database_options(false)?, path, schema::descriptors(&cache), false);
         let mut store = Self {
             db: db.map_err(classify)?,
             id: LedgerId([0; 16]),
@@ -88,7 +89,7 @@ impl RocksStore {
 
     fn open_at(path: &Path, create: bool, id: LedgerId) -> Result<Self, StoreError> {
         let cache = block_cache();
-        let db = DB::open_cf_descriptors(&database_options(create), path, schema::descriptors(&cache));
+        let db = DB::open_cf_descriptors(&database_options(create)?, path, schema::descriptors(&cache));
         Ok(Self {
             db: db.map_err(classify)?,
             id,
@@ -121,8 +122,11 @@ fn is_store(path: &Path) -> bool {
     path.join("CURRENT").exists()
 }
 
-fn database_options(create: bool) -> Options {
-    let mut options = Options::default();
+fn database_options(create: bool) -> Result<Options, StoreError> {
+    // The manifest names the first and last key of every file there ever was, and some keys hold what callers wrote: each
+    // change begins a new one. It takes some 200 bytes a file.
+    let manifest = "max_manifest_file_size=1;max_manifest_space_amp_pct=0";
+    let mut options = Options::default().get_options_from_string(manifest).map_err(classify)?;
     options.create_if_missing(create);
     options.create_missing_column_families(create);
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
@@ -132,8 +136,10 @@ fn database_options(create: bool) -> Options {
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(1 << 20);
     options.set_keep_log_file_num(4);
+    // It would tell the keys of rows.
+    options.set_log_level(LogLevel::Warn);
     options.set_max_open_files(512);
-    options
+    Ok(options)
 }
 
 fn synced() -> WriteOptions {

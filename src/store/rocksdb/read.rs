@@ -6,7 +6,7 @@ use rocksdb::{ColumnFamily, DBPinnableSlice, ReadOptions};
 use uuid::Uuid;
 
 use super::super::{
-    Batch, BodyRow, Direction, Head, HeaderRow, LedgerNumber, LedgerRecord, LedgerStore, Lookup, RecordWrite,
+    Batch, BodyRow, Direction, Head, HeaderRow, LedgerNumber, LedgerRecord, LedgerStore, Lookup, RecordWrite, Scrub,
     StoreError, StreamRow,
 };
 use super::{RocksStore, classify, commit, schema};
@@ -227,6 +227,32 @@ impl LedgerStore for RocksStore {
             BodyKind::Meta | BodyKind::Data => public.next().flatten(),
         };
         Ok(bodies.iter().map(row).collect())
+    }
+
+    fn removed(&self, ledger: LedgerNumber, bodies: &[(u64, u16)]) -> Result<Vec<Option<u64>>, StoreError> {
+        let table = self.table(schema::REMOVED)?;
+        let keys = bodies
+            .iter()
+            .map(|(index, ordinal)| schema::body(ledger, *index, *ordinal));
+        let keys: Vec<_> = keys.collect();
+        let rows = self.db.batched_multi_get_cf(table, &keys, false);
+        rows.into_iter()
+            .map(|row| match row.map_err(classify)? {
+                None => Ok(None),
+                Some(row) => schema::trailing_number(&row)
+                    .map(Some)
+                    .ok_or_else(|| damaged(schema::REMOVED, "row")),
+            })
+            .collect()
+    }
+
+    fn scrub(
+        &self,
+        ledger: LedgerNumber,
+        removed: &Scrub,
+        pause: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<bool, StoreError> {
+        self.rewrite(ledger, removed, pause)
     }
 
     fn indexes_of(&self, ledger: LedgerNumber, ids: &[Uuid]) -> Result<Vec<Option<u64>>, StoreError> {

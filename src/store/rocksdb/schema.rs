@@ -18,6 +18,8 @@ pub(super) const HEADERS: &str = "headers";
 pub(super) const BODIES: &str = "bodies";
 /// (ledger, index, ordinal) → salt, bytes: sealed blocks.
 pub(super) const SEALED: &str = "sealed";
+/// (ledger, index, ordinal) of a removed body → leaf index of the event that is the authority.
+pub(super) const REMOVED: &str = "removed";
 /// (ledger, level, tile) → 256 hashes.
 pub(super) const TILES: &str = "tiles";
 /// (ledger, size) → signed note.
@@ -34,11 +36,12 @@ pub(super) const LOOKUP: &str = "lookup";
 pub(super) const RECORDS: &str = "records";
 
 /// Every column family.
-pub(super) const ALL: [&str; 11] = [
+pub(super) const ALL: [&str; 12] = [
     SYSTEM,
     HEADERS,
     BODIES,
     SEALED,
+    REMOVED,
     TILES,
     CHECKPOINTS,
     IDS,

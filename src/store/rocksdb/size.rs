@@ -13,7 +13,7 @@ const KINDS: [(&str, &[&str]); 6] = [
         "indexes",
         &[schema::IDS, schema::STREAMS, schema::STREAM_EVENTS, schema::LOOKUP],
     ),
-    ("other", &[schema::SYSTEM, schema::RECORDS]),
+    ("other", &[schema::SYSTEM, schema::RECORDS, schema::REMOVED]),
 ];
 
 impl RocksStore {

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::super::conformance;
-use super::super::{LedgerStore, RecordWrite, StoreError};
+use super::super::{Batch, Head, LedgerNumber, LedgerStore, RecordWrite, Removal, Scrub, StoreError};
 use super::{RocksStore, schema, synced};
+use crate::env::{Entropy, System};
+use crate::spec::event::BodyKind;
 use crate::spec::ids::LedgerId;
 
 const ID: LedgerId = LedgerId([4; 16]);
@@ -100,4 +102,77 @@ fn a_store_is_made_once_and_opened_by_one() {
     std::fs::write(path.join("CURRENT"), "MANIFEST-999999\n").unwrap();
     let refused = RocksStore::open(&path);
     assert!(matches!(refused, Err(StoreError::Io(_))), "{refused:?}");
+}
+
+/// A ledger of one stream with sealed blocks of random bytes, as a store keeps them.
+fn filled(store: &RocksStore, events: u64) -> (Head, Vec<Vec<u8>>) {
+    let (mut head, mut blocks) = (None, Vec::new());
+    for first in (0..events).step_by(100) {
+        let mut batch = conformance::of_one_stream(head, first..(first + 100).min(events));
+        for event in &mut batch.events {
+            let mut block = vec![0; 200];
+            System.fill(&mut block);
+            event.bodies[2].2.clone_from(&block);
+            blocks.push(block);
+        }
+        head = Some(batch.head);
+        let ledgers = vec![batch];
+        let records = Vec::new();
+        store.commit(&Batch { ledgers, records }).unwrap();
+    }
+    (head.unwrap(), blocks)
+}
+
+fn is_in_a_file(store: &RocksStore, needle: &[u8]) -> bool {
+    let names = crate::env::file_names(store.db.path()).unwrap();
+    names.iter().any(|name| {
+        let file = std::fs::read(store.db.path().join(name)).unwrap();
+        memchr::memmem::find(&file, needle).is_some()
+    })
+}
+
+#[test]
+fn after_a_scrub_no_file_holds_a_removed_block_and_every_other_block_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RocksStore::create(folder.path(), ID).unwrap();
+    let (head, blocks) = filled(&store, 600);
+    let sealed = store.table(schema::SEALED).unwrap();
+    // In the log, in files of an upper level, and at the bottom.
+    store.db.flush_cf(sealed).unwrap();
+    store.db.compact_range_cf(sealed, None::<&[u8]>, None::<&[u8]>);
+    let gone: Vec<u64> = vec![3, 4, 250, 599];
+    assert!(gone.iter().all(|index| is_in_a_file(&store, &blocks[*index as usize])));
+    let mut purge = conformance::of_one_stream(Some(head), 600..601);
+    let removal = |index| Removal {
+        index,
+        ordinal: 2,
+        kind: BodyKind::Sealed,
+        lookups: Vec::new(),
+        stream: None,
+    };
+    purge.removals = gone.iter().map(|index| (600, removal(*index))).collect();
+    let ledgers = vec![purge];
+    let records = Vec::new();
+    store.commit(&Batch { ledgers, records }).unwrap();
+    assert!(gone.iter().all(|index| is_in_a_file(&store, &blocks[*index as usize])));
+    let scrub = Scrub {
+        bodies: gone.iter().map(|index| (*index, 2, BodyKind::Sealed)).collect(),
+        ..Scrub::default()
+    };
+    // A reader that holds the old files is told of, not ignored.
+    let number = LedgerNumber(1);
+    let reader = store.db.raw_iterator_cf(sealed);
+    assert!(!store.scrub(number, &scrub, &mut |_| true).unwrap());
+    drop(reader);
+    assert!(!store.scrub(number, &scrub, &mut |_| false).unwrap(), "stopped");
+    assert!(store.scrub(number, &scrub, &mut |_| true).unwrap());
+    for (index, block) in (0..).zip(&blocks) {
+        let row = store
+            .bodies_at(number, &[(index, 2, BodyKind::Sealed)])
+            .unwrap()
+            .pop()
+            .unwrap();
+        assert_eq!(row.is_some(), !gone.contains(&index), "{index}");
+        assert_eq!(is_in_a_file(&store, block), !gone.contains(&index), "{index}");
+    }
 }

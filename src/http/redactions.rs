@@ -1,0 +1,57 @@
+//! Redactions and their certificates.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Path, Query};
+use uuid::Uuid;
+
+use super::auth::{ErasureReader, NoQuery, Officer, On};
+use super::body::Body;
+use super::page::{PageQuery, RedactionPage};
+use super::problem::Problem;
+use crate::service::{Code, Error, request};
+
+pub(super) async fn create(on: On<Officer>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
+    let view = on
+        .service
+        .redact(&on.ledger, &on.caller, request::parse(&body)?)
+        .await?;
+    Ok(HttpResponse::Accepted().json(view))
+}
+
+pub(super) async fn list(on: On<ErasureReader>, query: Query<PageQuery>) -> Result<HttpResponse, Problem> {
+    let redactions = on.blocking(|service, ledger| service.redactions(ledger)).await?;
+    Ok(HttpResponse::Ok().json(RedactionPage::from(
+        query.page(&redactions, |redaction| redaction.id.to_string())?,
+    )))
+}
+
+pub(super) async fn one(
+    on: On<ErasureReader>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&path.1)?;
+    let redaction = on
+        .blocking(move |service, ledger| service.redaction(ledger, id))
+        .await?;
+    Ok(HttpResponse::Ok().json(redaction))
+}
+
+pub(super) async fn certificate(
+    on: On<ErasureReader>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&path.1)?;
+    let signed = on
+        .blocking(move |service, ledger| service.redaction_certificate(ledger, id))
+        .await?;
+    Ok(HttpResponse::Ok()
+        .content_type("application/cose; cose-type=\"cose-sign1\"")
+        .body(signed))
+}
+
+fn id(text: &str) -> Result<Uuid, Problem> {
+    text.parse()
+        .map_err(|_| Problem(Error::new(Code::NotFound, "there is no redaction of this id")))
+}

@@ -1,0 +1,477 @@
+//! Step 8 of the saga, in the background: what an erasure left pending leaves the files (docs/spec/08-erasure.md).
+//!
+//! | | what | recorded as |
+//! | --- | --- | --- |
+//! | 1 | the sealed blocks that completed erasures cover leave the ledger's store, in parts of at most 10,000 | `bodies.purged`, in the same write |
+//! | 2 | the key store's files are written anew (T3) | `erasure.residue_removed`, `key_store_files` |
+//! | 3 | the ledger store's files in which the blocks lay are written anew (T4) | `erasure.residue_removed`, `ciphertext` |
+//!
+//! Whatever breaks off is found again by the same look: blocks by the index of the subject's handle, which goes with them;
+//! what is recorded by the events. So it starts anew at the next look and after a restart. Erasures wait a while so that
+//! several share one list, which then tells nobody which blocks belonged to one person; `prompt` does not wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use metrics::{counter, histogram};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::super::append::blocking;
+use super::super::ledger::system_name;
+use super::super::{Code, Error, Ledger, Service};
+use super::ResidueView;
+use super::saga::{Erasure, RESIDUE_REMOVED, STREAM, sealed_blocks};
+use crate::sequencer::{Append, Appended, NewEvent};
+use crate::spec::event::{Actor, BodyKind};
+use crate::spec::ids::{Handle, Timestamp};
+use crate::spec::system::{BodiesPurged, DerivedStore, ErasureResidueRemoved, Ground, MAX_POSITIONS, is_reserved};
+use crate::store::{Direction, Lookup, Removal, Scrub};
+
+/// The stream of the purges.
+pub(in crate::service) const PURGES: &str = "$purges";
+const PURGED: &str = "bodies.purged";
+/// The residues that this removes, as `erasure.completed` names them.
+pub(in crate::service) const KEY_STORE_FILES: &str = "key_store_files";
+pub(in crate::service) const CIPHERTEXT: &str = "ciphertext";
+
+/// Erasures that are gathered at once, and blocks after which no further erasure joins.
+const MAX_GATHERED: usize = 1_000;
+const ENOUGH_BLOCKS: usize = 100_000;
+/// Events that are read at once.
+const CHUNK: usize = 512;
+/// Between two parts, so that events of callers have their turn.
+const PART_PAUSE: Duration = Duration::from_millis(20);
+/// Bytes a second that are written anew, on average: a fraction of what a slow disk takes.
+const BYTES_PER_SECOND: u64 = 64 << 20;
+/// Before something that failed is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// When ciphertext leaves the ledger's store after an erasure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purge {
+    /// After a while, several people's together.
+    #[default]
+    Deferred,
+    /// At once; one person's blocks may then be listed together, for ever.
+    Prompt,
+    /// Never: sealed blocks stay, without a key.
+    Never,
+}
+
+/// How residues are removed.
+#[derive(Debug, Clone, Copy)]
+pub struct Purging {
+    /// Whether and when sealed blocks leave.
+    pub purge: Purge,
+    /// How long erasures are gathered, from the first one.
+    pub delay: Duration,
+}
+
+impl Default for Purging {
+    fn default() -> Self {
+        Self {
+            purge: Purge::default(),
+            delay: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Purging {
+    fn delay(&self) -> Duration {
+        if self.purge == Purge::Prompt {
+            Duration::ZERO
+        } else {
+            self.delay
+        }
+    }
+}
+
+/// When to look at a ledger's residues next: µs since 1970; `u64::MAX`: when another erasure completes.
+#[derive(Debug, Default)]
+pub(crate) struct NextLook(AtomicU64);
+
+impl NextLook {
+    pub(in crate::service) fn after(time: Timestamp, pause: Duration) -> Timestamp {
+        Timestamp(
+            time.0
+                .saturating_add(u64::try_from(pause.as_micros()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    pub(in crate::service) fn at_latest(&self, time: Timestamp) {
+        self.0.fetch_min(time.0, Ordering::AcqRel);
+    }
+
+    /// Whether it is time; then nothing is planned any more.
+    pub(in crate::service) fn is_due(&self, now: Timestamp) -> bool {
+        self.0.load(Ordering::Acquire) <= now.0 && self.0.swap(u64::MAX, Ordering::AcqRel) <= now.0
+    }
+}
+
+/// Blocks to remove, by place, each with the erasures that cover it.
+type Covered = BTreeMap<(u64, u16), (Removal, BTreeSet<Uuid>)>;
+
+impl Erasure {
+    /// Whether it is completed, left this pending, and nothing says that it is gone since.
+    pub(super) fn has_pending(&self, residue: &str) -> bool {
+        self.pending().contains(&residue)
+    }
+
+    /// The record that something pending is gone; the first, if there are several.
+    pub(super) fn removed(&self, residue: &str) -> Option<&ErasureResidueRemoved> {
+        let mut removed = self.removed.iter().map(|removed| &removed.payload);
+        removed.find(|removed| &*removed.residue == residue)
+    }
+
+    /// The leaf indexes of its events, ascending.
+    pub(super) fn indexes(&self) -> BTreeSet<u64> {
+        let completed = self.completed.iter().map(|completed| completed.index);
+        let removed = self.removed.iter().map(|removed| removed.index);
+        let epoch_key = self.epoch_destroyed.iter().map(|destroyed| destroyed.index);
+        std::iter::once(self.requested.index)
+            .chain(completed)
+            .chain(removed)
+            .chain(epoch_key)
+            .collect()
+    }
+
+    pub(super) fn last_index(&self) -> u64 {
+        self.indexes().last().copied().unwrap_or(self.requested.index)
+    }
+
+    /// As those of its events tell it that a reader knows; its completion is one of them.
+    pub(super) fn known(mut self, is_known: impl Fn(u64) -> bool) -> Self {
+        self.removed.retain(|removed| is_known(removed.index));
+        self.epoch_destroyed = self.epoch_destroyed.filter(|destroyed| is_known(destroyed.index));
+        self
+    }
+
+    /// What it left pending, and when that was gone.
+    pub(super) fn residues(&self) -> Vec<ResidueView> {
+        let pending = self.completed.iter().flat_map(|completed| &completed.payload.pending);
+        let view = |code: &String| {
+            let removed_at = self.gone(code);
+            ResidueView {
+                residue: code.clone(),
+                state: if removed_at.is_some() { "removed" } else { "pending" },
+                removed_at,
+            }
+        };
+        pending.map(view).collect()
+    }
+
+    fn has_work(&self, purge: Purge) -> bool {
+        self.has_pending(KEY_STORE_FILES) || (purge != Purge::Never && self.has_pending(CIPHERTEXT))
+    }
+
+    fn id(&self) -> Uuid {
+        self.requested.payload.request
+    }
+}
+
+impl Service {
+    /// Removes residues where it is time to. Called every few seconds; looks only where an erasure completed. What fails is
+    /// logged and tried again.
+    pub async fn remove_residues(self: &Arc<Self>) {
+        for ledger in self.all_ledgers() {
+            if !ledger.residues.is_due(self.clock.now()) {
+                continue;
+            }
+            match self.remove_residues_of(&ledger).await {
+                Ok(Some(next)) => ledger.residues.at_latest(next),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(ledger = %ledger.record.name, error = %error, "residues of erasures cannot be removed; trying again");
+                    ledger.residues.at_latest(NextLook::after(self.clock.now(), RETRY));
+                }
+            }
+        }
+    }
+
+    /// Tells when to look again, if anything is left.
+    async fn remove_residues_of(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<Option<Timestamp>, Error> {
+        let purge = self.purging.purge;
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        let mut open = blocking(move || service.all_erasures(&on)).await?;
+        open.retain(|erasure| erasure.has_work(purge));
+        let completed = open.iter().filter_map(|erasure| erasure.completed.as_ref());
+        let Some(first) = completed.map(|completed| completed.recorded_at).min() else {
+            return Ok(None);
+        };
+        let due = NextLook::after(first, self.purging.delay());
+        if due > self.clock.now() {
+            return Ok(Some(due));
+        }
+        let more = open.len() > MAX_GATHERED;
+        open.truncate(MAX_GATHERED);
+        if purge != Purge::Never {
+            self.purge_blocks(ledger, &open).await?;
+        }
+        let now = self.clock.now();
+        if !self.scrub_keys(ledger, &open).await? || (purge != Purge::Never && !self.scrub_blocks(ledger, open).await?)
+        {
+            return Ok(Some(NextLook::after(now, RETRY)));
+        }
+        Ok(more.then_some(now))
+    }
+
+    /// Part after part, until no block of these erasures is left.
+    async fn purge_blocks(self: &Arc<Self>, ledger: &Arc<Ledger>, open: &[Erasure]) -> Result<(), Error> {
+        let _turn = self.removing.lock().await;
+        let mut pending: Vec<_> = open.iter().filter(|erasure| erasure.has_pending(CIPHERTEXT)).collect();
+        pending.reverse();
+        while !pending.is_empty() {
+            let mut covered = Covered::new();
+            while let Some(erasure) = pending.pop() {
+                let (service, on, erasure) = (Arc::clone(self), Arc::clone(ledger), erasure.clone());
+                covered = blocking(move || service.covered_blocks(&on, &erasure, covered)).await?;
+                if covered.len() >= ENOUGH_BLOCKS {
+                    break;
+                }
+            }
+            self.purge_covered(ledger, covered).await?;
+        }
+        Ok(())
+    }
+
+    /// The blocks of an erasure that are still there: of its subjects and categories, sealed before the fence.
+    fn covered_blocks(&self, ledger: &Ledger, erasure: &Erasure, mut covered: Covered) -> Result<Covered, Error> {
+        let indexes = 0..erasure.requested.index.saturating_add(1);
+        for order in erasure.orders() {
+            let lookup = Lookup::Handle(order.handle);
+            let (number, all) = (ledger.record.number, usize::MAX);
+            let found = self
+                .store
+                .find(number, &lookup, indexes.clone(), Direction::Forward, all)?;
+            for chunk in found.chunks(CHUNK) {
+                for event in self.stored_events_at(ledger, chunk)? {
+                    let blocks: Vec<_> = sealed_blocks(&event)
+                        .filter(|(_, block)| block.handle == order.handle)
+                        .collect();
+                    let (doomed, kept): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|(_, block)| {
+                        let categories = order.categories.as_ref();
+                        categories.is_none_or(|categories| categories.contains(&block.category))
+                    });
+                    let acts = event.meta.as_ref().and_then(|meta| meta.actor.as_ref());
+                    let stays = !kept.is_empty()
+                        || acts == Some(&Actor::Subject(order.handle))
+                        || is_reserved(&event.header.event_type);
+                    let last = doomed.len().saturating_sub(1);
+                    for (at, (ordinal, _)) in doomed.into_iter().enumerate() {
+                        // IMPORTANT: the index row goes with the last block, so that none is left that nothing leads to.
+                        let leaves = at == last && !stays;
+                        let removal = Removal {
+                            index: event.index,
+                            ordinal,
+                            kind: BodyKind::Sealed,
+                            lookups: if leaves { vec![lookup.clone()] } else { Vec::new() },
+                            stream: None,
+                        };
+                        let entry = covered.entry((event.index, ordinal));
+                        entry
+                            .or_insert_with(|| (removal, BTreeSet::new()))
+                            .1
+                            .insert(erasure.id());
+                    }
+                }
+            }
+        }
+        Ok(covered)
+    }
+
+    async fn purge_covered(&self, ledger: &Ledger, covered: Covered) -> Result<(), Error> {
+        let mut covered = covered.into_values().peekable();
+        while covered.peek().is_some() {
+            let part: Vec<_> = covered.by_ref().take(MAX_POSITIONS).collect();
+            let requests: BTreeSet<Uuid> = part.iter().flat_map(|(_, requests)| requests).copied().collect();
+            let positions = part.iter().map(|(removal, _)| (removal.index, removal.ordinal).into());
+            let payload = BodiesPurged {
+                ground: Ground::Erasure,
+                requests: Some(requests.into_iter().collect()),
+                positions: positions.collect(),
+            };
+            let event = self.system_event(PURGES, PURGED, &payload, None)?;
+            let removals: Vec<_> = part.into_iter().map(|(removal, _)| removal).collect();
+            let count = removals.len() as u64;
+            self.append_removal(ledger, vec![event], removals).await?;
+            counter!("oubliette_purged_bodies_total", "ledger" => ledger.record.name.to_string()).increment(count);
+            tokio::time::sleep(PART_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Appends events of Oubliette's own, the first of which removes bodies: a full queue is waited for.
+    pub(in crate::service) async fn append_removal(
+        &self,
+        ledger: &Ledger,
+        events: Vec<NewEvent>,
+        removals: Vec<Removal>,
+    ) -> Result<Appended, Error> {
+        loop {
+            let append = Append {
+                ledger: ledger.record.number,
+                expected: Vec::new(),
+                events: events.clone(),
+                fences: Vec::new(),
+                records: Vec::new(),
+                removals: removals.clone(),
+            };
+            match self.submit(append).await?.map_err(Error::from) {
+                Err(error) if error.code == Code::Overloaded => tokio::time::sleep(PART_PAUSE).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// T3. Whether the key store's files hold nothing of the erased any more.
+    async fn scrub_keys(self: &Arc<Self>, ledger: &Ledger, open: &[Erasure]) -> Result<bool, Error> {
+        let pending: Vec<_> = open
+            .iter()
+            .filter(|erasure| erasure.has_pending(KEY_STORE_FILES))
+            .collect();
+        if pending.is_empty() {
+            return Ok(true);
+        }
+        let service = Arc::clone(self);
+        let started = Instant::now();
+        if !blocking(move || Ok(service.keystore.scrub()?)).await? {
+            tracing::warn!("files of the key store are still held or could not be written anew; trying again");
+            return Ok(false);
+        }
+        histogram!("oubliette_scrub_seconds", "store" => "keystore").record(started.elapsed());
+        let at = self.clock.now();
+        let removed = pending
+            .into_iter()
+            .map(|erasure| residue_removed(erasure, KEY_STORE_FILES, at));
+        self.record_removed(ledger, removed.collect()).await.map(|()| true)
+    }
+
+    /// T4. Whether the ledger store's files hold no block of the erased any more.
+    async fn scrub_blocks(self: &Arc<Self>, ledger: &Arc<Ledger>, open: Vec<Erasure>) -> Result<bool, Error> {
+        let mut pending = open;
+        pending.retain(|erasure| erasure.has_pending(CIPHERTEXT));
+        let Some(first) = pending.iter().map(|erasure| erasure.requested.index).min() else {
+            return Ok(true);
+        };
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        let purges = blocking(move || service.purges_since(&on, first)).await?;
+        let scrub = scrub_of(&pending, &purges);
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        let started = Instant::now();
+        if !blocking(move || service.scrub_store(&on, &scrub)).await? {
+            tracing::warn!("files of the ledger store are still held or could not be written anew; trying again");
+            return Ok(false);
+        }
+        histogram!("oubliette_scrub_seconds", "store" => "ledger").record(started.elapsed());
+        let at = self.clock.now();
+        let removed = pending.iter().map(|erasure| {
+            let own: Vec<_> = purges.iter().filter(|(_, purge)| serves(purge, erasure)).collect();
+            ErasureResidueRemoved {
+                purges: Some(own.iter().map(|(index, _)| *index).collect()),
+                alone: Some(own.iter().any(|(_, purge)| is_alone(purge, erasure))),
+                derived: Some(derived(erasure, at)),
+                ..residue_removed(erasure, CIPHERTEXT, at)
+            }
+        });
+        self.record_removed(ledger, removed.collect()).await.map(|()| true)
+    }
+
+    /// Rewrites the files in which removed bodies lay, at a bounded rate, until the server stops.
+    pub(in crate::service) fn scrub_store(&self, ledger: &Ledger, scrub: &Scrub) -> Result<bool, Error> {
+        let mut pause = |bytes: u64| {
+            let until = Instant::now() + Duration::from_millis(bytes.saturating_mul(1_000) / BYTES_PER_SECOND);
+            while Instant::now() < until && !self.stopping.load(Ordering::Acquire) {
+                std::thread::sleep(PART_PAUSE);
+            }
+            !self.stopping.load(Ordering::Acquire)
+        };
+        Ok(self.store.scrub(ledger.record.number, scrub, &mut pause)?)
+    }
+
+    async fn record_removed(&self, ledger: &Ledger, removed: Vec<ErasureResidueRemoved>) -> Result<(), Error> {
+        let event = |removed: &ErasureResidueRemoved| {
+            let request = Some(removed.request.to_string());
+            self.system_event(STREAM, RESIDUE_REMOVED, removed, request)
+        };
+        let events = removed.iter().map(event).collect::<Result<Vec<_>, _>>()?;
+        self.append_removal(ledger, events, Vec::new()).await.map(drop)
+    }
+
+    /// Every `bodies.purged` after an index.
+    fn purges_since(&self, ledger: &Ledger, index: u64) -> Result<Vec<(u64, BodiesPurged)>, Error> {
+        let lookup = Lookup::Type(system_name(PURGED)?);
+        let indexes = index..self.view(ledger)?.size();
+        let (number, all) = (ledger.record.number, usize::MAX);
+        let found = self.store.find(number, &lookup, indexes, Direction::Forward, all)?;
+        let mut purges = Vec::with_capacity(found.len());
+        for index in found {
+            let event = self.stored_event(ledger, index)?;
+            let purge = event.data().and_then(|data| serde_json::from_slice(&data.bytes).ok());
+            purges.extend(purge.map(|purge| (index, purge)));
+        }
+        Ok(purges)
+    }
+}
+
+fn residue_removed(erasure: &Erasure, residue: &str, at: Timestamp) -> ErasureResidueRemoved {
+    ErasureResidueRemoved {
+        request: erasure.id(),
+        residue: residue.into(),
+        at,
+        purges: None,
+        alone: None,
+        derived: None,
+    }
+}
+
+fn serves(purge: &BodiesPurged, erasure: &Erasure) -> bool {
+    purge.requests.iter().flatten().any(|request| *request == erasure.id())
+}
+
+/// Whether a list shows which blocks belonged to one person.
+fn is_alone(purge: &BodiesPurged, erasure: &Erasure) -> bool {
+    purge.requests.iter().flatten().count() == 1 && erasure.requested.payload.subjects.len() == 1
+}
+
+fn scrub_of(pending: &[Erasure], purges: &[(u64, BodiesPurged)]) -> Scrub {
+    let own = purges
+        .iter()
+        .filter(|(_, purge)| pending.iter().any(|erasure| serves(purge, erasure)));
+    let positions = own.flat_map(|(_, purge)| &purge.positions);
+    let handles: BTreeSet<Handle> = pending
+        .iter()
+        .flat_map(Erasure::orders)
+        .map(|order| order.handle)
+        .collect();
+    Scrub {
+        bodies: positions
+            .map(|position| (position.index, position.ordinal, BodyKind::Sealed))
+            .collect(),
+        handles: handles.into_iter().collect(),
+        names: false,
+    }
+}
+
+/// Everything that is made from events, and what became of the erased person's part in it.
+fn derived(erasure: &Erasure, at: Timestamp) -> Vec<DerivedStore> {
+    let fenced = erasure.completed.as_ref().map(|completed| completed.payload.fenced_at);
+    [
+        ("handle_index", "purged", Some(at)),
+        ("key_caches", "dropped", fenced),
+        ("opened_exports", "dropped", fenced),
+        ("export_files", "not_kept", None),
+        ("folded_states", "not_kept", None),
+        ("reports", "not_kept", None),
+        ("block_caches", "memory_only", None),
+    ]
+    .map(|(store, state, at)| DerivedStore {
+        store: store.into(),
+        state: state.into(),
+        at,
+    })
+    .to_vec()
+}

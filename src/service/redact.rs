@@ -1,0 +1,431 @@
+//! Redact: the `data` or `meta` of events leaves for good, because somebody wrote there what does not belong there
+//! (docs/spec/08-erasure.md, `bodies.redacted`).
+//!
+//! | step | what | who can still read it |
+//! | --- | --- | --- |
+//! | 1 | `bodies.redacted` commits with the removal of the bodies and of the index rows that they alone gave | who reads the store's files |
+//! | 2 | in the background: the files in which they lay are written anew; `redaction.completed` | who has a backup of before |
+//!
+//! Proofs stay what they are: headers and commitments are not touched. Oubliette's own events cannot be redacted. There is no
+//! note: free text about a leak tends to repeat it, and no key would seal it.
+
+mod certificate;
+mod doomed;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::append::blocking;
+use super::erase::NextLook;
+use super::ledger::system_name;
+use super::read::StoredEvent;
+use super::{Caller, Code, Error, Ledger, Service};
+use crate::sequencer::{Append, Refusal};
+use crate::spec::event::BodyKind;
+use crate::spec::ids::Timestamp;
+use crate::spec::system::{BodiesRedacted, Position};
+use crate::store::{Direction, Scrub};
+use doomed::Doomed;
+
+/// The stream of the redactions.
+pub(super) const STREAM: &str = "$redactions";
+const REDACTED: &str = "bodies.redacted";
+const RECORDED: &str = "redaction.recorded";
+const COMPLETED: &str = "redaction.completed";
+/// The most events of one request.
+const MAX_EVENTS: usize = 1_000;
+/// How often a request is planned anew while its streams grow.
+const ATTEMPTS: usize = 16;
+/// Before something that failed is tried again.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// `POST /redactions`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
+pub struct RedactionRequest {
+    /// What is to leave.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub events: Vec<RedactedEvent>,
+    /// Why.
+    pub reason: RedactionReason,
+}
+
+/// An event of which bodies leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
+pub struct RedactedEvent {
+    /// Leaf index.
+    pub index: u64,
+    /// Which bodies, each once.
+    #[schema(min_items = 1, max_items = 2)]
+    pub bodies: Vec<PublicBody>,
+}
+
+/// A body in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[derive(utoipa::ToSchema)]
+pub enum PublicBody {
+    /// The envelope: stream name, id, actor, tags and so on.
+    Meta,
+    /// The payload.
+    Data,
+}
+
+impl PublicBody {
+    fn kind(self) -> BodyKind {
+        match self {
+            Self::Meta => BodyKind::Meta,
+            Self::Data => BodyKind::Data,
+        }
+    }
+
+    fn of(position: &Position) -> Self {
+        if position.ordinal == 0 { Self::Meta } else { Self::Data }
+    }
+}
+
+/// Why bodies are redacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[derive(utoipa::ToSchema)]
+pub enum RedactionReason {
+    /// Personal data stood in clear.
+    PersonalData,
+    /// A password, a key or another secret.
+    Secret,
+    /// It must not be kept.
+    Unlawful,
+    /// Another reason.
+    Other,
+}
+
+impl RedactionReason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::PersonalData => "personal_data",
+            Self::Secret => "secret",
+            Self::Unlawful => "unlawful",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A redaction as officers see it.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct RedactionView {
+    /// Which.
+    pub id: Uuid,
+    /// `redacted`: nobody reads it through this server; `completed`: the files were written anew, too.
+    #[schema(pattern = "^(redacted|completed)$")]
+    pub state: &'static str,
+    /// Why, as a code.
+    pub reason: String,
+    /// When the bodies left.
+    pub redacted_at: Timestamp,
+    /// When the files in which they lay had been written anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    /// The index of the event that is the authority.
+    pub authority: u64,
+    /// How many bodies left.
+    pub removed: RemovedBodies,
+    /// Of which events.
+    pub events: Vec<RedactedEvent>,
+    /// Copies that may still hold them.
+    pub backups: Copies,
+    /// Where the certificate is.
+    pub certificate: String,
+}
+
+/// How many bodies left, by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RemovedBodies {
+    /// Envelopes.
+    pub meta: u64,
+    /// Payloads.
+    pub data: u64,
+}
+
+/// Backups of the ledger's store that were taken before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Copies {
+    /// `unknown`: this ledger keeps no list of its backups.
+    #[schema(pattern = "^unknown$")]
+    pub state: &'static str,
+}
+
+/// The payload of `redaction.recorded`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Recorded {
+    redaction: Uuid,
+    removed: RemovedBodies,
+    by: String,
+    roles: Vec<String>,
+}
+
+/// The payload of `redaction.completed`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Completed {
+    redaction: Uuid,
+    at: Timestamp,
+}
+
+/// A redaction as the ledger tells it.
+#[derive(Debug, Clone)]
+struct Redaction {
+    id: Uuid,
+    authority: u64,
+    redacted_at: Timestamp,
+    payload: BodiesRedacted,
+    completed: Option<(u64, Completed)>,
+}
+
+impl Redaction {
+    fn removed(&self) -> RemovedBodies {
+        let positions = &self.payload.positions;
+        let count = |body| {
+            positions
+                .iter()
+                .filter(|position| PublicBody::of(position) == body)
+                .count() as u64
+        };
+        RemovedBodies {
+            meta: count(PublicBody::Meta),
+            data: count(PublicBody::Data),
+        }
+    }
+
+    fn events(&self) -> Vec<RedactedEvent> {
+        let of_one = |positions: &[Position]| RedactedEvent {
+            index: positions.first().map_or(0, |position| position.index),
+            bodies: positions.iter().map(PublicBody::of).collect(),
+        };
+        let positions = &self.payload.positions;
+        positions.chunk_by(|a, b| a.index == b.index).map(of_one).collect()
+    }
+
+    fn scrub(&self) -> Scrub {
+        let place = |position: &Position| (position.index, position.ordinal, PublicBody::of(position).kind());
+        Scrub {
+            bodies: self.payload.positions.iter().map(place).collect(),
+            handles: Vec::new(),
+            names: self.removed().meta > 0,
+        }
+    }
+
+    fn view(&self, ledger: &Ledger) -> RedactionView {
+        RedactionView {
+            id: self.id,
+            state: if self.completed.is_some() {
+                "completed"
+            } else {
+                "redacted"
+            },
+            reason: self.payload.ground.to_string(),
+            redacted_at: self.redacted_at,
+            completed_at: self.completed.map(|(_, completed)| completed.at),
+            authority: self.authority,
+            removed: self.removed(),
+            events: self.events(),
+            backups: Copies { state: "unknown" },
+            certificate: format!("/v1/ledgers/{}/redactions/{}/certificate", ledger.record.name, self.id),
+        }
+    }
+}
+
+impl Service {
+    /// Redacts bodies. When it returns, no read of this server gives them any more; the files follow.
+    ///
+    /// # Errors
+    /// `invalid_field`, `event_not_found`, `body_purged` (nothing is recorded then); whatever appending may answer.
+    pub async fn redact(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        caller: &Caller,
+        request: RedactionRequest,
+    ) -> Result<RedactionView, Error> {
+        check(&request)?;
+        let _turn = self.removing.lock().await;
+        let id = self.fresh_id();
+        let request = Arc::new(request);
+        for _ in 0..ATTEMPTS {
+            let (service, on, asked) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(&request));
+            let doomed = blocking(move || service.doom_bodies(&on, &asked)).await?;
+            match self
+                .append_redaction(ledger, caller, id, request.reason, doomed)
+                .await?
+            {
+                Err(Refusal::WrongExpectedVersion { .. }) => {} // a stream has grown: its name may stay
+                Err(refusal) => return Err(refusal.into()),
+                Ok(()) => {
+                    ledger.redacted.at_latest(Timestamp(0));
+                    let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+                    return blocking(move || service.redaction(&on, id)).await;
+                }
+            }
+        }
+        let detail = "the streams of these events grow too fast; try again in a moment";
+        Err(Error::new(Code::Overloaded, detail))
+    }
+
+    async fn append_redaction(
+        &self,
+        ledger: &Ledger,
+        caller: &Caller,
+        id: Uuid,
+        reason: RedactionReason,
+        doomed: Doomed,
+    ) -> Result<Result<(), Refusal>, Error> {
+        let authority = BodiesRedacted {
+            ground: reason.as_str().into(),
+            positions: doomed.positions(),
+        };
+        let recorded = Recorded {
+            redaction: id,
+            removed: doomed.counts(),
+            by: caller.key.id.clone(),
+            roles: caller.key.roles.iter().map(|role| role.as_str().to_owned()).collect(),
+        };
+        let correlation = Some(id.to_string());
+        let append = Append {
+            ledger: ledger.record.number,
+            expected: doomed.expected,
+            events: vec![
+                self.system_event(STREAM, REDACTED, &authority, correlation.clone())?,
+                self.system_event(STREAM, RECORDED, &recorded, correlation)?,
+            ],
+            fences: Vec::new(),
+            records: Vec::new(),
+            removals: doomed.removals,
+        };
+        Ok(self.submit(append).await?.map(drop))
+    }
+
+    /// Writes the files anew in which redacted bodies lay. Called every few seconds; looks only where there is something to
+    /// do. What fails is logged and tried again.
+    pub async fn complete_redactions(self: &Arc<Self>) {
+        for ledger in self.all_ledgers() {
+            let now = self.clock.now();
+            if !ledger.redacted.is_due(now) {
+                continue;
+            }
+            if let Err(error) = self.complete_redactions_of(&ledger).await {
+                tracing::error!(ledger = %ledger.record.name, error = %error, "a redaction cannot be completed; trying again");
+                ledger.redacted.at_latest(NextLook::after(now, RETRY));
+            }
+        }
+    }
+
+    async fn complete_redactions_of(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        let all = blocking(move || service.all_redactions(&on)).await?;
+        for redaction in all.into_iter().filter(|redaction| redaction.completed.is_none()) {
+            let (service, on, scrub) = (Arc::clone(self), Arc::clone(ledger), redaction.scrub());
+            if !blocking(move || service.scrub_store(&on, &scrub)).await? {
+                let detail = "files of the ledger store are still held";
+                return Err(Error::new(Code::NotReady, detail));
+            }
+            let completed = Completed {
+                redaction: redaction.id,
+                at: self.clock.now(),
+            };
+            let event = self.system_event(STREAM, COMPLETED, &completed, Some(redaction.id.to_string()))?;
+            self.append_removal(ledger, vec![event], Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// One redaction.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn redaction(&self, ledger: &Ledger, id: Uuid) -> Result<RedactionView, Error> {
+        self.find_redaction(ledger, id).map(|redaction| redaction.view(ledger))
+    }
+
+    fn find_redaction(&self, ledger: &Ledger, id: Uuid) -> Result<Redaction, Error> {
+        let mut all = self.all_redactions(ledger)?.into_iter();
+        all.find(|redaction| redaction.id == id)
+            .ok_or_else(|| Error::new(Code::NotFound, "there is no redaction of this id"))
+    }
+
+    /// All redactions, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn redactions(&self, ledger: &Ledger) -> Result<Vec<RedactionView>, Error> {
+        let mut all = self.all_redactions(ledger)?;
+        all.reverse();
+        Ok(all.iter().map(|redaction| redaction.view(ledger)).collect())
+    }
+
+    fn all_redactions(&self, ledger: &Ledger) -> Result<Vec<Redaction>, Error> {
+        let number = ledger.record.number;
+        let Some(row) = self.store.stream_rows(number, &[system_name(STREAM)?])?.pop().flatten() else {
+            return Ok(Vec::new());
+        };
+        let (versions, all) = (1..row.version.saturating_add(1), usize::MAX);
+        let indexes = self
+            .store
+            .stream_events(number, row.stream_ref, versions, Direction::Forward, all)?;
+        let mut redactions: Vec<Redaction> = Vec::new();
+        for event in self.stored_events_at(ledger, &indexes)? {
+            add(&mut redactions, &event)?;
+        }
+        Ok(redactions)
+    }
+}
+
+fn add(redactions: &mut Vec<Redaction>, event: &StoredEvent) -> Result<(), Error> {
+    let damaged = || {
+        let detail = format!("the event of a redaction at index {}", event.index);
+        Error::new(Code::Damaged, detail)
+    };
+    let id = event.meta.as_ref().and_then(|meta| meta.correlation_id.as_deref());
+    let id: Uuid = id.and_then(|id| id.parse().ok()).ok_or_else(damaged)?;
+    let data = &event.data().ok_or_else(damaged)?.bytes;
+    match event.header.event_type.as_str() {
+        REDACTED => redactions.push(Redaction {
+            id,
+            authority: event.index,
+            redacted_at: event.header.recorded_at,
+            payload: serde_json::from_slice(data).map_err(|error| damaged().caused_by(error))?,
+            completed: None,
+        }),
+        COMPLETED => {
+            let completed = serde_json::from_slice(data).map_err(|error| damaged().caused_by(error))?;
+            if let Some(redaction) = redactions.iter_mut().find(|redaction| redaction.id == id) {
+                redaction.completed = Some((event.index, completed));
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn check(request: &RedactionRequest) -> Result<(), Error> {
+    if !(1..=MAX_EVENTS).contains(&request.events.len()) {
+        return Err(Error::field("/events", format!("must name 1 to {MAX_EVENTS} events")));
+    }
+    let mut seen = std::collections::HashSet::new();
+    for (at, event) in request.events.iter().enumerate() {
+        if event.bodies.is_empty() {
+            return Err(Error::field(
+                format!("/events/{at}/bodies"),
+                "must name `data`, `meta` or both",
+            ));
+        }
+        for (body, kind) in event.bodies.iter().enumerate() {
+            if !seen.insert((event.index, *kind)) {
+                let pointer = format!("/events/{at}/bodies/{body}");
+                return Err(Error::field(pointer, "is named twice in this request"));
+            }
+        }
+    }
+    Ok(())
+}
