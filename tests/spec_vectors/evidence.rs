@@ -23,7 +23,7 @@ fn inclusion(records: &[Record], index: usize) -> Value {
     json!({"leaf_index": index, "tree_size": records.len(), "hashes": hashes})
 }
 
-pub(crate) fn evidence(records: &[Record], index: usize) -> Value {
+fn evidence(records: &[Record], index: usize) -> Value {
     let record = &records[index];
     let body = |(ordinal, salt, bytes): &(u16, [u8; 32], Vec<u8>)| json!({"ordinal": ordinal, "salt": STANDARD.encode(salt), "bytes": STANDARD.encode(bytes)});
     json!({
@@ -49,7 +49,7 @@ fn receipt(records: &[Record]) -> Value {
     json!({"events": [event], "checkpoint": head(records), "anchors": [evidence(records, 0)]})
 }
 
-pub(crate) fn with(base: &Value, pointer: &str, value: impl Into<Value>) -> Value {
+fn with(base: &Value, pointer: &str, value: impl Into<Value>) -> Value {
     let mut altered = base.clone();
     let (parent, member) = pointer.rsplit_once('/').unwrap();
     let parent = altered.pointer_mut(parent).unwrap();
@@ -60,7 +60,7 @@ pub(crate) fn with(base: &Value, pointer: &str, value: impl Into<Value>) -> Valu
     altered
 }
 
-pub(crate) fn without(base: &Value, pointer: &str) -> Value {
+fn without(base: &Value, pointer: &str) -> Value {
     let mut altered = base.clone();
     let (parent, member) = pointer.rsplit_once('/').unwrap();
     altered
@@ -81,7 +81,7 @@ fn flipped(base: &Value, pointer: &str) -> Value {
     with(base, pointer, STANDARD.encode(bytes))
 }
 
-pub(crate) fn reader(keys: &[u8]) -> Value {
+fn reader(keys: &[u8]) -> Value {
     json!({"keys": keys.iter().map(|seed| vkey(*seed)).collect::<Value>(), "against": []})
 }
 

@@ -21,7 +21,6 @@ mod evidence;
 mod keys;
 mod ledger;
 mod notes;
-mod reports;
 mod sealed;
 mod signatures;
 mod tree;
@@ -156,6 +155,4 @@ files! {
     evidence: "evidence.json", "Chapter 09: receipts (JSON text), certificates (hex) and .tlog-proof files of the ledger in \
         bundles.json, what the reader brings, and the expected verdict, trust and finding codes.",
         evidence::vectors, evidence::check;
-    reports: "reports.json", "Chapter 12: signed reports (JSON text) on the ledger in bundles.json, what the reader brings, and the \
-        expected verdict, trust and finding codes.", reports::vectors, reports::check;
 }
