@@ -184,10 +184,7 @@ fn report(ledger: &TestLedger) -> ComplianceReport {
             list: Vec::new(),
             omitted: 0,
         },
-        unreadable: Unreadable::of(vec![UnreadableEvent {
-            index: 1,
-            section: HOSTILE.into(),
-        }]),
+        unreadable: Unreadable::of(Vec::new()),
         refused: Refused {
             total: 3,
             by_day: vec![RefusedDay {
@@ -518,7 +515,7 @@ fn hostile_names_stay_text_in_the_page() {
     let report = report(&ledger);
     let page = render_page(&report, &seal(&mut ledger, &report));
     assert_eq!(page.matches("<script").count(), 1, "the block of data and nothing else");
-    assert_eq!(page.matches("&lt;script&gt;alert(").count(), 3);
+    assert_eq!(page.matches("&lt;script&gt;alert(").count(), 2);
     assert!(
         !page.contains("<script>") && !page.contains("http://") && !page.contains("https://") && !page.contains("src=")
     );
