@@ -17,6 +17,7 @@ demo: build ## a guided tour on a throw-away ledger
 	@cargo run --quiet -- demo
 
 test: deps ## every test, documentation examples included; then schemathesis against a server
+	@scripts/softhsm.sh
 	cargo test --workspace
 	cargo build --bin oubliette
 	scripts/schemathesis.sh

@@ -27,9 +27,11 @@ verifier_is_pure() {
 
 step format cargo fmt --all --check
 step lints cargo clippy --locked --workspace --all-targets -- -D warnings
+step otel-lints cargo clippy --locked --features otel --lib --bins --test otel -- -D warnings
 step licences scripts/cargo-deny.sh
 step verifier-purity verifier_is_pure
 step verifier-build cargo build --no-default-features --bin oubliette-verify
 step verifier-tests cargo test --no-default-features --lib --bin oubliette-verify
+step otel-tests cargo test --features otel --test otel
 step tests make --no-print-directory test
 say "check passed in $(duration $SECONDS): $(printf '%s, ' "${times[@]}" | sed 's/, $//')"

@@ -30,6 +30,15 @@ pub struct Settings {
     pub keystore_dir: Option<PathBuf>,
     /// The vault's mirrors; put them on devices of their own. Default: `<data>/vault/a` and `<data>/vault/b`.
     pub vault_dirs: Option<Vec<PathBuf>>,
+    /// Where epoch keys live: `file`, in the folders of `vault_dirs`, or `pkcs11`, in a hardware security module; the folders
+    /// then hold the rest.
+    pub vault_kind: VaultKind,
+    /// The PKCS#11 module (a shared library) of the hardware security module.
+    pub vault_module: Option<PathBuf>,
+    /// The label of its token.
+    pub vault_token: Option<String>,
+    /// A file whose first line is the user PIN of that token. Without it `OUBLIETTE_VAULT_PIN` is.
+    pub vault_pin_file: Option<PathBuf>,
     /// The signing keys. Default: `<data>/keys`.
     pub keys_dir: Option<PathBuf>,
     /// The folder under which `POST /v1/backups` may write. Unset: backups are made with `oubliette backup --data` only.
@@ -95,6 +104,11 @@ pub struct Settings {
     pub log: String,
     /// `text` or `json`.
     pub log_format: LogFormat,
+    /// Where traces are sent: the URL of an OpenTelemetry collector (OTLP, protobuf over HTTP), such as
+    /// `http://127.0.0.1:4318/v1/traces`. Only in programs built with the feature `otel`.
+    pub trace_endpoint: Option<String>,
+    /// Which share of requests is traced, 0 to 1, where the caller's `traceparent` does not say.
+    pub trace_sample_ratio: f64,
 }
 
 /// A year.
@@ -110,6 +124,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where epoch keys live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VaultKind {
+    /// In files, mirrored.
+    File,
+    /// In a hardware security module, over PKCS#11.
+    Pkcs11,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -117,6 +141,10 @@ impl Default for Settings {
             ledger_dir: None,
             keystore_dir: None,
             vault_dirs: None,
+            vault_kind: VaultKind::File,
+            vault_module: None,
+            vault_token: None,
+            vault_pin_file: None,
             keys_dir: None,
             backup_dir: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 7171)),
@@ -146,6 +174,8 @@ impl Default for Settings {
             retention: Vec::new(),
             log: "info".into(),
             log_format: LogFormat::Text,
+            trace_endpoint: None,
+            trace_sample_ratio: 1.0,
         }
     }
 }
@@ -220,7 +250,16 @@ impl Settings {
             figment = figment.merge(Toml::file_exact(file));
         }
         // These belong to the command line, not to the settings.
-        let own = ["api_key", "url", "cache", "config", "ca", "client_cert", "client_key"];
+        let own = [
+            "api_key",
+            "url",
+            "cache",
+            "config",
+            "ca",
+            "client_cert",
+            "client_key",
+            "vault_pin",
+        ];
         let environment = Env::prefixed("OUBLIETTE_").ignore(&own);
         Ok(figment.merge(environment).extract()?)
     }
@@ -261,6 +300,31 @@ impl Settings {
                 return value("tls_client_ca", "needs tls_certificate and tls_key too");
             }
             _ => {}
+        }
+        let of_token = [
+            ("vault_module", self.vault_module.is_some()),
+            ("vault_token", self.vault_token.is_some()),
+            ("vault_pin_file", self.vault_pin_file.is_some()),
+        ];
+        match self.vault_kind {
+            VaultKind::File => {
+                if let Some((field, _)) = of_token.into_iter().find(|(_, is_set)| *is_set) {
+                    return value(field, "has no meaning without vault_kind = \"pkcs11\"; set both");
+                }
+            }
+            VaultKind::Pkcs11 if self.vault_module.is_none() => {
+                return value(
+                    "vault_module",
+                    "is missing; vault_kind = \"pkcs11\" needs the HSM's library",
+                );
+            }
+            VaultKind::Pkcs11 if self.vault_token.is_none() => {
+                return value(
+                    "vault_token",
+                    "is missing; vault_kind = \"pkcs11\" needs the label of a token",
+                );
+            }
+            VaultKind::Pkcs11 => {}
         }
         for (field, seconds) in [
             ("header_timeout_seconds", self.header_timeout_seconds),
@@ -423,11 +487,21 @@ mod tests {
             rate_burst: 5,
             ..Settings::default()
         };
+        let stray = Settings {
+            vault_token: Some("t".into()),
+            ..Settings::default()
+        };
+        let no_module = Settings {
+            vault_kind: VaultKind::Pkcs11,
+            ..Settings::default()
+        };
         for (settings, field) in [
             (half, "tls_key"),
             (no_server, "tls_client_ca"),
             (never, "body_timeout_seconds"),
             (burst, "rate_burst"),
+            (stray, "vault_token"),
+            (no_module, "vault_module"),
         ] {
             let error = settings.check().unwrap_err().to_string();
             assert!(error.starts_with(field), "{error}");

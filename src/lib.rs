@@ -3,6 +3,10 @@
 //! Directory = layer, downward only: `main → cli → app → http → service → { sequencer → store | keystore } → env → spec`.
 //! `docs/architecture.md` tells the life of an event and of an erasure through them; `tests/layers.rs` holds the rule.
 
+#[cfg(feature = "server")]
+#[macro_use]
+mod trace;
+
 pub mod spec;
 
 #[cfg(feature = "server")]

@@ -1064,3 +1064,72 @@ fn the_demo_tells_its_story_and_leaves_only_what_was_asked_for() {
     assert!(folder.path().join("tour/report.html").is_file());
     demo(&["--data", "tour"]).fails(3, "data_dir_used");
 }
+
+/// Passes connections on to a server. The first `cuts` answers of more than 64 KiB are cut off there; one that dies takes no
+/// further connection then.
+fn cutting_proxy(server: String, cuts: usize, dies: bool) -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    use std::io::Read;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let cut = std::sync::Arc::new(AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&cut);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            if dies && cut.load(Ordering::Relaxed) == cuts {
+                continue;
+            }
+            let (mut client, mut upstream) = (client.unwrap(), std::net::TcpStream::connect(&server).unwrap());
+            let (mut from_client, mut to_upstream) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from_client, &mut to_upstream);
+            });
+            let cut = std::sync::Arc::clone(&cut);
+            std::thread::spawn(move || {
+                let (mut passed, mut piece) = (0, [0; 4096]);
+                while let Ok(count @ 1..) = upstream.read(&mut piece) {
+                    passed += count;
+                    if passed > 64 * 1024 && cut.load(Ordering::Relaxed) < cuts {
+                        cut.fetch_add(1, Ordering::Relaxed);
+                        break;
+                    }
+                    if client.write_all(&piece[..count]).is_err() {
+                        break;
+                    }
+                }
+                let _ = client.shutdown(std::net::Shutdown::Both);
+                let _ = upstream.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    (url, counted)
+}
+
+#[test]
+fn an_export_goes_on_where_its_connection_broke() {
+    let place = Place::new();
+    let payload = format!(r#"{{"text": "{}"}}"#, "x".repeat(100_000));
+    for _ in 0..4 {
+        place.run(&append(&["--payload", &payload])).exits(0);
+    }
+    let (_served, url) = place.serve();
+    let key = place.made["api_key"].as_str().unwrap().to_owned();
+    let (proxy, cut) = cutting_proxy(url.strip_prefix("http://").unwrap().to_owned(), 3, false);
+    let export = |url: &str, out: &str| place.run_on(url, &key, &["export", "--format", "ndjson", "--out", out]);
+    export(&proxy, "through.ndjson").exits(0);
+    assert_eq!(cut.load(std::sync::atomic::Ordering::Relaxed), 3, "it was cut thrice");
+    let through = std::fs::read(place.path("through.ndjson")).unwrap();
+    export(&url, "direct.ndjson").exits(0);
+    let direct = std::fs::read_to_string(place.path("direct.ndjson")).unwrap();
+    // The second one has the record of the first, too.
+    assert!(
+        direct.as_bytes().starts_with(&through),
+        "the same bytes, none twice and none missing"
+    );
+    assert!(through.len() > 400_000);
+    let (proxy, _) = cutting_proxy(url.strip_prefix("http://").unwrap().to_owned(), 1, true);
+    let given_up = export(&proxy, "never.ndjson");
+    assert_eq!(given_up.exit, Some(3), "{}", given_up.err);
+    assert!(given_up.err.contains("broken off after"), "{}", given_up.err);
+    assert!(!place.path("never.ndjson").exists());
+}

@@ -7,6 +7,7 @@ mod lock;
 mod restore;
 mod server;
 mod tls;
+mod vault;
 
 use std::sync::Arc;
 
@@ -242,7 +243,7 @@ impl App {
         lock::create_private(&settings.data).map_err(io)?;
         let lock = lock::Lock::take(&settings.data)?;
         Self::harden();
-        let vault = Arc::new(FileVault::create(&settings.vault_paths(), Arc::clone(&entropy))?);
+        let vault = Arc::new(vault::create(settings, Arc::clone(&entropy))?);
         let keystore = RocksKeyStore::create(&settings.keystore_path(), vault.clone(), Arc::clone(&entropy))?;
         let store = RocksStore::create(&settings.ledger_path(), LedgerId(vault.owner().0))?;
         let opened = Opened {
@@ -292,7 +293,7 @@ impl App {
         }
         let lock = lock::Lock::take(&settings.data)?;
         Self::harden();
-        let vault = Arc::new(FileVault::open(&settings.vault_paths(), Arc::clone(&entropy))?);
+        let vault = Arc::new(vault::open(settings, Arc::clone(&entropy))?);
         let keystore = RocksKeyStore::open(&settings.keystore_path(), vault.clone(), Arc::clone(&entropy))?;
         let store = RocksStore::open(&settings.ledger_path())?;
         if store.id().0 != vault.owner().0 {

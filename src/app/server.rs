@@ -185,6 +185,7 @@ async fn reload(mut hangup: Signal, certificate: Option<Arc<tls::Certificate>>) 
 async fn tidy_metrics(metrics: Option<PrometheusHandle>) {
     let Some(metrics) = metrics else { return };
     loop {
+        crate::telemetry::count_lost_lines();
         tokio::time::sleep(RETRY).await;
         metrics.run_upkeep();
     }

@@ -96,16 +96,37 @@ impl Client {
 
     /// The body as it comes, for what may be large.
     pub(super) fn download(&self, path: &str) -> Result<Download, Failure> {
-        let request = self
+        let response = self.checked(self.ask_for(path, &[]))?;
+        Ok(Download {
+            length: response.body().content_length(),
+            tag: header(&response, "etag"),
+            reader: unlimited(response),
+        })
+    }
+
+    /// What of a body is missing, if it is still the one of this tag; `None` if it has become another.
+    pub(super) fn download_rest(&self, path: &str, tag: &str, from: u64) -> Result<Option<Download>, Failure> {
+        let range = format!("bytes={from}-");
+        let response = self.checked(self.ask_for(path, &[("range", &range), ("if-range", tag)]))?;
+        let begins = format!("bytes {from}-");
+        let is_rest = response.status().as_u16() == 206
+            && header(&response, "content-range").is_some_and(|range| range.starts_with(&begins));
+        Ok(is_rest.then(|| Download {
+            length: response.body().content_length(),
+            tag: Some(tag.to_owned()),
+            reader: unlimited(response),
+        }))
+    }
+
+    fn ask_for(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response<Body>, ureq::Error> {
+        let mut request = self
             .agent
             .get(format!("{}{path}", self.base))
             .header("authorization", self.bearer());
-        let response = self.checked(request.call())?;
-        let length = response.body().content_length();
-        Ok(Download {
-            length,
-            reader: Box::new(response.into_body().into_with_config().limit(u64::MAX).reader()),
-        })
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.call()
     }
 
     pub(super) fn post(&self, path: &str, query: &[(&str, &str)], body: &impl Serialize) -> Result<Answer, Failure> {
@@ -164,8 +185,18 @@ impl Client {
 pub(super) struct Download {
     /// In bytes, if the server says so.
     pub(super) length: Option<u64>,
+    /// Which content it is (RFC 9110 §8.8.3).
+    pub(super) tag: Option<String>,
     /// The bytes.
     pub(super) reader: Box<dyn Read + Send>,
+}
+
+fn header(response: &Response<Body>, name: &str) -> Option<String> {
+    Some(response.headers().get(name)?.to_str().ok()?.to_owned())
+}
+
+fn unlimited(response: Response<Body>) -> Box<dyn Read + Send> {
+    Box::new(response.into_body().into_with_config().limit(u64::MAX).reader())
 }
 
 /// Answers may take as long as an erasure or an export takes: only connecting is timed.

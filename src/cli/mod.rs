@@ -27,6 +27,7 @@ mod reopen;
 mod report;
 mod restore;
 mod restrict;
+mod resume;
 mod retention;
 mod serve;
 mod target;
@@ -205,7 +206,11 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
     if settings.log == Settings::default().log && !cli.command.is_service() {
         settings.log = "warn".into();
     }
-    crate::telemetry::start(&settings);
+    if !cli.command.is_service() {
+        settings.trace_endpoint = None;
+    }
+    // Until the command has ended: then what was logged is written.
+    let _telemetry = crate::telemetry::start(&settings);
     let context = Context {
         json: cli.json,
         settings,

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
 
-use super::auth::{Admin, OnStore};
+use super::auth::{Admin, NoQuery, OnStore};
 use super::body::Body;
 use super::page::{ApiKeyPage, PageQuery};
 use super::problem::Problem;
@@ -15,7 +15,7 @@ pub(super) async fn list(on: OnStore<Admin>, query: Query<PageQuery>) -> Result<
     )))
 }
 
-pub(super) async fn create(on: OnStore<Admin>, body: Body) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(on: OnStore<Admin>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let shown = on
         .service
         .create_api_key(&on.caller.key.id, request::parse(&body)?)
@@ -23,7 +23,7 @@ pub(super) async fn create(on: OnStore<Admin>, body: Body) -> Result<HttpRespons
     Ok(HttpResponse::Created().json(shown))
 }
 
-pub(super) async fn revoke(on: OnStore<Admin>, path: Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn revoke(on: OnStore<Admin>, _: NoQuery, path: Path<String>) -> Result<HttpResponse, Problem> {
     on.service.revoke_api_key(&on.caller.key.id, &path).await?;
     Ok(HttpResponse::NoContent().finish())
 }

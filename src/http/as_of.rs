@@ -2,16 +2,16 @@
 
 use std::str::FromStr;
 
-use actix_web::HttpResponse;
-use actix_web::http::header::{self, ContentType};
+use actix_web::http::header::ContentType;
 use actix_web::web::{Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use super::auth::{On, Reader};
 use super::events::{json, reveal, stream_name};
 use super::problem::Problem;
 use crate::service::as_of::Moment;
-use crate::service::{Code, Error, FieldError, Ledger};
+use crate::service::{Code, Error, FieldError};
 use crate::spec::ids::{InvalidId, Timestamp};
 
 /// A parameter that a moment can stand in: its name and its text.
@@ -115,12 +115,13 @@ pub(super) struct StateQuery {
 
 pub(super) async fn state(
     on: On<Reader>,
-    path: Path<(String, String)>,
     query: Query<StateQuery>,
+    path: Path<(String, String)>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let stream = stream_name(&path.1)?;
     on.service.refuse_personal("stream", stream.as_str())?;
-    let reveal = reveal(&on, query.reveal)?;
+    let reveal = reveal(&on, &request, query.reveal)?;
     let at = moment(
         ("as_of_time", query.as_of_time.as_deref()),
         ("as_of_index", query.as_of_index.as_deref()),
@@ -132,29 +133,12 @@ pub(super) async fn state(
         .await?;
     on.service.record_opened(&on.ledger, &on.caller, &state.opened).await?;
     let answer = on.blocking(move |service, ledger| {
-        unfenced(ledger, || {
+        ledger.unfenced(|| {
             service.withdraw_fenced_state(ledger, &mut state.personal)?;
             json(&state)
         })
     });
-    Ok(unkept(answer.await?))
-}
-
-/// Makes an answer until no key was taken away meanwhile.
-fn unfenced(ledger: &Ledger, mut make: impl FnMut() -> Result<Vec<u8>, Error>) -> Result<Vec<u8>, Error> {
-    loop {
-        let stamp = ledger.stamp();
-        let answer = make()?;
-        if ledger.stamp() == stamp {
-            return Ok(answer);
-        }
-    }
-}
-
-fn unkept(body: Vec<u8>) -> HttpResponse {
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header((header::CACHE_CONTROL, "no-store"));
-    answer.content_type(ContentType::json()).body(body)
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(answer.await?))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -184,12 +168,13 @@ pub(super) struct DiffQuery {
 
 pub(super) async fn diff(
     on: On<Reader>,
-    path: Path<(String, String)>,
     query: Query<DiffQuery>,
+    path: Path<(String, String)>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let stream = stream_name(&path.1)?;
     on.service.refuse_personal("stream", stream.as_str())?;
-    let reveal = reveal(&on, query.reveal)?;
+    let reveal = reveal(&on, &request, query.reveal)?;
     let from = moment(
         ("from_time", query.from_time.as_deref()),
         ("from_index", query.from_index.as_deref()),
@@ -206,10 +191,10 @@ pub(super) async fn diff(
         .await?;
     on.service.record_opened(&on.ledger, &on.caller, &states.opened).await?;
     let answer = on.blocking(move |service, ledger| {
-        unfenced(ledger, || {
+        ledger.unfenced(|| {
             service.withdraw_fenced_state(ledger, states.personal_mut())?;
             json(&states.difference()?)
         })
     });
-    Ok(unkept(answer.await?))
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(answer.await?))
 }

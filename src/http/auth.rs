@@ -1,4 +1,5 @@
-//! Who may: permissions as types. A handler's first argument is a [`Permission`], or it cannot be routed.
+//! Who may: permissions as types. A handler's first argument is a [`Permission`], its second says what it reads of the query
+//! ([`Asked`]), or it cannot be routed.
 
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
@@ -103,6 +104,26 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     done.map_err(|error| Error::new(Code::Internal, error.to_string()))
 }
 
+/// What a route asks of its query: the parameters of a [`web::Query`], or [`NoQuery`].
+pub(super) trait Asked: FromRequest {}
+
+/// A route without parameters: any is refused, as unknown ones are elsewhere.
+#[derive(Debug)]
+pub(super) struct NoQuery;
+
+impl<T: serde::de::DeserializeOwned> Asked for web::Query<T> {}
+impl Asked for NoQuery {}
+
+impl FromRequest for NoQuery {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let refused = || Problem(Error::field("query", "this route takes no parameters"));
+        ready(request.query_string().is_empty().then_some(Self).ok_or_else(refused))
+    }
+}
+
 impl Permission for Public {}
 impl Permission for Scraper {}
 impl<R: Roles> Permission for OnStore<R> {}
@@ -202,14 +223,13 @@ impl<R: Roles> FromRequest for On<R> {
     }
 }
 
-/// Arguments that begin with a permission.
+/// Arguments that begin with a permission and with what is asked of the query.
 pub(super) trait Guarded {}
 
-impl<P: Permission> Guarded for (P,) {}
-impl<P: Permission, A> Guarded for (P, A) {}
-impl<P: Permission, A, B> Guarded for (P, A, B) {}
-impl<P: Permission, A, B, C> Guarded for (P, A, B, C) {}
-impl<P: Permission, A, B, C, D> Guarded for (P, A, B, C, D) {}
+impl<P: Permission, Q: Asked> Guarded for (P, Q) {}
+impl<P: Permission, Q: Asked, A> Guarded for (P, Q, A) {}
+impl<P: Permission, Q: Asked, A, B> Guarded for (P, Q, A, B) {}
+impl<P: Permission, Q: Asked, A, B, C> Guarded for (P, Q, A, B, C) {}
 
 macro_rules! method {
     ($(#[$doc:meta])* $name:ident, $route:expr) => {

@@ -6,13 +6,13 @@ use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
 use uuid::Uuid;
 
-use super::auth::{Admin, OnStore, blocking};
+use super::auth::{Admin, NoQuery, OnStore, blocking};
 use super::body::Body;
 use super::page::{BackupPage, PageQuery};
 use super::problem::Problem;
 use crate::service::{Code, Error, request};
 
-pub(super) async fn create(on: OnStore<Admin>, body: Body) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(on: OnStore<Admin>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let view = on.service.start_backup(&on.caller, request::parse(&body)?).await?;
     Ok(HttpResponse::Accepted().json(view))
 }
@@ -23,7 +23,7 @@ pub(super) async fn list(on: OnStore<Admin>, query: Query<PageQuery>) -> Result<
     Ok(HttpResponse::Ok().json(BackupPage::from(query.page(&backups, |backup| backup.id.to_string())?)))
 }
 
-pub(super) async fn one(on: OnStore<Admin>, path: Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn one(on: OnStore<Admin>, _: NoQuery, path: Path<String>) -> Result<HttpResponse, Problem> {
     let unknown = |_| Error::new(Code::NotFound, "there is no backup of this id");
     let id: Uuid = path.parse().map_err(unknown)?;
     let service = Arc::clone(&on.service);

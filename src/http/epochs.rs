@@ -3,18 +3,19 @@
 use actix_web::HttpResponse;
 use actix_web::web::Path;
 
-use super::auth::{KeyKeeper, On};
+use super::auth::{KeyKeeper, NoQuery, On};
 use super::body::Body;
 use super::problem::Problem;
 use crate::service::{Code, Error, request};
 
-pub(super) async fn rotate(on: On<KeyKeeper>) -> Result<HttpResponse, Problem> {
+pub(super) async fn rotate(on: On<KeyKeeper>, _: NoQuery) -> Result<HttpResponse, Problem> {
     let changed = on.service.rotate_epoch(&on.ledger, &on.caller).await?;
     Ok(HttpResponse::Created().json(changed))
 }
 
 pub(super) async fn renew_keys(
     on: On<KeyKeeper>,
+    _: NoQuery,
     path: Path<(String, String)>,
     body: Body,
 ) -> Result<HttpResponse, Problem> {

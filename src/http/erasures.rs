@@ -4,13 +4,13 @@ use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
 use uuid::Uuid;
 
-use super::auth::{ErasureReader, Officer, On};
+use super::auth::{ErasureReader, NoQuery, Officer, On};
 use super::body::Body;
 use super::page::{ErasurePage, PageQuery};
 use super::problem::Problem;
 use crate::service::{Code, Error, request};
 
-pub(super) async fn create(on: On<Officer>, body: Body) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(on: On<Officer>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let view = on.service.erase(&on.ledger, &on.caller, request::parse(&body)?).await?;
     Ok(HttpResponse::Accepted().json(view))
 }
@@ -22,23 +22,35 @@ pub(super) async fn list(on: On<ErasureReader>, query: Query<PageQuery>) -> Resu
     )))
 }
 
-pub(super) async fn one(on: On<ErasureReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn one(
+    on: On<ErasureReader>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
     let id = id(&path.1)?;
     let erasure = on.blocking(move |service, ledger| service.erasure(ledger, id)).await?;
     Ok(HttpResponse::Ok().json(erasure))
 }
 
-pub(super) async fn approve(on: On<Officer>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn approve(
+    on: On<Officer>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
     let erasure = on.service.approve_erasure(&on.ledger, &on.caller, id(&path.1)?).await?;
     Ok(HttpResponse::Accepted().json(erasure))
 }
 
-pub(super) async fn cancel(on: On<Officer>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn cancel(on: On<Officer>, _: NoQuery, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let erasure = on.service.cancel_erasure(&on.ledger, &on.caller, id(&path.1)?).await?;
     Ok(HttpResponse::Accepted().json(erasure))
 }
 
-pub(super) async fn certificate(on: On<ErasureReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn certificate(
+    on: On<ErasureReader>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
     let id = id(&path.1)?;
     let signed = on
         .blocking(move |service, ledger| service.certificate(ledger, id))

@@ -1,5 +1,6 @@
 //! Append and read.
 
+use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
 use actix_web::web::{Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
@@ -29,8 +30,8 @@ pub(super) struct AppendQuery {
 
 pub(super) async fn append(
     on: On<Writer>,
-    path: Path<(String, String)>,
     query: Query<AppendQuery>,
+    path: Path<(String, String)>,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -199,8 +200,8 @@ pub(super) async fn list(
 
 pub(super) async fn of_stream(
     on: On<Reader>,
-    path: Path<(String, String)>,
     query: Query<ListQuery>,
+    path: Path<(String, String)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let query = ListQuery {
@@ -214,7 +215,7 @@ async fn page(on: On<Reader>, query: ListQuery, request: &HttpRequest) -> Result
     for (name, text) in query.words() {
         on.service.refuse_personal(name, text)?;
     }
-    let reveal = reveal(&on, query.reveal)?;
+    let reveal = reveal(&on, request, query.reveal)?;
     let limit = limit(query.limit)?;
     let filter = query.filter()?;
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
@@ -223,9 +224,11 @@ async fn page(on: On<Reader>, query: ListQuery, request: &HttpRequest) -> Result
     let mut page = page.await?;
     on.service.record_reveal(&on.ledger, &on.caller, &page.events).await?;
     let written = on.blocking(move |service, ledger| {
-        service.withdraw_fenced(ledger, &mut page.events)?;
-        let body = if as_lines { lines(&page)? } else { json(&page)? };
-        Ok((body, page.next))
+        let body = ledger.unfenced(|| {
+            service.withdraw_fenced(ledger, &mut page.events)?;
+            if as_lines { lines(&page) } else { json(&page) }
+        });
+        Ok((body?, page.next))
     });
     let (body, next) = written.await?;
     let mut response = HttpResponse::Ok();
@@ -265,10 +268,11 @@ pub(super) struct OneQuery {
 
 pub(super) async fn one(
     on: On<Reader>,
-    path: Path<(String, String)>,
     query: Query<OneQuery>,
+    path: Path<(String, String)>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let body = match reveal(&on, query.reveal)? {
+    let body = match reveal(&on, &request, query.reveal)? {
         // Read where it was asked: to hand over one event costs as much as to read it.
         Reveal::Sealed => json(&on.service.event(
             &on.ledger,
@@ -288,17 +292,24 @@ async fn revealed(on: &On<Reader>, name: String) -> Result<Vec<u8>, Problem> {
         .record_reveal(&on.ledger, &on.caller, std::slice::from_ref(&event))
         .await?;
     on.blocking(move |service, ledger| {
-        service.withdraw_fenced(ledger, std::slice::from_mut(&mut event))?;
-        json(&event)
+        ledger.unfenced(|| {
+            service.withdraw_fenced(ledger, std::slice::from_mut(&mut event))?;
+            json(&event)
+        })
     })
     .await
 }
 
-pub(super) fn reveal(on: &On<Reader>, asked: Option<bool>) -> Result<Reveal, Problem> {
+/// Whether personal data is to be opened. Not for HEAD: a reveal of which nothing leaves would be recorded.
+pub(super) fn reveal(on: &On<Reader>, request: &HttpRequest, asked: Option<bool>) -> Result<Reveal, Problem> {
     if asked != Some(true) {
         return Ok(Reveal::Sealed);
     }
     on.also(Role::Revealer)?;
+    if request.method() == Method::HEAD {
+        let detail = "has no meaning for HEAD, whose answer carries no data; use GET";
+        return Err(Problem(Error::field("reveal", detail)));
+    }
     Ok(Reveal::Open)
 }
 

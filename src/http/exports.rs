@@ -9,7 +9,7 @@ use actix_web::web::{Bytes, Path, Query};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use tokio::sync::mpsc;
 
-use super::auth::{Auditor, On};
+use super::auth::{Auditor, NoQuery, On};
 use super::body::Body;
 use super::page::{ExportPage, PageQuery};
 use super::problem::Problem;
@@ -25,7 +25,7 @@ const WAITING: usize = 4;
 /// Downloads that may run at once.
 const MAX_DOWNLOADS: usize = 8;
 
-pub(super) async fn create(on: On<Auditor>, body: Body) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(on: On<Auditor>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let view = on
         .service
         .create_export(&on.ledger, &on.caller, request::parse(&body)?)
@@ -38,12 +38,13 @@ pub(super) async fn list(on: On<Auditor>, query: Query<PageQuery>) -> Result<Htt
     Ok(HttpResponse::Ok().json(ExportPage::from(query.page(&views, |view| view.id.to_string())?)))
 }
 
-pub(super) async fn one(on: On<Auditor>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn one(on: On<Auditor>, _: NoQuery, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(find(&on, &path.1).await?.0))
 }
 
 pub(super) async fn content(
     on: On<Auditor>,
+    _: NoQuery,
     path: Path<(String, String)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -113,8 +114,7 @@ fn head(on: &On<Auditor>, export: &ExportView, tag: &str, mut answer: HttpRespon
         .content_type(content_type)
         .insert_header((header::CONTENT_DISPOSITION, disposition))
         .insert_header((header::ETAG, tag))
-        .insert_header((header::ACCEPT_RANGES, "bytes"))
-        .insert_header((header::CACHE_CONTROL, "no-store"));
+        .insert_header((header::ACCEPT_RANGES, "bytes"));
     answer
 }
 

@@ -1,13 +1,17 @@
 //! Whether the process lives, whether it takes events, and what it measured.
 
-use actix_web::http::header::CACHE_CONTROL;
+use std::time::Duration;
+
 use actix_web::{HttpResponse, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 
-use super::auth::{Public, Scraper, blocking};
+use super::auth::{NoQuery, Public, Scraper, blocking};
 use super::problem::Problem;
 use crate::service::{Code, Error};
+
+/// How long anybody waits here: a vault may hang, and whoever looks after this process must learn it.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// The Prometheus text format.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -20,22 +24,28 @@ pub(super) struct Health {
     status: &'static str,
 }
 
-pub(super) async fn alive(_: Public) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(Health { status: "alive" })
+/// Gives up waiting; the work itself runs on.
+async fn within<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let waited = tokio::time::timeout(LIMIT, work).await;
+    waited.unwrap_or_else(|_| {
+        let detail = format!("key store or vault did not answer within {} seconds", LIMIT.as_secs());
+        Err(Error::new(Code::KeyUnavailable, detail))
+    })
 }
 
-pub(super) async fn ready(public: Public) -> Result<HttpResponse, Problem> {
+pub(super) async fn alive(_: Public, _: NoQuery) -> HttpResponse {
+    HttpResponse::Ok().json(Health { status: "alive" })
+}
+
+pub(super) async fn ready(public: Public, _: NoQuery) -> Result<HttpResponse, Problem> {
     let service = public.service;
-    blocking(move || service.readiness()).await??;
-    Ok(HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(Health { status: "ready" }))
+    within(blocking(move || service.readiness())).await??;
+    Ok(HttpResponse::Ok().json(Health { status: "ready" }))
 }
 
 pub(super) async fn metrics(
     scraper: Scraper,
+    _: NoQuery,
     recorded: web::Data<Option<PrometheusHandle>>,
 ) -> Result<HttpResponse, Problem> {
     let Some(handle) = recorded.get_ref().clone() else {
@@ -45,13 +55,11 @@ pub(super) async fn metrics(
         )));
     };
     let service = scraper.service;
-    let page = blocking(move || {
-        service.measure();
-        handle.render()
-    });
-    let page = page.await?;
-    Ok(HttpResponse::Ok()
-        .content_type(EXPOSITION)
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .body(page))
+    let measuring = service.clone();
+    let measured = within(blocking(move || measuring.measure())).await;
+    if !matches!(measured, Ok(Ok(()))) {
+        service.unmeasured();
+    }
+    let page = blocking(move || handle.render()).await?;
+    Ok(HttpResponse::Ok().content_type(EXPOSITION).body(page))
 }

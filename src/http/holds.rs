@@ -4,13 +4,13 @@ use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
 use uuid::Uuid;
 
-use super::auth::{ErasureReader, Officer, On};
+use super::auth::{ErasureReader, NoQuery, Officer, On};
 use super::body::Body;
 use super::page::{HoldPage, PageQuery, RestrictionPage};
 use super::problem::Problem;
 use crate::service::{Code, Error, request};
 
-pub(super) async fn place(on: On<Officer>, body: Body) -> Result<HttpResponse, Problem> {
+pub(super) async fn place(on: On<Officer>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let hold = on
         .service
         .place_hold(&on.ledger, &on.caller, request::parse(&body)?)
@@ -24,19 +24,27 @@ pub(super) async fn list(on: On<ErasureReader>, query: Query<PageQuery>) -> Resu
     Ok(HttpResponse::Ok().json(HoldPage::from(page)))
 }
 
-pub(super) async fn one(on: On<ErasureReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn one(
+    on: On<ErasureReader>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
     let id = id(&path.1, "hold")?;
     let hold = on.blocking(move |service, ledger| service.hold(ledger, id)).await?;
     Ok(HttpResponse::Ok().json(hold))
 }
 
-pub(super) async fn release(on: On<Officer>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn release(
+    on: On<Officer>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
     let id = id(&path.1, "hold")?;
     let hold = on.service.release_hold(&on.ledger, &on.caller, id).await?;
     Ok(HttpResponse::Ok().json(hold))
 }
 
-pub(super) async fn restrict(on: On<Officer>, body: Body) -> Result<HttpResponse, Problem> {
+pub(super) async fn restrict(on: On<Officer>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let restriction = on
         .service
         .restrict(&on.ledger, &on.caller, request::parse(&body)?)
@@ -50,7 +58,11 @@ pub(super) async fn restrictions(on: On<ErasureReader>, query: Query<PageQuery>)
     Ok(HttpResponse::Ok().json(RestrictionPage::from(page)))
 }
 
-pub(super) async fn restriction(on: On<ErasureReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn restriction(
+    on: On<ErasureReader>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
     let id = id(&path.1, "restriction")?;
     let restriction = on
         .blocking(move |service, ledger| service.restriction(ledger, id))
@@ -58,7 +70,7 @@ pub(super) async fn restriction(on: On<ErasureReader>, path: Path<(String, Strin
     Ok(HttpResponse::Ok().json(restriction))
 }
 
-pub(super) async fn lift(on: On<Officer>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn lift(on: On<Officer>, _: NoQuery, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let id = id(&path.1, "restriction")?;
     let restriction = on.service.lift_restriction(&on.ledger, &on.caller, id).await?;
     Ok(HttpResponse::Ok().json(restriction))

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Query;
 use serde::Serialize;
 
-use super::auth::{Admin, AnyKey, On, OnStore};
+use super::auth::{Admin, AnyKey, NoQuery, On, OnStore};
 use super::body::Body;
 use super::page::{LedgerPage, PageQuery};
 use super::problem::Problem;
@@ -52,12 +52,12 @@ pub(super) async fn list(on: OnStore<Admin>, query: Query<PageQuery>) -> Result<
     Ok(HttpResponse::Ok().json(LedgerPage::from(query.page(&ledgers, |view| view.ledger.to_string())?)))
 }
 
-pub(super) async fn create(on: OnStore<Admin>, body: Body) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(on: OnStore<Admin>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let created = on.service.create_ledger(request::parse(&body)?).await?;
     Ok(HttpResponse::Created().json(created))
 }
 
-pub(super) async fn keys(on: On<AnyKey>) -> Result<HttpResponse, Problem> {
+pub(super) async fn keys(on: On<AnyKey>, _: NoQuery) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(KeyPage {
         origin: on.ledger.record.origin.clone(),
         keys: on.ledger.keys(),

@@ -4,12 +4,12 @@ use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Path;
 
-use super::auth::{LogReader, On};
+use super::auth::{LogReader, NoQuery, On};
 use super::problem::Problem;
 use crate::service::{Code, Error, Role};
 use crate::spec::tiles::TilePath;
 
-pub(super) async fn checkpoint(on: On<LogReader>) -> Result<HttpResponse, Problem> {
+pub(super) async fn checkpoint(on: On<LogReader>, _: NoQuery) -> Result<HttpResponse, Problem> {
     let (_, note) = on.service.checkpoint(&on.ledger)?;
     Ok(HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")
@@ -17,7 +17,7 @@ pub(super) async fn checkpoint(on: On<LogReader>) -> Result<HttpResponse, Proble
         .body(note))
 }
 
-pub(super) async fn tile(on: On<LogReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn tile(on: On<LogReader>, _: NoQuery, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let unknown = || Error::new(Code::NotFound, "there is no such tile");
     let tile: TilePath = format!("tile/{}", path.1).parse().map_err(|_| unknown())?;
     if matches!(tile, TilePath::Entries(_)) {

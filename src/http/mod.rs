@@ -1,5 +1,5 @@
 //! HTTP: parse, call the service, render. All routes stand in [`routes`]; permissions are the first argument of every
-//! handler, and a handler without one does not compile.
+//! handler, its query the second, and a handler without them does not compile.
 
 mod api_keys;
 mod as_of;
@@ -26,6 +26,7 @@ mod redactions;
 mod reports;
 mod retention;
 mod subjects;
+mod trace;
 mod unread;
 mod verifications;
 

@@ -14,6 +14,7 @@ use actix_web::{HttpMessage, HttpRequest, web};
 use metrics::{counter, gauge, histogram};
 use tracing::{Instrument, Span};
 
+use super::trace;
 use super::unread::{Kept, Sent};
 use crate::service::{Caller, Service};
 
@@ -22,8 +23,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken over.
 const MAX_ID: usize = 64;
 
-/// Answers below are about people, and opened data must not stay in caches.
-const LEDGERS: &str = "/v1/ledgers/{ledger}";
 /// The status of a request whose client hung up before the answer.
 const CANCELLED: &str = "cancelled";
 
@@ -65,6 +64,7 @@ struct UnderWay {
     method: &'static str,
     logged: bool,
     span: Span,
+    traced: Span,
     trail: Trail,
     answered: bool,
 }
@@ -74,9 +74,11 @@ impl UnderWay {
         gauge!("oubliette_http_requests_in_flight").increment(1.0);
         let trail = Trail::default();
         request.extensions_mut().insert(trail.clone());
+        let method = method(request.method());
         Self {
             started: Instant::now(),
-            method: method(request.method()),
+            method,
+            traced: trace::begin(request, method),
             logged: request.app_data::<AccessLog>().is_some_and(|log| log.0),
             // At the level of errors, so that it is there at every level of the log.
             span: tracing::error_span!("request", id = %id),
@@ -93,6 +95,7 @@ impl UnderWay {
         let known = || asker.as_ref().map(|asker| asker.route.clone());
         let route = route.or_else(known).unwrap_or_else(|| "none".to_owned());
         count(&route, self.method, status, took);
+        trace::end(&self.traced, &route, self.method, status);
         if self.logged {
             self.span
                 .in_scope(|| log(asker.as_ref(), &route, self.method, status, took));
@@ -120,13 +123,14 @@ pub(super) async fn request(
     let kept = Kept::of(&mut request);
     let id = given_id(&request).unwrap_or_else(|| fresh_id(&request));
     let mut under_way = UnderWay::begin(&request, &id);
-    let span = under_way.span.clone();
-    let mut response = next.call(request).instrument(span).await?;
+    let (span, traced) = (under_way.span.clone(), under_way.traced.clone());
+    let mut response = next.call(request).instrument(traced).instrument(span).await?;
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     let route = route(response.request());
-    if route.starts_with(LEDGERS) && !response.headers().contains_key(CACHE_CONTROL) {
+    // What may be kept says so itself: answers are about people, keys, or this moment.
+    if !response.headers().contains_key(CACHE_CONTROL) {
         response
             .headers_mut()
             .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

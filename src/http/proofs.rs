@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
 use serde::{Deserialize, Serialize};
 
-use super::auth::{LogReader, On};
+use super::auth::{LogReader, NoQuery, On};
 use super::problem::Problem;
 use crate::spec::hash::Hash;
 
@@ -74,7 +74,11 @@ pub(super) async fn consistency(on: On<LogReader>, query: Query<ConsistencyQuery
     Ok(HttpResponse::Ok().json(ConsistencyProof { from, to, hashes }))
 }
 
-pub(super) async fn tlog_proof(on: On<LogReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn tlog_proof(
+    on: On<LogReader>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
     let proof = on.blocking(move |service, ledger| service.tlog_proof(ledger, service.index_of(ledger, &path.1)?));
     let proof = proof.await?;
     Ok(HttpResponse::Ok()
@@ -82,7 +86,11 @@ pub(super) async fn tlog_proof(on: On<LogReader>, path: Path<(String, String)>) 
         .body(proof.to_string()))
 }
 
-pub(super) async fn receipt(on: On<LogReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn receipt(
+    on: On<LogReader>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
     let receipt = on.blocking(move |service, ledger| service.receipt(ledger, service.index_of(ledger, &path.1)?));
     Ok(HttpResponse::Ok().json(receipt.await?))
 }

@@ -4,13 +4,13 @@ use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
 use uuid::Uuid;
 
-use super::auth::{ErasureReader, Officer, On};
+use super::auth::{ErasureReader, NoQuery, Officer, On};
 use super::body::Body;
 use super::page::{PageQuery, RedactionPage};
 use super::problem::Problem;
 use crate::service::{Code, Error, request};
 
-pub(super) async fn create(on: On<Officer>, body: Body) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(on: On<Officer>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let view = on
         .service
         .redact(&on.ledger, &on.caller, request::parse(&body)?)
@@ -25,7 +25,11 @@ pub(super) async fn list(on: On<ErasureReader>, query: Query<PageQuery>) -> Resu
     )))
 }
 
-pub(super) async fn one(on: On<ErasureReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn one(
+    on: On<ErasureReader>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
     let id = id(&path.1)?;
     let redaction = on
         .blocking(move |service, ledger| service.redaction(ledger, id))
@@ -33,7 +37,11 @@ pub(super) async fn one(on: On<ErasureReader>, path: Path<(String, String)>) -> 
     Ok(HttpResponse::Ok().json(redaction))
 }
 
-pub(super) async fn certificate(on: On<ErasureReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn certificate(
+    on: On<ErasureReader>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
     let id = id(&path.1)?;
     let signed = on
         .blocking(move |service, ledger| service.redaction_certificate(ledger, id))

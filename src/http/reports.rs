@@ -53,7 +53,6 @@ pub(super) async fn compliance(
     response
         .content_type(content_type)
         .insert_header(("content-disposition", disposition))
-        .insert_header(("cache-control", "no-store"))
         .insert_header(("x-content-type-options", "nosniff"));
     if format == Form::Html {
         response.insert_header((

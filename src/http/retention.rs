@@ -3,14 +3,14 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
 
-use super::auth::{ErasureReader, Officer, On};
+use super::auth::{ErasureReader, NoQuery, Officer, On};
 use super::body::Body;
 use super::holds::id;
 use super::page::{PageQuery, RetentionRunPage};
 use super::problem::Problem;
 use crate::service::request;
 
-pub(super) async fn run(on: On<Officer>, body: Body) -> Result<HttpResponse, Problem> {
+pub(super) async fn run(on: On<Officer>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let run = on
         .service
         .run_retention(&on.ledger, &on.caller, request::parse(&body)?)
@@ -28,7 +28,11 @@ pub(super) async fn list(on: On<ErasureReader>, query: Query<PageQuery>) -> Resu
     Ok(HttpResponse::Ok().json(RetentionRunPage::from(page)))
 }
 
-pub(super) async fn one(on: On<ErasureReader>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn one(
+    on: On<ErasureReader>,
+    _: NoQuery,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
     let id = id(&path.1, "run")?;
     let run = on
         .blocking(move |service, ledger| service.retention_run(ledger, id))
@@ -36,7 +40,7 @@ pub(super) async fn one(on: On<ErasureReader>, path: Path<(String, String)>) -> 
     Ok(HttpResponse::Ok().json(run))
 }
 
-pub(super) async fn reopen(on: On<Officer>, body: Body) -> Result<HttpResponse, Problem> {
+pub(super) async fn reopen(on: On<Officer>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let reopened = on
         .service
         .reopen(&on.ledger, &on.caller, request::parse(&body)?)

@@ -3,14 +3,14 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
 
-use super::auth::{Auditor, On};
+use super::auth::{Auditor, NoQuery, On};
 use super::body::Body;
 use super::page::{PageQuery, VerificationPage};
 use super::problem::Problem;
 use crate::service::verify::VerificationRequest;
 use crate::service::{Code, Error, request};
 
-pub(super) async fn start(on: On<Auditor>, body: Body) -> Result<HttpResponse, Problem> {
+pub(super) async fn start(on: On<Auditor>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let asked = if body.is_empty() {
         VerificationRequest::default()
     } else {
@@ -25,7 +25,7 @@ pub(super) async fn list(on: On<Auditor>, query: Query<PageQuery>) -> Result<Htt
     Ok(HttpResponse::Ok().json(VerificationPage::from(query.page(&views, |view| view.id.to_string())?)))
 }
 
-pub(super) async fn one(on: On<Auditor>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+pub(super) async fn one(on: On<Auditor>, _: NoQuery, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let unknown = |_| Error::new(Code::NotFound, "there is no verification of this id");
     let id = path.1.parse().map_err(unknown)?;
     let view = on

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Answer, Append, Fence, Refusal};
 use crate::store::LedgerNumber;
+use crate::trace::Waiting;
 
 /// How long the writer waits for work before it looks whether a commit failed.
 const IDLE: std::time::Duration = std::time::Duration::from_millis(500);
@@ -39,6 +40,7 @@ impl Default for Limits {
 pub(super) struct Pending {
     pub(super) append: Append,
     pub(super) reply: oneshot::Sender<Answer>,
+    pub(super) waiting: Option<Waiting>,
     bytes: usize,
 }
 
@@ -105,7 +107,12 @@ impl Pool {
         state.events += events;
         state.bytes += bytes;
         let (reply, answer) = oneshot::channel();
-        state.waiting.push_back(Pending { append, reply, bytes });
+        state.waiting.push_back(Pending {
+            append,
+            reply,
+            waiting: Some(Waiting::begin()),
+            bytes,
+        });
         drop(state);
         self.arrived.notify_one();
         Ok(answer)

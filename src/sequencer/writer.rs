@@ -19,6 +19,7 @@ use super::{Answer, Appended, LedgerKeys, Parts, Placed, Refusal, View, load};
 use crate::spec::checkpoint::Checkpoint;
 use crate::spec::ids::{StreamRef, Timestamp};
 use crate::store::{Batch, Head, LedgerBatch, LedgerNumber, RecordWrite, StoreError};
+use crate::trace;
 
 /// How long the writer waits before it reads the heads again after a failed commit.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
@@ -31,6 +32,7 @@ struct Group {
     batch: Batch,
     views: Vec<Arc<View>>,
     replies: Vec<(oneshot::Sender<Answer>, Reply)>,
+    trace: trace::Group,
 }
 
 /// What to tell once the group is durable.
@@ -171,12 +173,15 @@ impl Planner<'_> {
     }
 
     /// Plans and signs one group over all ledgers for which something waits.
-    fn group(&mut self, pending: Vec<Pending>, fences: &mut Begun) -> Result<Group, StoreError> {
+    fn group(&mut self, mut pending: Vec<Pending>, fences: &mut Begun) -> Result<Group, StoreError> {
         let mut group = Group {
             batch: Batch::default(),
             views: Vec::new(),
             replies: Vec::new(),
+            trace: trace::Group::of(pending.iter_mut().filter_map(|pending| pending.waiting.take())),
         };
+        let span = group.trace.span();
+        let _group = span.enter();
         let mut ledgers: BTreeMap<LedgerNumber, Vec<Pending>> = BTreeMap::new();
         for pending in pending {
             ledgers.entry(pending.append.ledger).or_default().push(pending);
@@ -241,7 +246,8 @@ impl Planner<'_> {
             appends.push(pending.append);
         }
         let entropy = &*self.parts.entropy;
-        let plan = state.plan(appends.into_iter(), known, now, &mut || StreamRef(entropy.bytes()));
+        let plan = span!("plan", appends = appends.len())
+            .in_scope(|| state.plan(appends.into_iter(), known, now, &mut || StreamRef(entropy.bytes())));
         let Plan {
             mut events,
             answers,
@@ -250,8 +256,11 @@ impl Planner<'_> {
         } = plan;
         let view = match state.head {
             Some(head) if !events.is_empty() => {
-                sign_all(&keys, &mut events);
-                let checkpoint = sign_checkpoint(&keys, state);
+                let span = span!("sign", events = events.len());
+                let checkpoint = span.in_scope(|| {
+                    sign_all(&keys, &mut events);
+                    sign_checkpoint(&keys, state)
+                });
                 let tiles = state.edge.drain_full_tiles();
                 let view = View {
                     ledger: state.ledger.clone(),
@@ -388,13 +397,15 @@ fn commit_all(parts: &Parts, groups: &Receiver<Group>) {
             fail(group);
             continue;
         }
+        let span = group.trace.span();
+        let _group = span.enter();
         let written = if group.batch.ledgers.is_empty() {
             Ok(())
         } else {
-            meters.commit(&group.batch, || parts.store.commit(&group.batch))
+            span!("commit").in_scope(|| meters.commit(&group.batch, || parts.store.commit(&group.batch)))
         };
         match written {
-            Ok(()) => publish(parts, group),
+            Ok(()) => span!("publish").in_scope(|| publish(parts, group)),
             Err(error) => {
                 tracing::error!(error = %error, cause = ?error, "a commit failed; the writer is poisoned");
                 parts.poisoned.store(true, Ordering::Release);

@@ -14,6 +14,8 @@ pub(crate) use prepare::Prepared;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::guard::personal_data_in;
 use super::request::{ActorRequest, AppendRequest, BatchRequest, EventRequest, Expected};
 use super::{Code, Error, FieldError, Ledger, Service};
@@ -116,7 +118,8 @@ impl Service {
     /// Every code of docs/api.md, Append.
     pub async fn append(self: &Arc<Self>, ledger: &Arc<Ledger>, call: AppendCall) -> Result<AppendAnswer, Error> {
         let started = std::time::Instant::now();
-        let answer = self.append_checked(ledger, call).await;
+        let span = span!("append", events = call.events.len());
+        let answer = self.append_checked(ledger, call).instrument(span).await;
         self.meters.append(started.elapsed(), &answer);
         if let Err(error) = &answer {
             self.count_refusal(ledger, error.code).await;
@@ -129,7 +132,7 @@ impl Service {
             return Err(ledger.frozen());
         }
         self.check(&call)?;
-        let (call, prepared) = self.prepare(ledger, call).await?;
+        let (call, prepared) = traced!(self.prepare(ledger, call), "prepare").await?;
         let Prepared { events, sketches } = prepared;
         let append = Append {
             ledger: ledger.record.number,

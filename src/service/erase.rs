@@ -187,7 +187,8 @@ impl Service {
         check(&request)?;
         let (service, ledger, caller) = (Arc::clone(self), Arc::clone(ledger), caller.clone());
         // A task of its own: a caller who hangs up must not leave the erasure half done.
-        let task = tokio::spawn(async move { service.erase_in_turn(&ledger, caller, Arc::new(request)).await });
+        let erasing = async move { service.erase_in_turn(&ledger, caller, Arc::new(request)).await };
+        let task = tokio::spawn(traced!(erasing, "erase"));
         task.await.map_err(super::access::internal)?
     }
 

@@ -37,6 +37,17 @@ impl Fencing {
         done
     }
 
+    /// Makes an answer until no key was taken away meanwhile, so that what leaves was readable, as a whole, when it left.
+    pub(super) fn unfenced<T, E>(&self, mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+        loop {
+            let before = self.stamp();
+            let answer = make()?;
+            if self.stamp() == before {
+                return Ok(answer);
+            }
+        }
+    }
+
     pub(super) fn met_unavailable(&self) {
         self.unavailable.fetch_add(1, Ordering::SeqCst);
     }
@@ -46,5 +57,39 @@ impl Fencing {
             steps: self.steps.load(Ordering::SeqCst),
             unavailable: self.unavailable.load(Ordering::SeqCst),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    /// A fence falls while the answer is being made: after the first block was looked at, before the second.
+    #[test]
+    fn an_answer_never_mixes_what_was_read_before_a_fence_and_after_it() {
+        let (fencing, fenced, mut made) = (Fencing::new(Timestamp(7)), AtomicBool::new(false), 0);
+        let answer = fencing.unfenced(|| {
+            made += 1;
+            let first = fenced.load(Ordering::SeqCst);
+            if made == 1 {
+                fencing.step(|| fenced.store(true, Ordering::SeqCst));
+            }
+            Ok::<_, ()>([first, fenced.load(Ordering::SeqCst)])
+        });
+        assert_eq!((answer.unwrap(), made), ([true, true], 2));
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_made_is_not_tried_again() {
+        let (fencing, mut made) = (Fencing::new(Timestamp(7)), 0);
+        let answer: Result<(), _> = fencing.unfenced(|| {
+            made += 1;
+            fencing.step(|| ());
+            Err("damaged")
+        });
+        assert_eq!((answer, made), (Err("damaged"), 1));
     }
 }

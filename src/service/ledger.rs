@@ -123,6 +123,14 @@ impl Ledger {
         data
     }
 
+    /// Makes an answer until no key of this ledger was taken away meanwhile.
+    ///
+    /// # Errors
+    /// Whatever making it may answer.
+    pub fn unfenced<T>(&self, make: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        self.fencing.unfenced(make)
+    }
+
     /// The checkpoint key as a note key.
     pub fn vkey(&self) -> String {
         vkey(&self.record.origin, &self.checkpoint_key)

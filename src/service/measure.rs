@@ -33,6 +33,9 @@ const ERASURE_STATES: [&str; 7] = [
 /// How a verification can have ended.
 const VERDICTS: [&str; 4] = ["valid", "incomplete", "tampered", "failed"];
 
+/// Where something does not answer that is no part of this process.
+const NO_ANSWER: &str = "key store or vault does not answer. Look at the vault's devices";
+
 /// Handles and what the last look found.
 pub(super) struct Meters {
     append_seconds: Histogram,
@@ -118,7 +121,9 @@ impl Service {
                           free space of the disk";
             return Err(Error::new(Code::NotReady, detail));
         }
-        let failed = self.meters.keys.get(|| self.keystore.check().err().map(Arc::new));
+        let Some(failed) = self.meters.keys.get(|| self.keystore.check().err().map(Arc::new)) else {
+            return Err(Error::new(Code::KeyUnavailable, NO_ANSWER));
+        };
         failed.map_or(Ok(()), |error| {
             // Whoever asks needs no key, so the folders stand in the log alone.
             let detail = "keys cannot be had: key store or vault fails. The server's log names the part";
@@ -128,14 +133,24 @@ impl Service {
 
     /// Brings every gauge up to date, at most once a second. What cannot be measured keeps its last value, is counted by
     /// `oubliette_measure_failed`, and keeps nothing else from being measured. Blocks.
-    pub fn measure(&self) {
-        self.meters.measured.get(|| self.measure_all());
+    ///
+    /// # Errors
+    /// `not_ready` if a measurement that somebody else began hangs.
+    pub fn measure(&self) -> Result<(), Error> {
+        let measured = self.meters.measured.get(|| self.measure_all());
+        measured.ok_or_else(|| Error::new(Code::NotReady, NO_ANSWER))
+    }
+
+    /// Says in the gauges that a measurement hangs, and whether it is for key store or vault.
+    pub fn unmeasured(&self) {
+        gauge!("oubliette_measure_failed").set(1.0);
+        if self.meters.keys.is_stuck() {
+            gauge!("oubliette_ready").set(0.0);
+            gauge!("oubliette_vault_healthy").set(0.0);
+        }
     }
 
     fn measure_all(&self) {
-        let flag = |name: &'static str, on: bool| gauge!(name).set(if on { 1.0 } else { 0.0 });
-        flag("oubliette_ready", self.readiness().is_ok());
-        flag("oubliette_vault_healthy", self.keystore.vault().is_healthy());
         gauge!("oubliette_queue_events").set(float(self.sequencer.waiting() as u64));
         let mut failed = u64::from(is_failed("the disk's use", self.measure_disk()));
         for ledger in self.all_ledgers() {
@@ -150,11 +165,15 @@ impl Service {
             }
         }
         gauge!("oubliette_measure_failed").set(float(failed));
+        // The vault last: where it hangs, everything else has been measured.
+        let flag = |name: &'static str, on: bool| gauge!(name).set(if on { 1.0 } else { 0.0 });
+        flag("oubliette_ready", self.readiness().is_ok());
+        flag("oubliette_vault_healthy", self.keystore.vault().is_healthy());
+        gauge!("oubliette_disk_bytes", "kind" => "vault").set(float(self.keystore.vault().disk_bytes()));
     }
 
     fn measure_disk(&self) -> Result<(), Error> {
         gauge!("oubliette_disk_bytes", "kind" => "keystore").set(float(self.keystore.disk_bytes()));
-        gauge!("oubliette_disk_bytes", "kind" => "vault").set(float(self.keystore.vault().disk_bytes()));
         for (kind, bytes) in self.store.disk_bytes()? {
             gauge!("oubliette_disk_bytes", "kind" => kind).set(float(bytes));
         }

@@ -213,3 +213,18 @@ fn every_metric_stands_in_the_operations_guide() {
     }
     assert!(count > 15, "{page}");
 }
+
+#[test]
+fn erasures_are_counted_on_from_what_was_counted() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    let counted = || value(&page(&client), "oubliette_erasures", &["completed"]);
+    for (n, subject) in ["ada", "bob", "eve"].into_iter().enumerate() {
+        client.append("s", json!({"type": "t", "personal": [{"subject": subject, "data": 1}]}));
+        let request = json!({"subjects": [subject], "basis": "other", "reason": "request"});
+        client.post("erasures", &request).expect(202);
+        eventually("the erasure is counted", || counted() == (n + 1) as f64);
+    }
+    assert_eq!(value(&page(&client), "oubliette_erasures", &["erasing"]), 0.0);
+}

@@ -91,3 +91,45 @@ fn a_long_source_of_a_cloudevent_is_refused_by_its_own_name() {
     let problem = send("x".repeat(122)).problem(422, "invalid_field");
     assert_eq!(problem["errors"][0]["pointer"], "/0/source");
 }
+
+#[test]
+fn no_route_takes_parameters_that_it_does_not_know() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    client.append("s", json!({"type": "t"}));
+    let document = client.get("/openapi.json").expect(200);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let path = path
+            .replace("{ledger}", "main")
+            .replace("{stream}", "s")
+            .replace("{event}", "0")
+            .replace("{path}", "0/000.p/1")
+            .replace("{handle}", &"0".repeat(32))
+            .replace("{id}", "0190163d-8694-739b-8aea-966c26f8ad91");
+        assert!(!path.contains('{'), "{path}");
+        for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {
+            let refused = client.send(&method.to_uppercase(), &format!("{path}?nonsense=1"), &[], b"");
+            refused.problem(422, "invalid_field");
+        }
+    }
+}
+
+#[test]
+fn nothing_stays_in_caches_that_does_not_say_so() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    client.append("s", json!({"type": "t"}));
+    for (path, kept) in [
+        ("/v1/api-keys", "no-store"),
+        ("/readyz", "no-store"),
+        ("events", "no-store"),
+        ("streams/s/state", "no-store"),
+        ("/nowhere", "no-store"),
+        ("log/checkpoint", "max-age=1"),
+        ("/openapi.json", "no-cache"),
+    ] {
+        assert_eq!(client.get(path).header("cache-control"), kept, "{path}");
+    }
+}

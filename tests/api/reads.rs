@@ -278,6 +278,18 @@ fn head_answers_as_get_does_without_a_body() {
         assert!(head.body.is_empty() && !get.body.is_empty(), "{path}");
     }
     assert_eq!(client.send("HEAD", "events/99", &[], b"").status, 404);
+    client.append("s", json!({"type": "t", "personal": [{"subject": "ada", "data": 1}]}));
+    for path in [
+        "events?reveal=true",
+        "streams/s/events?reveal=true",
+        "events/2?reveal=true",
+        "streams/s/state?reveal=true",
+        "streams/s/state/diff?reveal=true",
+    ] {
+        assert_eq!(client.send("HEAD", path, &[], b"").status, 422, "{path}");
+    }
+    let reveals = client.get("events?type=personal_data.revealed").expect(200);
+    assert_eq!(reveals["events"], json!([]), "nothing left, so nothing is recorded");
     assert_eq!(client.send("HEAD", "subjects/lookup", &[], b"").status, 405);
     assert_eq!(server.stranger().send("HEAD", "events", &[], b"").status, 401);
 }

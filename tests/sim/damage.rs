@@ -268,3 +268,41 @@ fn a_byte_flipped_in_a_file_is_never_silently_other_content() {
         }
     }
 }
+
+#[test]
+fn a_damaged_record_of_the_ledger_is_named_by_the_report_and_denies_nothing() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    client.append("s", json!({"type": "t", "personal": [{"subject": "ada", "data": 1}]}));
+    for _ in 0..2 {
+        client.get("events?type=t&reveal=true").expect(200);
+    }
+    server.stop();
+    {
+        let db = open(&data.path().join("ledger"));
+        let family = db.cf_handle("bodies").unwrap();
+        let of_reveal = |row: &(Box<[u8]>, Box<[u8]>)| row.1.windows(11).any(|window| window == b"\"handles\":[");
+        let rows = db.iterator_cf(family, IteratorMode::Start).map(Result::unwrap);
+        let (key, _) = rows.into_iter().find(of_reveal).unwrap();
+        db.delete_cf(family, key).unwrap();
+    }
+    let server = data.serve();
+    let made = server.client().get("reports/compliance?from=2020-01-01&to=2100-01-01");
+    let report = &made.expect(200)["report"];
+    assert_eq!(report["reveals"]["requests"], 1, "{report}");
+    let index = &report["unreadable"]["list"][0]["index"];
+    assert!(index.as_u64().is_some());
+    assert_eq!(
+        report["unreadable"],
+        json!({"total": 1, "list": [{"index": index, "section": "reveals"}], "omitted": 0})
+    );
+    let page = server
+        .client()
+        .get("reports/compliance?from=2020-01-01&to=2100-01-01&format=html");
+    assert!(page.text().contains("Damaged records"));
+    let table = server
+        .client()
+        .get("reports/compliance?from=2020-01-01&to=2100-01-01&format=csv");
+    assert!(table.text().contains("unreadable"));
+}

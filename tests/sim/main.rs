@@ -9,5 +9,6 @@ mod canary;
 mod crash;
 mod damage;
 mod disk;
+mod hsm;
 mod parts;
 mod writer;

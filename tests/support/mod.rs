@@ -30,13 +30,27 @@ impl Data {
         Self::within(&std::env::temp_dir())
     }
 
+    /// A data directory that `init` made with settings in the environment.
+    pub(crate) fn made_with(environment: &[(&str, &str)]) -> Self {
+        Self::make(&std::env::temp_dir(), environment)
+    }
+
     /// A data directory in a folder of the caller's choice.
     pub(crate) fn within(parent: &Path) -> Self {
+        Self::make(parent, &[])
+    }
+
+    fn make(parent: &Path, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("oubliette-test-")
             .tempdir_in(parent)
             .unwrap();
-        let output = run(&["init", "--json", "--data", folder.path().join("data").to_str().unwrap()]);
+        let output = Command::new(OUBLIETTE)
+            .args(["init", "--json", "--data"])
+            .arg(folder.path().join("data"))
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let made = serde_json::from_slice(&output.stdout).unwrap();
         Self { folder, made }

@@ -16,7 +16,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use serde_json::{Map, Value, json};
 
-use super::auth::Public;
+use super::auth::{NoQuery, Public};
 use operation::{Operation, Schemas};
 pub(super) use schemas::TimeOrDate;
 
@@ -31,7 +31,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 static PAGE: LazyLock<String> = LazyLock::new(|| page::render(&DOCUMENT));
 
 /// `GET /openapi.json`.
-pub(super) async fn json(_: Public) -> HttpResponse {
+pub(super) async fn json(_: Public, _: NoQuery) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/json")
         .insert_header((CACHE_CONTROL, "no-cache"))
@@ -39,7 +39,7 @@ pub(super) async fn json(_: Public) -> HttpResponse {
 }
 
 /// `GET /docs`.
-pub(super) async fn docs(_: Public) -> HttpResponse {
+pub(super) async fn docs(_: Public, _: NoQuery) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .insert_header((CACHE_CONTROL, "no-cache"))

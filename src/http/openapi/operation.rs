@@ -9,7 +9,7 @@ use utoipa::openapi::path::ParameterIn;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 
-use super::super::auth::{On, OnStore, Public, Roles, Scraper};
+use super::super::auth::{NoQuery, On, OnStore, Public, Roles, Scraper};
 use super::super::body::Body;
 use super::super::problem::status;
 use crate::service::{Code, Role};
@@ -110,6 +110,12 @@ impl<T: IntoParams> Argument for Query<T> {
                 .filter_map(|parameter| serde_json::to_value(parameter).ok())
                 .map(there),
         );
+        operation.add_codes(&[Code::InvalidField]);
+    }
+}
+
+impl Argument for NoQuery {
+    fn describe(operation: &mut Operation) {
         operation.add_codes(&[Code::InvalidField]);
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! It holds, per ledger: the epoch keys, which never leave it, the bucket-hash key, the suppression key, the erasure
 //! journal and the last checkpoint. It belongs on another device than the databases and is never part of a backup of
-//! theirs. Engines: [`mod@file`]. Out of scope: what the keys wrap, and which epoch the key store is at.
+//! theirs. Engines: [`mod@file`], whose keys may
+//! be in a [`device`], such as an HSM over [`pkcs11`]. Out of scope: what the keys wrap, and which epoch the key store is at.
 //!
 //! Life of an epoch key: *fresh* (minted, not yet in use) → *current* → *retired* (opens old backups alone, until its
 //! horizon) → destroyed. Of the keys that are not retired the lowest number is the current one, the others are fresh: so
 //! a change of epoch has one commit point, the key store's own write, and the vault needs no second one.
 
+pub mod device;
 pub mod file;
+pub mod pkcs11;
 mod reading;
 
 pub use reading::Reading;

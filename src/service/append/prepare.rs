@@ -62,7 +62,8 @@ impl Service {
                 blocking(move || {
                     let keys = match known {
                         Some(keys) => keys,
-                        None => service.keystore.provision(ledger.record.id, &wanted)?,
+                        None => span!("keystore.provision", blocks = wanted.len())
+                            .in_scope(|| service.keystore.provision(ledger.record.id, &wanted))?,
                     };
                     let actors = service.keystore.provision_handles(ledger.record.id, &actors)?;
                     let prepared = service.seal_all(&ledger, &call, keys, actors)?;
@@ -80,6 +81,8 @@ impl Service {
         keys: Vec<Result<KeyRef, Refusal>>,
         actors: Vec<Result<Handle, Refusal>>,
     ) -> Result<Prepared, Error> {
+        let span = span!("seal", blocks = keys.len());
+        let _sealing = span.enter();
         let (mut keys, mut actors) = (keys.into_iter(), actors.into_iter());
         let mut prepared = Prepared {
             events: Vec::new(),

@@ -433,9 +433,14 @@ impl Service {
         deleted: Deleted,
     ) -> Result<Erasure, Error> {
         let (service, on, from) = (Arc::clone(self), Arc::clone(ledger), erasure.clone());
-        let payload = blocking(move || service.completion(&on, &from, &deleted)).await?;
-        let event = self.system_event(STREAM, COMPLETED, &payload, Some(payload.request.to_string()))?;
-        let appended = self.append_at_last(ledger, &event).await?;
+        let completion = blocking(move || {
+            let span = span!("erasure.verify");
+            span.in_scope(|| service.completion(&on, &from, &deleted))
+        });
+        let payload = completion.await?;
+        let request = payload.request;
+        let event = self.system_event(STREAM, COMPLETED, &payload, Some(request.to_string()))?;
+        let appended = traced!(self.append_at_last(ledger, &event), "erasure.complete", %request).await?;
         let placed = appended.events.first();
         let completed = placed.map(|placed| Recorded {
             index: placed.index,
@@ -472,18 +477,22 @@ impl Service {
             let requested = &erasure.requested.payload;
             self.keystore.suppress(id, requested.request, requested.suppression())?;
         }
-        ledger.fencing.step(|| self.keystore.fence(id, &orders))?;
+        span!("erasure.fence", subjects = orders.len())
+            .in_scope(|| ledger.fencing.step(|| self.keystore.fence(id, &orders)))?;
         let fenced_at = self.clock.now();
         let entries = erasures.iter().flat_map(|erasure| {
             let index = erasure.requested.index;
             let entry = move |order| JournalEntry { order, index };
             erasure.orders().into_iter().map(entry)
         });
-        vault.journal(id, &entries.collect::<Vec<_>>())?;
+        span!("erasure.journal").in_scope(|| vault.journal(id, &entries.collect::<Vec<_>>()))?;
         let mark = erasures.iter().map(|erasure| erasure.requested.index).max();
-        let done = ledger.fencing.step(|| {
-            self.keystore
-                .destroy(id, &orders, mark.unwrap_or_default(), &self.horizon())
+        let destroying = span!("erasure.destroy", subjects = orders.len());
+        let done = destroying.in_scope(|| {
+            ledger.fencing.step(|| {
+                self.keystore
+                    .destroy(id, &orders, mark.unwrap_or_default(), &self.horizon())
+            })
         })?;
         let retired = self.retired(ledger)?;
         let mut orders = done.orders.into_iter();
@@ -593,14 +602,12 @@ impl Service {
         let indexes = self
             .store
             .find(ledger.record.number, &lookup, 0..size, Direction::Forward, usize::MAX)?;
-        let events = indexes
-            .into_iter()
-            .map(|index| self.stored_event(ledger, index))
-            .collect::<Result<Vec<_>, _>>()?;
-        let erasures = self.with_epochs(ledger, gather(&events)?)?;
-        Ok(erasures
-            .into_iter()
-            .find(|erasure| erasure.requested.payload.request == id))
+        let mut history = History::default();
+        for index in indexes {
+            history.add(&self.stored_event(ledger, index)?)?;
+        }
+        let mut found = self.with_epochs(ledger, history.erasures)?.into_iter();
+        Ok(found.find(|erasure| erasure.requested.payload.request == id))
     }
 
     /// Every erasure of a log's people: those that it records itself, and where it is frozen those that the logs record which
@@ -611,7 +618,7 @@ impl Service {
         for (heirs, heir) in (1..).zip(ledger.heirs()) {
             let events = self.erasure_events(heir)?;
             about.extend(
-                self.with_epochs(heir, gather(&events)?)?
+                self.with_epochs(heir, History::of(&events)?.erasures)?
                     .into_iter()
                     .filter_map(|erasure| {
                         let is_about = erasure.requested.payload.origin.as_ref() == Some(&ledger.record.origin);
@@ -635,8 +642,25 @@ impl Service {
 
     /// Every erasure that a log records, in the order of the requests.
     pub(in crate::service) fn all_erasures(&self, ledger: &Ledger) -> Result<Vec<Erasure>, Error> {
-        let erasures = gather(&self.erasure_events(ledger)?)?;
-        self.with_epochs(ledger, erasures)
+        let history = History::of(&self.erasure_events(ledger)?)?;
+        self.with_epochs(ledger, history.erasures)
+    }
+
+    /// As [`Service::all_erasures`], without the events that are damaged, and the indexes of those.
+    pub(in crate::service) fn readable_erasures(&self, ledger: &Ledger) -> Result<(Vec<Erasure>, Vec<u64>), Error> {
+        let (mut history, mut damaged) = (History::default(), Vec::new());
+        for index in self.own_indexes(ledger, STREAM, 0)? {
+            let read = self.stored_event(ledger, index).and_then(|event| history.add(&event));
+            match read {
+                Err(error) if error.code == Code::Damaged => damaged.push(index),
+                read => read?,
+            }
+        }
+        // Where the ends of epochs cannot be read, their keys stand as pending.
+        match self.with_epochs(ledger, history.erasures.clone()) {
+            Err(error) if error.code == Code::Damaged => Ok((history.erasures, damaged)),
+            erasures => Ok((erasures?, damaged)),
+        }
     }
 
     /// The events of a log's erasures, in order.
@@ -650,20 +674,30 @@ impl Service {
         ledger: &Ledger,
         name: &'static str,
     ) -> Result<Vec<StoredEvent>, Error> {
+        let indexes = self.own_indexes(ledger, name, 0)?.into_iter();
+        indexes.map(|index| self.stored_event(ledger, index)).collect()
+    }
+
+    /// Where the events of such a stream stand that are published, without the first `seen` of them.
+    pub(in crate::service) fn own_indexes(
+        &self,
+        ledger: &Ledger,
+        name: &'static str,
+        seen: u64,
+    ) -> Result<Vec<u64>, Error> {
         let number = ledger.record.number;
         let Some(row) = self.store.stream_rows(number, &[system_name(name)?])?.pop().flatten() else {
             return Ok(Vec::new());
         };
-        let size = self.view(ledger)?.size();
-        let indexes = self.store.stream_events(
-            number,
-            row.stream_ref,
-            1..row.version + 1,
-            Direction::Forward,
-            usize::MAX,
-        )?;
-        let events = indexes.into_iter().filter(|index| *index < size);
-        events.map(|index| self.stored_event(ledger, index)).collect()
+        let (versions, size) = (seen + 1..row.version + 1, self.view(ledger)?.size());
+        if versions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut indexes = self
+            .store
+            .stream_events(number, row.stream_ref, versions, Direction::Forward, usize::MAX)?;
+        indexes.retain(|index| *index < size);
+        Ok(indexes)
     }
 
     fn with_epochs(&self, ledger: &Ledger, mut erasures: Vec<Erasure>) -> Result<Vec<Erasure>, Error> {
@@ -690,19 +724,49 @@ pub(in crate::service) fn sealed_blocks(event: &StoredEvent) -> impl Iterator<It
     })
 }
 
-fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
-    let mut erasures: Vec<Erasure> = Vec::new();
-    let mut places = HashMap::new();
-    for event in events {
-        // Only Oubliette writes to streams that begin with $; a caller's event of the same correlation id is none.
-        if event.meta.as_ref().is_none_or(|meta| meta.stream.as_str() != STREAM) {
-            continue;
-        }
-        match event.header.event_type.as_str() {
-            REQUESTED => {
-                let requested: Recorded<Requested> = recorded(event)?;
-                places.insert(requested.payload.request, erasures.len());
-                erasures.push(Erasure {
+/// What an event says of an erasure.
+enum Step {
+    /// It was asked for.
+    Requested(Recorded<Requested>),
+    /// Its keys were found destroyed.
+    Completed(Recorded<Completed>),
+    /// Something that was pending is gone.
+    Removed(Recorded<ErasureResidueRemoved>),
+}
+
+/// Reads one event of an erasure; `None` for any other.
+fn step(event: &StoredEvent) -> Result<Option<Step>, Error> {
+    // A type that callers cannot write, in a stream that they cannot write to: one that lacks its envelope is not passed over.
+    if event.meta.as_ref().is_some_and(|meta| meta.stream.as_str() != STREAM) {
+        return Ok(None);
+    }
+    Ok(match event.header.event_type.as_str() {
+        REQUESTED => Some(Step::Requested(recorded(event)?)),
+        COMPLETED => Some(Step::Completed(recorded(event)?)),
+        RESIDUE_REMOVED => Some(Step::Removed(recorded(event)?)),
+        _ => None,
+    })
+}
+
+/// Erasures, gathered from their events.
+#[derive(Default)]
+struct History {
+    erasures: Vec<Erasure>,
+    places: HashMap<Uuid, usize>,
+}
+
+impl History {
+    fn of(events: &[StoredEvent]) -> Result<Self, Error> {
+        let mut history = Self::default();
+        events.iter().try_for_each(|event| history.add(event))?;
+        Ok(history)
+    }
+
+    fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        match step(event)? {
+            Some(Step::Requested(requested)) => {
+                self.places.insert(requested.payload.request, self.erasures.len());
+                self.erasures.push(Erasure {
                     requested,
                     completed: None,
                     heirs: 0,
@@ -711,24 +775,22 @@ fn gather(events: &[StoredEvent]) -> Result<Vec<Erasure>, Error> {
                     removed: Vec::new(),
                 });
             }
-            COMPLETED => {
-                let completed: Recorded<Completed> = recorded(event)?;
-                let place = places.get(&completed.payload.request);
-                if let Some(erasure) = place.and_then(|place| erasures.get_mut(*place)) {
+            Some(Step::Completed(completed)) => {
+                let place = self.places.get(&completed.payload.request);
+                if let Some(erasure) = place.and_then(|place| self.erasures.get_mut(*place)) {
                     erasure.completed = Some(completed);
                 }
             }
-            RESIDUE_REMOVED => {
-                let removed: Recorded<ErasureResidueRemoved> = recorded(event)?;
-                let place = places.get(&removed.payload.request);
-                if let Some(erasure) = place.and_then(|place| erasures.get_mut(*place)) {
+            Some(Step::Removed(removed)) => {
+                let place = self.places.get(&removed.payload.request);
+                if let Some(erasure) = place.and_then(|place| self.erasures.get_mut(*place)) {
                     erasure.removed.push(removed);
                 }
             }
-            _ => {}
+            None => {}
         }
+        Ok(())
     }
-    Ok(erasures)
 }
 
 fn nobody_to_seal_under() -> Error {

@@ -80,7 +80,9 @@ impl Service {
     /// # Errors
     /// `stream_not_found` for a stream that never was.
     pub fn page(&self, ledger: &Ledger, filter: &Filter, limit: usize, reveal: Reveal) -> Result<Page, Error> {
-        let (events, next) = self.find(ledger, filter, limit)?;
+        let (events, next) = span!("find").in_scope(|| self.find(ledger, filter, limit))?;
+        let span = span!("keystore.open", events = events.len(), reveal = reveal == Reveal::Open);
+        let _opening = span.enter();
         let view = |event| self.event_view(ledger, event, reveal);
         let events = events.into_iter().map(view).collect::<Result<_, _>>()?;
         Ok(Page {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::super::read::StoredEvent;
 use super::super::{Code, Error, Ledger, Service};
 use crate::spec::compliance::{
-    By, ExportAct, Exports, KeyAct, Keys, MAX_ROWS, Reveal, Reveals, RoleCount, SigningKeyLine,
+    By, ExportAct, Exports, KeyAct, Keys, MAX_ROWS, Reveal, Reveals, RoleCount, SigningKeyLine, UnreadableEvent,
 };
 use crate::spec::ids::EventType;
 use crate::store::{Direction, Lookup};
@@ -26,6 +26,8 @@ pub(super) struct Acts {
     pub(super) reveals: Reveals,
     pub(super) exports: Exports,
     pub(super) keys: KeyActs,
+    /// Acts that are damaged.
+    pub(super) unreadable: Vec<UnreadableEvent>,
     left: HashSet<Uuid>,
 }
 
@@ -52,6 +54,7 @@ impl Default for Acts {
                 omitted: 0,
             },
             keys: KeyActs::default(),
+            unreadable: Vec::new(),
             left: HashSet::new(),
         }
     }
@@ -126,8 +129,24 @@ impl Acts {
         [KEY_CREATED, KEY_REVOKED, REVEALED, EXPORT_CREATED, EXPORT_DOWNLOADED].contains(&event_type)
     }
 
-    /// Adds an act. Only Oubliette writes events of these types.
-    pub(super) fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
+    /// Adds an act, or notes that it is damaged. Only Oubliette writes events of these types.
+    pub(super) fn add(&mut self, event_type: &str, index: u64, event: Result<StoredEvent, Error>) -> Result<(), Error> {
+        let section = match event_type {
+            REVEALED => "reveals",
+            EXPORT_CREATED | EXPORT_DOWNLOADED => "exports",
+            _ => "keys",
+        };
+        match event.and_then(|event| self.add_read(&event)) {
+            Err(error) if error.code == Code::Damaged => {
+                let section = section.into();
+                self.unreadable.push(UnreadableEvent { index, section });
+                Ok(())
+            }
+            added => added,
+        }
+    }
+
+    fn add_read(&mut self, event: &StoredEvent) -> Result<(), Error> {
         match event.header.event_type.as_str() {
             REVEALED => self.reveal(event, payload(event)?),
             EXPORT_CREATED => self.export(event, "created", payload(event)?),
@@ -204,8 +223,9 @@ fn key_act(event: &StoredEvent, act: &str) -> Result<KeyAct, Error> {
 
 impl Service {
     /// The keys: what signs, what is live, what was made and revoked.
-    pub(super) fn report_keys(&self, ledger: &Ledger, KeyActs(mut acts): KeyActs, end: u64) -> Result<Keys, Error> {
-        self.roles_of_revoked(ledger, &mut acts, end)?;
+    pub(super) fn report_keys(&self, ledger: &Ledger, gathered: &mut Acts, end: u64) -> Result<Keys, Error> {
+        let KeyActs(mut acts) = std::mem::take(&mut gathered.keys);
+        self.roles_of_revoked(ledger, &mut acts, end, &mut gathered.unreadable)?;
         let of = |wanted: &str| {
             count_roles(
                 acts.iter()
@@ -242,7 +262,13 @@ impl Service {
     }
 
     /// A revocation names the key's id alone; its roles stand in the event that made it.
-    fn roles_of_revoked(&self, ledger: &Ledger, acts: &mut [KeyAct], end: u64) -> Result<(), Error> {
+    fn roles_of_revoked(
+        &self,
+        ledger: &Ledger,
+        acts: &mut [KeyAct],
+        end: u64,
+        unreadable: &mut Vec<UnreadableEvent>,
+    ) -> Result<(), Error> {
         if !acts.iter().any(|act| &*act.act == "revoked") {
             return Ok(());
         }
@@ -252,7 +278,17 @@ impl Service {
             .store
             .find(ledger.record.number, &lookup, 0..end, Direction::Forward, usize::MAX)?;
         for index in indexes {
-            let made = key_act(&self.stored_event(ledger, index)?, "created")?;
+            let made = self
+                .stored_event(ledger, index)
+                .and_then(|event| key_act(&event, "created"));
+            let made = match made {
+                Err(error) if error.code == Code::Damaged => {
+                    let section = "keys".into();
+                    unreadable.push(UnreadableEvent { index, section });
+                    continue;
+                }
+                made => made?,
+            };
             for act in acts
                 .iter_mut()
                 .filter(|act| &*act.act == "revoked" && act.key == made.key)

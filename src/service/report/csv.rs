@@ -274,12 +274,21 @@ fn beside(report: &ComplianceReport) -> Vec<Row<'_>> {
             });
         }
     }
+    for event in &report.unreadable.list {
+        rows.push(Row {
+            item: event.index.to_string(),
+            state: "unreadable",
+            detail: event.section.to_string(),
+            ..row("damaged event")
+        });
+    }
     let omitted = [
         ("erasure", report.erasures.omitted),
         ("reveal", report.reveals.omitted),
         ("export", report.exports.omitted),
         ("api key", report.keys.omitted),
         ("verification", report.verifications.omitted),
+        ("damaged event", report.unreadable.omitted),
     ];
     let omitted = omitted.into_iter().filter(|(_, count)| *count > 0);
     rows.extend(omitted.map(|(section, count)| Row {

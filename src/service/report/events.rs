@@ -47,7 +47,8 @@ impl Service {
                 let header = Header::decode(&row.header).map_err(damaged)?;
                 counts.add(&header);
                 if Acts::wants(header.event_type.as_str()) {
-                    acts.add(&self.stored_event(ledger, row.index)?)?;
+                    let event = self.stored_event(ledger, row.index);
+                    acts.add(header.event_type.as_str(), row.index, event)?;
                 }
             }
             at = end;

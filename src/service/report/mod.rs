@@ -23,7 +23,7 @@ use super::append::blocking;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::spec::compliance::{
     ComplianceReport, FORMAT, KIND, Period, REPORT_CREATED, REPORT_STREAM, ReportCreated, SIGNED_FORMAT, SignedReport,
-    limits, render_page,
+    Unreadable, limits, render_page,
 };
 use crate::spec::evidence::Base64;
 use crate::spec::hash::Hash;
@@ -111,7 +111,7 @@ impl Service {
         let first = self.first_at_or_after(ledger, period.from)?;
         let end = self.first_at_or_after(ledger, period.to)?.max(first);
         let made_at = self.clock.now();
-        let (events, acts) = self.count_events(ledger, first..end)?;
+        let (events, mut acts) = self.count_events(ledger, first..end)?;
         let verified = self.verifications_by_age(ledger)?;
         let report = ComplianceReport {
             format: FORMAT.to_owned(),
@@ -125,12 +125,13 @@ impl Service {
             anchors: self.anchors(ledger, made_at)?,
             events,
             subjects: self.count_subjects(ledger)?,
-            erasures: self.report_erasures(ledger, period, made_at)?,
-            keys: self.report_keys(ledger, acts.keys, end)?,
+            erasures: self.report_erasures(ledger, (period, end), made_at, &mut acts.unreadable)?,
+            keys: self.report_keys(ledger, &mut acts, end)?,
             reveals: acts.reveals,
             exports: acts.exports,
             verifications: state::verifications_in(&verified, period),
             refused: self.report_refused(ledger, period)?,
+            unreadable: Unreadable::of(acts.unreadable),
             limits: limits(),
         };
         let document = ledger.reports.sign_document(&report).map_err(internal)?;

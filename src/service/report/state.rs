@@ -6,7 +6,7 @@ use super::super::{Error, Ledger, Service};
 use crate::spec::checkpoint::Checkpoint;
 use crate::spec::compliance::{
     Anchors, Covering, ErasureLine, ErasureState, Erasures, Integrity, MAX_ROWS, Period, Place, Refused, Subjects,
-    VaultAnchor, VaultState, VerificationLine, Verifications, governing, seconds, statement,
+    UnreadableEvent, VaultAnchor, VaultState, VerificationLine, Verifications, governing, seconds, statement,
 };
 use crate::spec::ids::Timestamp;
 use crate::spec::note::Note;
@@ -115,10 +115,21 @@ impl Service {
     }
 
     /// Erasures that were open in the period or ended in it, as they stood at its end.
-    pub(super) fn report_erasures(&self, ledger: &Ledger, period: Period, now: Timestamp) -> Result<Erasures, Error> {
+    pub(super) fn report_erasures(
+        &self,
+        ledger: &Ledger,
+        (period, end): (Period, u64),
+        now: Timestamp,
+        unreadable: &mut Vec<UnreadableEvent>,
+    ) -> Result<Erasures, Error> {
         let as_of = period.to.min(now);
-        let lines = self
-            .all_erasures(ledger)?
+        let (erasures, damaged) = self.readable_erasures(ledger)?;
+        let damaged = damaged.into_iter().filter(|index| *index < end);
+        unreadable.extend(damaged.map(|index| UnreadableEvent {
+            index,
+            section: "erasures".into(),
+        }));
+        let lines = erasures
             .iter()
             .filter_map(|erasure| line(erasure, period, as_of))
             .collect();

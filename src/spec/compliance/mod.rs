@@ -92,6 +92,8 @@ pub struct ComplianceReport {
     pub verifications: Verifications,
     /// Appends refused because a person is erased.
     pub refused: Refused,
+    /// Oubliette's own events that are damaged: what they record is missing above.
+    pub unreadable: Unreadable,
     /// What the report does not show, in plain words.
     pub limits: Vec<Box<str>>,
 }
@@ -495,6 +497,45 @@ pub struct RefusedDay {
     pub erased: u64,
     /// The person was being erased.
     pub erasing: u64,
+}
+
+/// Oubliette's own events, recorded before the end of the period, that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportUnreadable))]
+pub struct Unreadable {
+    /// How many.
+    pub total: u64,
+    /// By index.
+    pub list: Vec<UnreadableEvent>,
+    /// Not listed.
+    pub omitted: u64,
+}
+
+/// An event that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct UnreadableEvent {
+    /// Where it stands.
+    pub index: u64,
+    /// The section that lacks it: `erasures`, `reveals`, `exports` or `keys`.
+    pub section: Box<str>,
+}
+
+impl Unreadable {
+    /// Sorts, counts each event once, and cuts after [`MAX_ROWS`].
+    pub fn of(mut list: Vec<UnreadableEvent>) -> Self {
+        list.sort_unstable();
+        list.dedup_by_key(|event| event.index);
+        let total = list.len() as u64;
+        list.truncate(MAX_ROWS);
+        Self {
+            total,
+            omitted: total - list.len() as u64,
+            list,
+        }
+    }
 }
 
 /// The file: a signed report with what proves that the ledger recorded it.

@@ -193,6 +193,11 @@ fn sums(report: &ComplianceReport) -> Vec<(&'static str, String, String)> {
             verifications.total,
         ),
         (
+            "unreadable, total",
+            rows(report.unreadable.list.len(), report.unreadable.omitted),
+            report.unreadable.total,
+        ),
+        (
             "refused, total",
             report
                 .refused

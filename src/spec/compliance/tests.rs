@@ -184,6 +184,7 @@ fn report(ledger: &TestLedger) -> ComplianceReport {
             list: Vec::new(),
             omitted: 0,
         },
+        unreadable: Unreadable::of(Vec::new()),
         refused: Refused {
             total: 3,
             by_day: vec![RefusedDay {
@@ -377,7 +378,8 @@ fn a_report_must_be_the_one_that_the_ledger_recorded() {
 #[test]
 fn a_report_that_contradicts_itself_is_found_though_it_is_signed() {
     type Tweak = (&'static str, fn(&mut ComplianceReport));
-    let tweaks: [Tweak; 12] = [
+    let tweaks: [Tweak; 13] = [
+        ("document, unreadable, total", |report| report.unreadable.total = 7),
         ("document, erasures", |report| report.erasures.overdue = 0),
         ("document, erasures, list", |report| {
             report.erasures.list[0].state = ErasureState::Completed

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic "OUBJRNL1" | vault id 16 | ledger id 16 | block number u64 | part u16 | parts u16 | length u16
-//!                  | payload up to 426 | zeros | SHA-256 of bytes 0..480        integers big-endian
+//!                  | payload up to 426 | zeros | checksum over 0..480           integers big-endian
 //! payload, over all parts of a record: CBOR array of entries {1: request, 2: handle, 3: index, 4: [category]}
 //! ```
 //!
@@ -15,10 +15,9 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use minicbor::{Decoder, Encoder};
-use sha2::{Digest, Sha256};
 
-use super::VaultId;
 use super::mirror::{Mirror, vault_error, vault_refusal};
+use super::stamp::Stamp;
 use crate::keystore::vault::JournalEntry;
 use crate::keystore::{ErasureOrder, KeyStoreError, RequestId};
 use crate::spec::ids::{Handle, LedgerId};
@@ -41,22 +40,18 @@ fn file(ledger: LedgerId) -> PathBuf {
 }
 
 /// The journal, from the longest mirror.
-pub(super) fn entries(
-    mirrors: &[Mirror],
-    owner: VaultId,
-    ledger: LedgerId,
-) -> Result<Vec<JournalEntry>, KeyStoreError> {
-    longest(mirrors, owner, ledger).map(|journal| journal.entries)
+pub(super) fn entries(mirrors: &[Mirror], stamp: &Stamp, ledger: LedgerId) -> Result<Vec<JournalEntry>, KeyStoreError> {
+    longest(mirrors, stamp, ledger).map(|journal| journal.entries)
 }
 
 /// Appends the entries that are not there yet, and catches up mirrors that are behind.
 pub(super) fn append(
     mirrors: &mut [Mirror],
-    owner: VaultId,
+    stamp: &Stamp,
     ledger: LedgerId,
     entries: &[JournalEntry],
 ) -> Result<(), KeyStoreError> {
-    let mut journal = longest(mirrors, owner, ledger)?;
+    let mut journal = longest(mirrors, stamp, ledger)?;
     let new: Vec<_> = entries
         .iter()
         .filter(|entry| !journal.entries.contains(entry))
@@ -65,7 +60,7 @@ pub(super) fn append(
         let first = journal.bytes.len() / SIZE;
         journal
             .bytes
-            .extend(blocks(owner, ledger, first as u64, &encode(&new))?);
+            .extend(blocks(stamp, ledger, first as u64, &encode(&new))?);
     }
     mirrors
         .iter_mut()
@@ -100,11 +95,11 @@ fn catch_up(mirror: &mut Mirror, ledger: LedgerId, bytes: &[u8]) -> Result<(), K
     }
 }
 
-fn longest(mirrors: &[Mirror], owner: VaultId, ledger: LedgerId) -> Result<Journal, KeyStoreError> {
+fn longest(mirrors: &[Mirror], stamp: &Stamp, ledger: LedgerId) -> Result<Journal, KeyStoreError> {
     let mut longest = Journal::default();
     for mirror in mirrors {
         let bytes = mirror.read(&file(ledger))?.unwrap_or_default();
-        let journal = parse(owner, ledger, bytes).ok_or_else(|| {
+        let journal = parse(stamp, ledger, bytes).ok_or_else(|| {
             let name = mirror.context(&file(ledger));
             vault_refusal(format!(
                 "the erasure journal {name} is damaged; put its copy from another mirror in its place"
@@ -126,10 +121,10 @@ fn longest(mirrors: &[Mirror], owner: VaultId, ledger: LedgerId) -> Result<Journ
 }
 
 /// `None` if the file is damaged anywhere but in its last record.
-fn parse(owner: VaultId, ledger: LedgerId, mut bytes: Vec<u8>) -> Option<Journal> {
+fn parse(stamp: &Stamp, ledger: LedgerId, mut bytes: Vec<u8>) -> Option<Journal> {
     let blocks: Vec<_> = (0..)
         .zip(bytes.chunks(SIZE))
-        .map(|(at, block)| classify(owner, ledger, at, block))
+        .map(|(at, block)| classify(stamp, ledger, at, block))
         .collect();
     let mut entries = Vec::new();
     let mut whole = 0;
@@ -190,14 +185,14 @@ struct Part {
     payload: Vec<u8>,
 }
 
-fn blocks(owner: VaultId, ledger: LedgerId, first: u64, payload: &[u8]) -> Result<Vec<u8>, KeyStoreError> {
+fn blocks(stamp: &Stamp, ledger: LedgerId, first: u64, payload: &[u8]) -> Result<Vec<u8>, KeyStoreError> {
     let chunks = payload.chunks(PAYLOAD);
     let parts = u16::try_from(chunks.len()).map_err(|_| vault_refusal("too many erasures for one journal record"))?;
     let mut out = Vec::with_capacity(usize::from(parts) * SIZE);
     for (part, chunk) in (0..parts).zip(chunks) {
         let mut block = Vec::with_capacity(SIZE);
         block.extend_from_slice(MAGIC);
-        block.extend_from_slice(&owner.0);
+        block.extend_from_slice(&stamp.owner.0);
         block.extend_from_slice(ledger.as_bytes());
         block.extend_from_slice(&(first + u64::from(part)).to_be_bytes());
         block.extend_from_slice(&part.to_be_bytes());
@@ -205,22 +200,22 @@ fn blocks(owner: VaultId, ledger: LedgerId, first: u64, payload: &[u8]) -> Resul
         block.extend_from_slice(&(chunk.len() as u16).to_be_bytes());
         block.extend_from_slice(chunk);
         block.resize(CONTENT, 0);
-        block.extend_from_slice(&Sha256::digest(&block));
+        block.extend_from_slice(&stamp.checksum(&[&block]));
         out.append(&mut block);
     }
     Ok(out)
 }
 
-fn classify(owner: VaultId, ledger: LedgerId, at: u64, bytes: &[u8]) -> Block {
+fn classify(stamp: &Stamp, ledger: LedgerId, at: u64, bytes: &[u8]) -> Block {
     match <&[u8; SIZE]>::try_from(bytes) {
         Ok(block) if block.iter().any(|byte| *byte != 0) => {
-            parse_block(owner, ledger, at, block).map_or(Block::Damaged, Block::Valid)
+            parse_block(stamp, ledger, at, block).map_or(Block::Damaged, Block::Valid)
         }
         _ => Block::Unwritten,
     }
 }
 
-fn parse_block(owner: VaultId, ledger: LedgerId, expected: u64, block: &[u8; SIZE]) -> Option<Part> {
+fn parse_block(stamp: &Stamp, ledger: LedgerId, expected: u64, block: &[u8; SIZE]) -> Option<Part> {
     let (content, checksum) = block.split_last_chunk::<32>()?;
     let (magic, rest) = content.split_first_chunk::<8>()?;
     let (vault, rest) = rest.split_first_chunk::<16>()?;
@@ -229,8 +224,8 @@ fn parse_block(owner: VaultId, ledger: LedgerId, expected: u64, block: &[u8; SIZ
     let (number, rest) = rest.split_first_chunk::<2>()?;
     let (parts, rest) = rest.split_first_chunk::<2>()?;
     let (length, rest) = rest.split_first_chunk::<2>()?;
-    let here = *vault == owner.0 && *of == ledger.0 && *at == expected.to_be_bytes();
-    if magic != MAGIC || !here || Sha256::digest(content)[..] != checksum[..] {
+    let here = *vault == stamp.owner.0 && *of == ledger.0 && *at == expected.to_be_bytes();
+    if magic != MAGIC || !here || stamp.checksum(&[content]) != *checksum {
         return None;
     }
     let payload = rest.get(..usize::from(u16::from_be_bytes(*length)))?.to_vec();
@@ -294,10 +289,11 @@ fn decode_entry(d: &mut Decoder<'_>) -> Option<JournalEntry> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::VaultId;
     use super::*;
     use proptest::prelude::*;
 
-    const OWNER: VaultId = VaultId([1; 16]);
+    const OWNER: &Stamp = &Stamp::plain(VaultId([1; 16]));
     const LEDGER: LedgerId = LedgerId([2; 16]);
 
     fn entry(n: u8, categories: usize) -> JournalEntry {
@@ -351,7 +347,7 @@ mod tests {
     #[test]
     fn a_journal_of_another_vault_or_ledger_or_order_is_damaged() {
         let (bytes, _) = three();
-        assert_eq!(parse(VaultId([9; 16]), LEDGER, bytes.clone()), None);
+        assert_eq!(parse(&Stamp::plain(VaultId([9; 16])), LEDGER, bytes.clone()), None);
         assert_eq!(parse(OWNER, LedgerId([9; 16]), bytes.clone()), None);
         let mut swapped = bytes.clone();
         swapped.rotate_left(SIZE);

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use super::VaultId;
 use crate::keystore::KeyStoreError;
 
-const OWNER_MAGIC: &[u8; 8] = b"OUBVAULT";
+/// Of a vault that keeps its keys in its own files, and of one whose keys are in a device.
+const OWNER_MAGICS: [&[u8; 8]; 2] = [b"OUBVAULT", b"OUBVLTHW"];
 
 /// The newest layout of the files; grows when a reader of an older version would misread them.
 const FORMAT: u32 = 1;
@@ -23,9 +24,17 @@ pub(super) struct Mirror {
     _lock: Option<File>,
 }
 
+/// Whose a directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) id: VaultId,
+    /// Whether a device keeps the keys.
+    pub(super) has_device: bool,
+}
+
 /// What a directory turned out to be.
 pub(super) enum Found {
-    Usable(Mirror, VaultId),
+    Usable(Mirror, Owner),
     Unusable(String),
 }
 
@@ -67,8 +76,8 @@ impl Mirror {
     }
 
     /// Writes the owner file: from here on the directory is a mirror of this vault.
-    pub(super) fn claim(&self, owner: VaultId) -> Result<(), KeyStoreError> {
-        let mut bytes = [OWNER_MAGIC.as_slice(), &FORMAT.to_be_bytes(), &owner.0].concat();
+    pub(super) fn claim(&self, owner: Owner) -> Result<(), KeyStoreError> {
+        let mut bytes = [magic(owner.has_device).as_slice(), &FORMAT.to_be_bytes(), &owner.id.0].concat();
         bytes.extend_from_slice(&Sha256::digest(&bytes));
         self.replace(Path::new("vault"), &bytes)?;
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -157,7 +166,12 @@ impl Mirror {
     }
 }
 
-fn parse_owner(bytes: &[u8]) -> Result<Option<VaultId>, KeyStoreError> {
+fn magic(has_device: bool) -> &'static [u8; 8] {
+    let [files, device] = OWNER_MAGICS;
+    if has_device { device } else { files }
+}
+
+fn parse_owner(bytes: &[u8]) -> Result<Option<Owner>, KeyStoreError> {
     let Some((content, checksum)) = bytes.split_last_chunk::<32>() else {
         return Ok(None);
     };
@@ -167,11 +181,14 @@ fn parse_owner(bytes: &[u8]) -> Result<Option<VaultId>, KeyStoreError> {
     let Some((format, owner)) = rest.split_first_chunk::<4>() else {
         return Ok(None);
     };
-    if magic != OWNER_MAGIC || Sha256::digest(content)[..] != checksum[..] {
+    if !OWNER_MAGICS.contains(&magic) || Sha256::digest(content)[..] != checksum[..] {
         return Ok(None);
     }
     match u32::from_be_bytes(*format) {
-        FORMAT => Ok(owner.try_into().ok().map(VaultId)),
+        FORMAT => Ok(owner.try_into().ok().map(|id| Owner {
+            id: VaultId(id),
+            has_device: magic == OWNER_MAGICS[1],
+        })),
         found => Err(KeyStoreError::NewerFormat { found, known: FORMAT }),
     }
 }

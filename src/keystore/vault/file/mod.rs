@@ -14,21 +14,30 @@
 //! A mirror that is missing or unreadable at start leaves the vault readable, refuses writes and shows in
 //! [`FileVault::health`]: copy a good mirror in its place while the server is stopped. In-place overwriting destroys on
 //! ordinary file systems; copy-on-write ones, snapshots and an SSD's controller may keep the old sector: see
-//! `docs/operations.md`. Out of scope: what the keys wrap.
+//! `docs/operations.md`.
+//!
+//! With a [`Device`] the epoch keys are in it and nowhere else. The slots then say which there are and what became of
+//! them, the keys of buckets and suppression are derived under a root key of the device, and so is the MAC that slots and
+//! journal carry (`stamp`). A slot is written after its key was made and overwritten after its key was destroyed: a crash
+//! leaves a key that no slot names, which the next opening destroys, or a slot without its key, which opens nothing.
+//! Checkpoints are signed by their ledger and carry a checksum alone. Out of scope: what the keys wrap.
 
 mod checkpoint;
 mod journal;
 mod mirror;
 mod slots;
+mod stamp;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use self::mirror::{Found, Mirror, vault_refusal};
+use self::mirror::{Found, Mirror, Owner, vault_refusal};
 use self::slots::{Kind, Name, Slots, Times};
+use self::stamp::Stamp;
+use super::device::Device;
 use super::{Epoch, EpochKey, EpochState, JournalEntry, Secret, Vault, VaultId};
 use crate::env::Entropy;
 use crate::keystore::{KeyStoreError, wrap};
@@ -37,6 +46,8 @@ use crate::spec::ids::{LedgerId, Timestamp};
 /// A vault in mirrored folders.
 pub struct FileVault {
     owner: VaultId,
+    stamp: Arc<Stamp>,
+    device: Option<Arc<dyn Device>>,
     entropy: Arc<dyn Entropy>,
     state: Mutex<State>,
 }
@@ -103,6 +114,18 @@ impl FileVault {
     /// # Errors
     /// [`KeyStoreError::Foreign`] if there is a vault already, [`KeyStoreError::Vault`] if a folder cannot be written.
     pub fn create(mirrors: &[PathBuf], entropy: Arc<dyn Entropy>) -> Result<Self, KeyStoreError> {
+        Self::create_with(mirrors, None, entropy)
+    }
+
+    /// As [`FileVault::create`], with the keys in a device.
+    ///
+    /// # Errors
+    /// As [`FileVault::create`], and [`KeyStoreError::Vault`] if the device makes no key.
+    pub fn create_with(
+        mirrors: &[PathBuf],
+        device: Option<Arc<dyn Device>>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, KeyStoreError> {
         if mirrors.is_empty() {
             return Err(vault_refusal("it needs at least one folder"));
         }
@@ -111,8 +134,16 @@ impl FileVault {
             .iter()
             .map(|path| Mirror::create(path))
             .collect::<Result<Vec<_>, _>>()?;
-        let slots = Slots::create(owner, &mirrors)?;
-        mirrors.iter().try_for_each(|mirror| mirror.claim(owner))?;
+        if let Some(device) = &device {
+            device.make_root(&root_name(owner))?;
+        }
+        let stamp = stamp(owner, device.as_deref())?;
+        let slots = Slots::create(Arc::clone(&stamp), &mirrors)?;
+        let claim = Owner {
+            id: owner,
+            has_device: device.is_some(),
+        };
+        mirrors.iter().try_for_each(|mirror| mirror.claim(claim))?;
         let state = State {
             mirrors,
             unusable: Vec::new(),
@@ -121,6 +152,8 @@ impl FileVault {
         };
         Ok(Self {
             owner,
+            stamp,
+            device,
             entropy,
             state: Mutex::new(state),
         })
@@ -132,7 +165,7 @@ impl FileVault {
     /// [`KeyStoreError::Foreign`] if no folder holds a vault or two hold different ones, [`KeyStoreError::InUse`],
     /// [`KeyStoreError::NewerFormat`], [`KeyStoreError::Vault`] if a folder cannot be read or repaired.
     pub fn open(mirrors: &[PathBuf], entropy: Arc<dyn Entropy>) -> Result<Self, KeyStoreError> {
-        Self::open_mirrors(mirrors, entropy, false)
+        Self::open_mirrors(mirrors, None, entropy, false)
     }
 
     /// Opens a vault to read alone, also beside a server that has it open: takes no lock, repairs nothing, refuses every
@@ -141,10 +174,27 @@ impl FileVault {
     /// # Errors
     /// As [`FileVault::open`].
     pub fn open_to_read(mirrors: &[PathBuf], entropy: Arc<dyn Entropy>) -> Result<Self, KeyStoreError> {
-        Self::open_mirrors(mirrors, entropy, true)
+        Self::open_mirrors(mirrors, None, entropy, true)
     }
 
-    fn open_mirrors(mirrors: &[PathBuf], entropy: Arc<dyn Entropy>, to_read: bool) -> Result<Self, KeyStoreError> {
+    /// As [`FileVault::open`], with the keys in a device. Keys in it that no slot names are destroyed: a crash left them.
+    ///
+    /// # Errors
+    /// As [`FileVault::open`]; [`KeyStoreError::Foreign`] if the vault's keys are elsewhere.
+    pub fn open_with(
+        mirrors: &[PathBuf],
+        device: Option<Arc<dyn Device>>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, KeyStoreError> {
+        Self::open_mirrors(mirrors, device, entropy, false)
+    }
+
+    fn open_mirrors(
+        mirrors: &[PathBuf],
+        device: Option<Arc<dyn Device>>,
+        entropy: Arc<dyn Entropy>,
+        to_read: bool,
+    ) -> Result<Self, KeyStoreError> {
         let (mut usable, mut unusable, mut owner) = (Vec::new(), Vec::new(), None);
         for path in mirrors {
             match Mirror::open(path, to_read)? {
@@ -167,21 +217,96 @@ impl FileVault {
                 }
             }
         }
-        let Some(owner) = owner else {
+        let Some(Owner { id: owner, has_device }) = owner else {
             return Err(no_vault(&unusable));
         };
-        let slots = Slots::open(owner, &mut usable)?;
+        if has_device != device.is_some() {
+            return Err(KeyStoreError::Foreign(
+                if has_device {
+                    "the vault keeps its epoch keys in an HSM; set vault_kind = \"pkcs11\""
+                } else {
+                    "the vault keeps its epoch keys in its files; set vault_kind = \"file\""
+                }
+                .to_owned(),
+            ));
+        }
+        let stamp = stamp(owner, device.as_deref())?;
+        let slots = Slots::open(Arc::clone(&stamp), &mut usable)?;
         let state = State {
             mirrors: usable,
             unusable,
             slots,
             sizes: HashMap::new(),
         };
-        Ok(Self {
+        let vault = Self {
             owner,
+            stamp,
+            device,
             entropy,
             state: Mutex::new(state),
-        })
+        };
+        vault.destroy_unnamed()?;
+        Ok(vault)
+    }
+
+    /// Destroys epoch keys in the device that no slot names. Not while slots are lost: one of them may have.
+    fn destroy_unnamed(&self) -> Result<(), KeyStoreError> {
+        let state = self.state.lock();
+        let Some(device) = self.device.as_deref().filter(|_| state.slots.lost() == 0) else {
+            return Ok(());
+        };
+        let named: HashSet<String> = state
+            .slots
+            .all_epochs()
+            .map(|(ledger, epoch)| key_name(self.owner, ledger, epoch))
+            .collect();
+        for name in device.names(&epoch_prefix(self.owner))? {
+            if !named.contains(&name) {
+                tracing::warn!("an epoch key that a crash left in the HSM is destroyed");
+                device.destroy(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A key that is derived in the device, for a ledger that the vault knows.
+    fn derived(&self, device: &dyn Device, purpose: &str, ledger: LedgerId) -> Result<Secret, KeyStoreError> {
+        if self.state.lock().slots.epochs(ledger).next().is_none() {
+            return Err(vault_refusal("it holds no such key of this ledger"));
+        }
+        let text = [purpose.as_bytes(), ledger.as_bytes()].concat();
+        device.mac(&root_name(self.owner), &text)
+    }
+
+    /// Makes the key of an epoch, and then its slot.
+    fn make_epoch(
+        &self,
+        state: &mut State,
+        ledger: LedgerId,
+        epoch: Epoch,
+        now: Timestamp,
+    ) -> Result<(), KeyStoreError> {
+        let key = match &self.device {
+            None => self.fresh(),
+            Some(device) => {
+                // Nothing is made that could not be named.
+                state.for_writing()?;
+                device.make_key(&key_name(self.owner, ledger, epoch))?;
+                Secret::default()
+            }
+        };
+        state.add(epoch_name(ledger, epoch), [now.0, 0], &key)
+    }
+
+    /// The device, and the name of an epoch's key in it, if a slot has that name.
+    fn in_device(&self, ledger: LedgerId, epoch: Epoch) -> Result<Option<(&dyn Device, String)>, KeyStoreError> {
+        let Some(device) = self.device.as_deref() else {
+            return Ok(None);
+        };
+        if !self.state.lock().slots.holds(epoch_name(ledger, epoch)) {
+            return Err(vault_refusal("it holds no such key of this ledger"));
+        }
+        Ok(Some((device, key_name(self.owner, ledger, epoch))))
     }
 
     /// How the mirrors do.
@@ -213,6 +338,26 @@ impl FileVault {
         let State { mirrors, slots, .. } = &mut *self.state.lock();
         slots.read(mirrors, name)
     }
+}
+
+fn root_name(owner: VaultId) -> String {
+    format!("oubliette {} root", hex::encode(owner.0))
+}
+
+fn epoch_prefix(owner: VaultId) -> String {
+    format!("oubliette {} epoch ", hex::encode(owner.0))
+}
+
+fn key_name(owner: VaultId, ledger: LedgerId, epoch: Epoch) -> String {
+    format!("{}{ledger} {epoch}", epoch_prefix(owner))
+}
+
+fn stamp(owner: VaultId, device: Option<&dyn Device>) -> Result<Arc<Stamp>, KeyStoreError> {
+    let key = device.map(|device| device.mac(&root_name(owner), b"oubliette/vault/files/v1"));
+    Ok(Arc::new(Stamp {
+        owner,
+        key: key.transpose()?,
+    }))
 }
 
 fn epoch_name(ledger: LedgerId, epoch: Epoch) -> Name {
@@ -323,7 +468,8 @@ impl Vault for FileVault {
 
     fn create_ledger(&self, ledger: LedgerId, now: Timestamp) -> Result<(), KeyStoreError> {
         let mut state = self.state.lock();
-        for kind in [Kind::BucketHash, Kind::Suppression] {
+        let kept = [Kind::BucketHash, Kind::Suppression];
+        for kind in kept.into_iter().filter(|_| self.device.is_none()) {
             let name = Name { ledger, kind, epoch: 0 };
             if !state.slots.holds(name) {
                 state.add(name, [now.0, 0], &self.fresh())?;
@@ -331,7 +477,7 @@ impl Vault for FileVault {
         }
         // IMPORTANT: the epoch key last; a ledger that has one is complete.
         if state.slots.epochs(ledger).next().is_none() {
-            state.add(epoch_name(ledger, 1), [now.0, 0], &self.fresh())?;
+            self.make_epoch(&mut state, ledger, 1, now)?;
         }
         Ok(())
     }
@@ -351,7 +497,7 @@ impl Vault for FileVault {
         }
         let epoch = newest.epoch.max(after).checked_add(1);
         let epoch = epoch.ok_or_else(|| vault_refusal("there are no more epochs"))?;
-        state.add(epoch_name(ledger, epoch), [now.0, 0], &self.fresh())?;
+        self.make_epoch(&mut state, ledger, epoch, now)?;
         Ok(epoch)
     }
 
@@ -362,6 +508,9 @@ impl Vault for FileVault {
         aad: &[u8],
         master: &[u8; 32],
     ) -> Result<Vec<u8>, KeyStoreError> {
+        if let Some((device, name)) = self.in_device(ledger, epoch)? {
+            return device.encrypt(&name, self.entropy.bytes(), aad, master);
+        }
         let key = self.read(epoch_name(ledger, epoch))?;
         wrap::wrap(&key, (aad, &[]), master, self.entropy.as_ref()).ok_or(KeyStoreError::Damaged("epoch master"))
     }
@@ -373,6 +522,9 @@ impl Vault for FileVault {
         aad: &[u8],
         wrapped: &[u8],
     ) -> Result<Secret, KeyStoreError> {
+        if let Some((device, name)) = self.in_device(ledger, epoch)? {
+            return device.decrypt(&name, aad, wrapped);
+        }
         let (key, mut master) = (self.read(epoch_name(ledger, epoch))?, Secret::default());
         wrap::unwrap_into(&key, (aad, &[]), wrapped, master.as_mut_slice())
             .map(|()| master)
@@ -399,6 +551,11 @@ impl Vault for FileVault {
     fn destroy_epoch(&self, ledger: LedgerId, epoch: Epoch) -> Result<(), KeyStoreError> {
         let mut state = self.state.lock();
         state.another_is_kept(ledger, epoch)?;
+        if let Some(device) = &self.device {
+            state.for_writing()?;
+            // Also where no slot names it.
+            device.destroy(&key_name(self.owner, ledger, epoch))?;
+        }
         // IMPORTANT: the key first. Notes without a key are nothing, a key without its note would be in use again.
         [Kind::Epoch, Kind::Retired, Kind::BackedUp]
             .into_iter()
@@ -406,6 +563,9 @@ impl Vault for FileVault {
     }
 
     fn bucket_hash_key(&self, ledger: LedgerId) -> Result<Secret, KeyStoreError> {
+        if let Some(device) = self.device.as_deref() {
+            return self.derived(device, "oubliette/vault/bucket-hash/v1", ledger);
+        }
         self.read(Name {
             ledger,
             kind: Kind::BucketHash,
@@ -414,6 +574,9 @@ impl Vault for FileVault {
     }
 
     fn suppression_key(&self, ledger: LedgerId) -> Result<Secret, KeyStoreError> {
+        if let Some(device) = self.device.as_deref() {
+            return self.derived(device, "oubliette/vault/suppression/v1", ledger);
+        }
         self.read(Name {
             ledger,
             kind: Kind::Suppression,
@@ -424,11 +587,11 @@ impl Vault for FileVault {
     fn journal(&self, ledger: LedgerId, entries: &[JournalEntry]) -> Result<(), KeyStoreError> {
         let mut state = self.state.lock();
         state.for_writing()?;
-        journal::append(&mut state.mirrors, self.owner, ledger, entries)
+        journal::append(&mut state.mirrors, &self.stamp, ledger, entries)
     }
 
     fn journaled(&self, ledger: LedgerId) -> Result<Vec<JournalEntry>, KeyStoreError> {
-        journal::entries(&self.state.lock().mirrors, self.owner, ledger)
+        journal::entries(&self.state.lock().mirrors, &self.stamp, ledger)
     }
 
     fn keep_checkpoint(&self, ledger: LedgerId, size: u64, note: &str) -> Result<(), KeyStoreError> {

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! magic "OUBSLOT1" | vault id 16 | ledger id 16 | sequence u64 | kind u8 | 0 0 0 | epoch u32 | key 32
-//!                  | time u64 | time u64 | zeros | SHA-256
-//! checksum = SHA-256(slot number u64 ‖ bytes 0..480)          integers big-endian, times in microseconds
+//!                  | time u64 | time u64 | zeros | checksum
+//! checksum over slot number u64 ‖ bytes 0..480: see `stamp`    integers big-endian, times in microseconds
 //! kind: 0 destroyed, 1 epoch key (made at), 2 bucket-hash key, 3 suppression key,
 //!       4 the epoch was backed up (at), 5 the epoch is retired (since, until)
 //! ```
+//!
+//! Where a device keeps the keys, the place of an epoch key holds zeros: the slot tells that the device has it.
 //!
 //! What becomes of an epoch is noted in slots of its own, so that the slot of a living key is never rewritten: a write
 //! that tears could cost the key.
@@ -20,12 +22,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::VaultId;
 use super::mirror::{Mirror, vault_error, vault_refusal};
+use super::stamp::Stamp;
 use crate::keystore::KeyStoreError;
 use crate::keystore::vault::{Epoch, Secret};
 use crate::spec::ids::LedgerId;
@@ -93,7 +95,7 @@ enum Content {
 /// Where each key stands. Keys themselves are read from disk when asked for.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    owner: VaultId,
+    stamp: Arc<Stamp>,
     files: Vec<File>,
     places: BTreeMap<Name, Place>,
     /// Slot → its last sequence.
@@ -104,13 +106,13 @@ pub(super) struct Slots {
 
 impl Slots {
     /// Preallocates the slots of a new vault.
-    pub(super) fn create(owner: VaultId, mirrors: &[Mirror]) -> Result<Self, KeyStoreError> {
+    pub(super) fn create(stamp: Arc<Stamp>, mirrors: &[Mirror]) -> Result<Self, KeyStoreError> {
         let files = mirrors
             .iter()
             .map(|mirror| mirror.edit(Path::new(FILE)))
             .collect::<Result<_, _>>()?;
         let mut slots = Self {
-            owner,
+            stamp,
             files,
             ..Self::default()
         };
@@ -120,7 +122,7 @@ impl Slots {
     }
 
     /// Surveys all mirrors and repairs what another mirror can give back.
-    pub(super) fn open(owner: VaultId, mirrors: &mut [Mirror]) -> Result<Self, KeyStoreError> {
+    pub(super) fn open(stamp: Arc<Stamp>, mirrors: &mut [Mirror]) -> Result<Self, KeyStoreError> {
         if !mirrors.iter().any(|mirror| mirror.path.join(FILE).exists()) {
             return Err(vault_refusal(
                 "the slots file is missing on every mirror; put the vault's copy back",
@@ -131,7 +133,7 @@ impl Slots {
             .map(|mirror| mirror.edit(Path::new(FILE)))
             .collect::<Result<_, _>>()?;
         let mut slots = Self {
-            owner,
+            stamp,
             files,
             ..Self::default()
         };
@@ -165,6 +167,12 @@ impl Slots {
         range.map(|(name, place)| (name.epoch, place.times))
     }
 
+    /// Every epoch of every ledger.
+    pub(super) fn all_epochs(&self) -> impl Iterator<Item = (LedgerId, Epoch)> {
+        let epochs = self.places.keys().filter(|name| name.kind == Kind::Epoch);
+        epochs.map(|name| (name.ledger, name.epoch))
+    }
+
     /// The times of a key's or note's slot.
     pub(super) fn times(&self, name: Name) -> Option<Times> {
         self.places.get(&name).map(|place| place.times)
@@ -188,7 +196,7 @@ impl Slots {
             ))
         })?;
         // The key is whole: a mirror that takes no repair must not keep it from whoever needs it.
-        if let Err(error) = self.mend(mirrors, place.slot, &encode(self.owner, place, name, &key)) {
+        if let Err(error) = self.mend(mirrors, place.slot, &encode(&self.stamp, place, name, &key)) {
             tracing::error!(slot = place.slot, error = %error, "a damaged slot of the vault could not be repaired");
         }
         Ok(key)
@@ -224,7 +232,7 @@ impl Slots {
             sequence: *free.get(),
             times,
         };
-        self.write(mirrors, place.slot, &encode(self.owner, place, name, key))?;
+        self.write(mirrors, place.slot, &encode(&self.stamp, place, name, key))?;
         self.free.remove(&place.slot);
         self.places.insert(name, place);
         Ok(())
@@ -248,7 +256,7 @@ impl Slots {
         self.write(
             mirrors,
             place.slot,
-            &encode(self.owner, place, tombstone, &Secret::default()),
+            &encode(&self.stamp, place, tombstone, &Secret::default()),
         )?;
         self.places.remove(&name);
         self.free.insert(place.slot, place.sequence);
@@ -290,7 +298,7 @@ impl Slots {
             return Ok(());
         };
         let place = Place { slot, sequence, times };
-        self.mend(mirrors, slot, &encode(self.owner, place, name, &key))?;
+        self.mend(mirrors, slot, &encode(&self.stamp, place, name, &key))?;
         if name.kind == Kind::Destroyed {
             self.free.insert(slot, sequence);
         } else {
@@ -302,7 +310,7 @@ impl Slots {
     fn load(&self, file: &File, slot: u64) -> Content {
         let mut bytes = Bytes::new([0; SIZE]);
         match file.read_exact_at(bytes.as_mut_slice(), slot * SIZE as u64) {
-            Ok(()) => decode(self.owner, slot, &bytes),
+            Ok(()) => decode(&self.stamp, slot, &bytes),
             Err(_) => Content::Damaged,
         }
     }
@@ -377,11 +385,11 @@ fn put(file: &File, mirror: &Mirror, slot: u64, bytes: &[u8]) -> Result<(), KeyS
     }
 }
 
-fn encode(owner: VaultId, place: Place, name: Name, key: &Secret) -> Bytes {
+fn encode(stamp: &Stamp, place: Place, name: Name, key: &Secret) -> Bytes {
     let mut bytes = Bytes::new([0; SIZE]);
     let parts: [&[u8]; 10] = [
         MAGIC,
-        &owner.0,
+        &stamp.owner.0,
         name.ledger.as_bytes(),
         &place.sequence.to_be_bytes(),
         &[name.kind as u8, 0, 0, 0],
@@ -397,7 +405,7 @@ fn encode(owner: VaultId, place: Place, name: Name, key: &Secret) -> Bytes {
         .flatten()
         .zip(&mut at)
         .for_each(|(byte, place)| *place = *byte);
-    let sum = checksum(place.slot, &bytes);
+    let sum = checksum(stamp, place.slot, &bytes);
     bytes
         .iter_mut()
         .rev()
@@ -406,26 +414,22 @@ fn encode(owner: VaultId, place: Place, name: Name, key: &Secret) -> Bytes {
     bytes
 }
 
-fn checksum(slot: u64, bytes: &Bytes) -> [u8; 32] {
+fn checksum(stamp: &Stamp, slot: u64, bytes: &Bytes) -> [u8; 32] {
     let content = bytes.first_chunk::<CONTENT>().map_or(&[] as &[u8], |content| content);
-    Sha256::new()
-        .chain_update(slot.to_be_bytes())
-        .chain_update(content)
-        .finalize()
-        .into()
+    stamp.checksum(&[&slot.to_be_bytes(), content])
 }
 
-fn decode(owner: VaultId, slot: u64, bytes: &Bytes) -> Content {
+fn decode(stamp: &Stamp, slot: u64, bytes: &Bytes) -> Content {
     if bytes.iter().all(|byte| *byte == 0) {
         return Content::Empty;
     }
-    parse(owner, slot, bytes).map_or(Content::Damaged, |(name, sequence, times, key)| {
+    parse(stamp, slot, bytes).map_or(Content::Damaged, |(name, sequence, times, key)| {
         Content::Valid(name, sequence, times, key)
     })
 }
 
-fn parse(owner: VaultId, slot: u64, bytes: &Bytes) -> Option<(Name, u64, Times, Secret)> {
-    if bytes.last_chunk::<32>()? != &checksum(slot, bytes) {
+fn parse(stamp: &Stamp, slot: u64, bytes: &Bytes) -> Option<(Name, u64, Times, Secret)> {
+    if bytes.last_chunk::<32>()? != &checksum(stamp, slot, bytes) {
         return None;
     }
     let (magic, rest) = bytes.split_first_chunk::<8>()?;
@@ -443,5 +447,5 @@ fn parse(owner: VaultId, slot: u64, bytes: &Bytes) -> Option<(Name, u64, Times, 
         epoch: Epoch::from_be_bytes(*epoch),
     };
     let times = [first, second].map(|time| u64::from_be_bytes(*time));
-    (magic == MAGIC && *vault == owner.0).then(|| (name, u64::from_be_bytes(*sequence), times, Secret::new(*key)))
+    (magic == MAGIC && *vault == stamp.owner.0).then(|| (name, u64::from_be_bytes(*sequence), times, Secret::new(*key)))
 }

@@ -54,6 +54,7 @@ pub fn render(report: &ComplianceReport, signed: &SignedReport) -> String {
                 main {
                     (tiles(report))
                     (section::integrity(report))
+                    (section::unreadable(report))
                     (section::erasures(report))
                     (section::subjects(report))
                     (section::events(report))

@@ -420,6 +420,23 @@ pub(super) fn refused(report: &ComplianceReport) -> Markup {
     )
 }
 
+/// Only where there is one: readers must not overlook it, nor get used to it.
+pub(super) fn unreadable(report: &ComplianceReport) -> Markup {
+    let unreadable = &report.unreadable;
+    if unreadable.total == 0 {
+        return html! {};
+    }
+    let row = |event: &super::super::UnreadableEvent| ("late", vec![number(event.index), text(&event.section)]);
+    section(
+        "unreadable",
+        "Damaged records",
+        &html! {
+            p class="warn" { (counted(unreadable.total, "event", "events")) " of the ledger's own cannot be read. What they record is missing in the sections named here: an erasure whose completion cannot be read stands as open. Verify the ledger." }
+            (table(&["#Event", "Missing in"], &unreadable.list.iter().map(row).collect::<Vec<_>>(), unreadable.omitted))
+        },
+    )
+}
+
 pub(super) fn limits(report: &ComplianceReport) -> Markup {
     section(
         "limits",
