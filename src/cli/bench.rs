@@ -7,6 +7,7 @@
 mod bounds;
 mod check;
 mod client;
+mod erase;
 mod filler;
 mod growth;
 mod load;
@@ -36,7 +37,8 @@ use server::Server;
 #[command(after_help = "\
 Examples:
   oubliette bench --seconds 4 --phases bounds,batch
-  oubliette bench --phases grow --to 10000000 --svg growth.svg")]
+  oubliette bench --phases grow --to 10000000 --svg growth.svg
+  oubliette bench --phases erase --people 100000")]
 pub(super) struct Bench {
     /// Where the temporary data directory is made; by default the system's temporary folder.
     #[arg(long, value_name = "DIR")]
@@ -53,7 +55,7 @@ pub(super) struct Bench {
     /// Events in a batch.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     batch: u16,
-    /// What to measure; everything but `grow` and `postgres` by default.
+    /// What to measure; everything but `grow`, `erase` and `postgres` by default.
     #[arg(long, value_enum, value_delimiter = ',')]
     phases: Vec<Phase>,
     /// Also let a ledger grow, and measure everything at 10,000, 100,000, 1,000,000 events and so on.
@@ -62,6 +64,12 @@ pub(super) struct Bench {
     /// How far it grows. 10,000,000 events take a quarter of an hour and some 12 GB.
     #[arg(long, value_name = "EVENTS", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(growth::FIRST..=1_000_000_000))]
     to: u64,
+    /// How many people the phase `erase` goes up to, from 10,000 by tens.
+    #[arg(long, value_name = "PEOPLE", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(erase::FIRST..=100_000_000))]
+    people: u64,
+    /// Blocks of the one person with many, in the phase `erase`; 0: leave that out.
+    #[arg(long, value_name = "BLOCKS", default_value_t = 100_000)]
+    blocks: u64,
     /// Draw the growth as a picture.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -85,6 +93,8 @@ enum Phase {
     Verify,
     /// Everything, as the ledger grows.
     Grow,
+    /// Erasures and changes of epoch, as the people grow.
+    Erase,
     /// A bare append table in PostgreSQL.
     Postgres,
 }
@@ -113,7 +123,7 @@ impl Bench {
         match phase {
             Phase::Grow if self.grow => true,
             Phase::Postgres if self.postgres => true,
-            Phase::Grow | Phase::Postgres => self.phases.contains(&phase),
+            Phase::Grow | Phase::Erase | Phase::Postgres => self.phases.contains(&phase),
             _ => self.phases.is_empty() || self.phases.contains(&phase),
         }
     }
@@ -143,6 +153,12 @@ impl Bench {
             let load = Load::batches(self.in_flight, self.batch);
             let bar = context.progress(Some(self.to), "growing");
             report.growth = growth::measure(&parent, self.to, load, &bar)?;
+            bar.finish_and_clear();
+        }
+        if self.wants(Phase::Erase) {
+            say("erase: erasures and changes of epoch, as the people grow");
+            let bar = context.progress(Some(self.people), "filling the key store");
+            report.erasures = erase::measure(&parent, self.people, self.blocks, &bar)?;
             bar.finish_and_clear();
         }
         repeat_bounds(&mut report)?;

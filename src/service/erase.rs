@@ -432,10 +432,12 @@ impl Service {
     /// # Errors
     /// If a fence cannot be set.
     pub async fn resume_erasures(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
+        // IMPORTANT: asked before the ledger is read: what is not in it by then is recorded as completed, or open.
+        let completing = ledger.erasing.completing();
         let open: Vec<_> = self
             .all_erasures(ledger)?
             .into_iter()
-            .filter(|erasure| erasure.completed.is_none())
+            .filter(|erasure| erasure.completed.is_none() && !completing.contains(&erasure.requested.payload.request))
             .collect();
         let orders: Vec<_> = open.iter().flat_map(Erasure::orders).collect();
         if orders.is_empty() && open.is_empty() {

@@ -8,6 +8,7 @@ mod support;
 mod append;
 mod as_of;
 mod cloudevents;
+mod epochs;
 mod erasures;
 mod evidence;
 mod exports;

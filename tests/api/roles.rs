@@ -35,6 +35,13 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])>
             Value::Null,
             &["officer"],
         ),
+        ("POST", "epochs", Value::Null, &["officer", "admin"]),
+        (
+            "POST",
+            "subjects/00000000000000000000000000000000/rotations",
+            json!({}),
+            &["officer", "admin"],
+        ),
         ("POST", "erasures", erasure, &["officer"]),
         ("GET", "erasures", Value::Null, &["officer", "auditor"]),
         (

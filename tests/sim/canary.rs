@@ -18,11 +18,9 @@ fn expect_no_canary(data: &Data, when: &str) {
         for form in [canary.as_bytes().to_vec(), hex::encode(canary).into_bytes()] {
             assert!(!contains(&log, &form), "{when}: {canary} is in the log");
             for file in files(&data.path()) {
-                assert!(
-                    !contains(&std::fs::read(&file).unwrap(), &form),
-                    "{when}: {canary} is in {}",
-                    file.display()
-                );
+                // A running server deletes files that it has written anew.
+                let content = std::fs::read(&file).unwrap_or_default();
+                assert!(!contains(&content, &form), "{when}: {canary} is in {}", file.display());
             }
         }
     }

@@ -159,7 +159,7 @@ fn an_erasure_cut_off_by_kill_9_is_finished_at_the_next_start() {
                 }
                 (answered, None)
             });
-            std::thread::sleep(Duration::from_micros(1_000 + dice.below(60_000)));
+            std::thread::sleep(Duration::from_micros(1_000 + dice.below(400_000)));
             server.kill();
             eraser.join().unwrap()
         });

@@ -17,8 +17,8 @@ use oubliette::spec::signature::{Kind, Signer, Verifier};
 use oubliette::spec::tiles::TileId;
 use oubliette::store::rocksdb::RocksStore;
 use oubliette::store::{
-    Batch, BodyRow, Direction, Head, HeaderRow, LedgerNumber, LedgerRecord, LedgerStore, Lookup, RecordWrite,
-    StoreError, StreamRow,
+    Batch, BodyRow, Direction, Head, HeaderRow, LedgerNumber, LedgerRecord, LedgerStore, Lookup, RecordWrite, Removal,
+    Scrub, StoreError, StreamRow,
 };
 use uuid::Uuid;
 
@@ -106,10 +106,10 @@ impl LedgerStore for Faulty {
     fn scrub(
         &self,
         ledger: LedgerNumber,
-        what: &oubliette::store::Scrub,
+        removed: &Scrub,
         pause: &mut dyn FnMut(u64) -> bool,
     ) -> Result<bool, StoreError> {
-        self.inner.scrub(ledger, what, pause)
+        self.inner.scrub(ledger, removed, pause)
     }
     fn indexes_of(&self, ledger: LedgerNumber, ids: &[Uuid]) -> Result<Vec<Option<u64>>, StoreError> {
         self.inner.indexes_of(ledger, ids)
@@ -317,6 +317,47 @@ fn many_ledgers_share_one_write_and_keep_their_own_chains() {
     let store = RocksStore::open(folder.path()).unwrap();
     assert_eq!(store.ledgers().unwrap().len(), 200);
     verify(&store, &record(77));
+}
+
+/// Whether the commit of a removal fails with everything written or nothing: body and authority are never apart.
+#[test]
+fn a_body_and_its_authority_are_never_apart_whatever_a_failing_commit_left() {
+    for failing in [Failing::Lost, Failing::Persisted] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Faulty::new(folder.path(), 2, failing);
+        let sequencer = start(&store, 1);
+        let number = LedgerNumber(1);
+        let submit = |append| {
+            sequencer
+                .submit(append)
+                .map(|answer| answer.blocking_recv().unwrap_or(Err(Refusal::Unavailable)))
+        };
+        submit(append(1, "s", 0..3)).unwrap().unwrap();
+        let purge = |id: u128, index| Append {
+            removals: vec![Removal {
+                index,
+                ordinal: 0,
+                kind: BodyKind::Meta,
+                lookups: Vec::new(),
+                stream: None,
+            }],
+            ..append(1, "$purges", id..id + 1)
+        };
+        assert!(submit(purge(10, 1)).unwrap().is_err(), "the second commit fails");
+        let size = store.head(number).unwrap().unwrap().size;
+        let is_there = |index| store.bodies_at(number, &[(index, 0, BodyKind::Meta)]).unwrap()[0].is_some();
+        let removed = store.removed(number, &[(1, 0)]).unwrap()[0];
+        match failing {
+            Failing::Lost => assert_eq!((size, is_there(1), removed), (3, true, None)),
+            Failing::Persisted => assert_eq!((size, is_there(1), removed), (4, false, Some(3))),
+        }
+        // The writer heals, and the authority of the next removal is the event that comes to stand.
+        eventually("appends are taken again", || sequencer.is_healthy());
+        submit(purge(11, 2)).unwrap().unwrap();
+        assert_eq!(store.removed(number, &[(2, 0)]).unwrap(), [Some(size)]);
+        assert!(is_there(0) && !is_there(2));
+        drop(sequencer);
+    }
 }
 
 /// Writers go on through failing commits; whoever is refused asks again with the same ids.

@@ -6,6 +6,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use super::bounds::Bounds;
+use super::erase;
 use super::growth::{self, Mark};
 use super::load::Appends;
 use super::machine::{Cost, Machine};
@@ -37,6 +38,8 @@ pub(super) struct Report {
     pub(super) verified: Option<Verified>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) growth: Vec<Mark>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) erasures: Vec<erase::Mark>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) server_memory: Option<Memory>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +56,7 @@ impl Report {
             mixed: None,
             verified: None,
             growth: Vec::new(),
+            erasures: Vec::new(),
             server_memory: None,
             postgres: None,
         }
@@ -105,6 +109,9 @@ impl fmt::Display for Report {
         }
         if !self.growth.is_empty() {
             write!(f, "{}", growth::table(&self.growth))?;
+        }
+        if !self.erasures.is_empty() {
+            write!(f, "{}", erase::table(&self.erasures))?;
         }
         Ok(())
     }

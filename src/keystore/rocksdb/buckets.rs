@@ -1,5 +1,5 @@
 //! Bucket keys, 64 to a row: a *page*, one wrap under the master. So a change of epoch re-wraps 64 rows of 2.3 KiB and
-//! not 4,096 (docs/adr/0018), and a first subject in a bucket rewrites one small row.
+//! not 4,096 (docs/adr/0018-change-of-epoch.md), and a first subject in a bucket rewrites one small row.
 
 use std::sync::Arc;
 

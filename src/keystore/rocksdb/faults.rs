@@ -331,3 +331,39 @@ fn a_copy_of_the_files_from_before_opens_with_no_key_that_is_left() {
         }
     }
 }
+
+#[test]
+fn a_backup_put_back_opens_until_its_horizon_and_only_as_a_backup() {
+    let mut scene = Scene::new(true).restart();
+    let copy = scene.path.with_extension("copy");
+    drop(scene.store.take());
+    copy_files(&scene.path, &copy);
+    scene = scene.restart();
+    scene.destroy().unwrap();
+    drop(scene.store.take());
+    let vault: Arc<dyn Vault> = scene.vault.clone();
+    let live = RocksKeyStore::open(&copy, Arc::clone(&vault), Arc::new(System));
+    assert!(matches!(live, Err(KeyStoreError::Foreign(_))), "its epoch is retired");
+    let store = RocksKeyStore::open_backup(&copy, Arc::clone(&vault), Arc::new(System), &HORIZON).unwrap();
+    assert_eq!(store.epoch(ONE).unwrap(), 3);
+    let order = [order(1, scene.ada.handle, None)];
+    store.fence(ONE, &order).unwrap();
+    store.destroy(ONE, &order, 7, &HORIZON).unwrap();
+    scene.store = Some(store);
+    scene.is_at_its_end(true);
+    drop(scene.store.take());
+    let late = scene.path.clone();
+    vault.destroy_epoch(ONE, 1).unwrap();
+    let store = RocksKeyStore::open_backup(&late, vault, Arc::new(System), &HORIZON);
+    assert!(
+        matches!(store, Err(KeyStoreError::Foreign(_))),
+        "the live one's epoch went with the restore"
+    );
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}

@@ -615,6 +615,58 @@ fn cost_of_the_common_calls() {
     });
 }
 
+/// What the list of bucket keys costs in three forms (docs/adr/0018-change-of-epoch.md): a row a key, a page of 64, one row for all.
+/// `cargo test --release --lib cost_of_a -- --ignored --nocapture`
+#[test]
+#[ignore = "measures, asserts nothing"]
+#[allow(clippy::disallowed_methods)]
+fn cost_of_a_new_master() {
+    let place = Place::new();
+    let store = place.create();
+    let time = |name: &str, n: u32, f: &mut dyn FnMut()| {
+        let start = std::time::Instant::now();
+        (0..n).for_each(|_| f());
+        println!("{name}: {:?}", start.elapsed() / n);
+    };
+    let (old, new, entry) = ([1; 32], [2; 32], 36_usize);
+    for (name, rows, size) in [
+        ("4,096 rows", 4_096_u32, entry),
+        ("64 pages", 64, 64 * entry),
+        ("1 row", 1, 4_096 * entry),
+    ] {
+        let row = |n: u32| [b"x".as_slice(), &n.to_be_bytes()].concat();
+        let mut first = WriteBatch::default();
+        for n in 0..rows {
+            first.put(
+                row(n),
+                wrap::wrap(&old, (&row(n), b""), &vec![7; size], &System).unwrap(),
+            );
+        }
+        store.db.write(first).unwrap();
+        time(name, 20, &mut || {
+            let mut batch = WriteBatch::default();
+            for n in 0..rows {
+                let stored = store.db.get(&row(n)).unwrap().unwrap();
+                let text = wrap::unwrap(&old, (&row(n), b""), &stored).unwrap();
+                std::hint::black_box(wrap::wrap(&new, (&row(n), b""), &text, &System).unwrap());
+                batch.put(row(n), stored);
+            }
+            store.db.write(batch).unwrap();
+        });
+    }
+    for n in 0..20_000 {
+        drop(provision(&store, ONE, &format!("s-{n}"), "default"));
+        if n == 4 {
+            time("change, 5 subjects", 20, &mut || {
+                assert!(store.renew_epoch(ONE, &AT_ONCE).is_ok())
+            });
+        }
+    }
+    time("change, 20,000 subjects", 20, &mut || {
+        assert!(store.renew_epoch(ONE, &AT_ONCE).is_ok())
+    });
+}
+
 #[test]
 fn after_a_write_that_failed_the_check_writes_again_before_it_is_content() {
     let place = Place::new();

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::super::access::internal;
 use super::super::append::blocking;
@@ -24,6 +25,8 @@ const MAX_TOGETHER: usize = 1_000;
 pub(crate) struct Queue {
     waiting: Mutex<VecDeque<Asked>>,
     pub(in crate::service) turn: tokio::sync::Mutex<()>,
+    /// Erasures whose keys are destroyed and that their own request completes, outside of the turn. Grows within it.
+    completing: Mutex<HashSet<Uuid>>,
 }
 
 /// A request, and who waits for it.
@@ -44,6 +47,11 @@ enum Answer {
 }
 
 impl Queue {
+    /// The erasures that need nobody else to complete them.
+    pub(super) fn completing(&self) -> HashSet<Uuid> {
+        self.completing.lock().clone()
+    }
+
     /// The requests whose turn it is: at least one if there is any.
     fn take(&self) -> Vec<Asked> {
         let (mut waiting, mut taken, mut people) = (self.waiting.lock(), Vec::new(), 0);
@@ -81,10 +89,12 @@ impl Service {
             Answer::Deleted(both) => *both,
             Answer::Waits(view) => return Ok(*view),
         };
+        let request = erasure.requested.payload.request;
         let completed = self.complete(ledger, erasure, deleted).await;
         if completed.is_err() {
             ledger.unfinished.store(true, Ordering::Release);
         }
+        ledger.erasing.completing.lock().remove(&request);
         completed.map(|erasure| erasure.view(ledger))
     }
 
@@ -141,6 +151,11 @@ impl Service {
                     .ok_or_else(|| not_answered(None)),
                 Err(error) => Err(not_answered(Some(error))),
             };
+            if let Ok(Answer::Deleted(both)) = &mine {
+                let request = both.0.requested.payload.request;
+                ledger.erasing.completing.lock().insert(request);
+            }
+            // Nobody who waits goes away: a request is a task of its own.
             drop(answer.send(mine));
         }
     }

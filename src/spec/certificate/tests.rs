@@ -350,3 +350,100 @@ fn a_certificate_by_another_key_or_under_anothers_checkpoint_is_found() {
     let report = verify(&ledger.sign_certificate(&certificate));
     assert!(codes(&report).contains(&FindingCode::CheckpointSignature));
 }
+
+/// A ledger with an erasure that changed epoch 4 to 5 and retired the old key until `due`, and what came of it.
+fn with_epochs(due: Option<Timestamp>, destroyed: Option<u32>) -> (TestLedger, Certificate) {
+    use serde_json::json;
+    let mut ledger = TestLedger::new();
+    let (handle, request) = (crate::spec::testing::ADA, crate::spec::testing::REQUEST);
+    let asked =
+        json!({"request": request, "subjects": [{"handle": handle}], "basis": "art17_1_a", "reason": "request"});
+    ledger.system("erasure.requested", &asked);
+    let mut completed = json!({
+        "request": request,
+        "subjects": [{"handle": handle, "keys_destroyed": 1, "identity_destroyed": true, "blocks": 3}],
+        "keys_destroyed_at": Timestamp(2_000_000_000_000_000), "epochs": {"from": 4, "to": 5},
+        "algorithms": ["AES-256-GCM"], "key_bits": 256, "pending": ["ciphertext"],
+    });
+    if let Some(due) = due {
+        completed["epoch_key_due_at"] = json!(due);
+        completed["pending"] = json!(["ciphertext", "epoch_key"]);
+    }
+    ledger.system("erasure.completed", &completed);
+    let gone = destroyed.map(|epoch| {
+        let data = json!({"epoch": epoch, "retired_at": Timestamp(2_000_000_000_000_000), "due_at": due,
+            "destroyed_at": Timestamp(3_000_000_000_000_000)});
+        ledger.system("epoch.destroyed", &data)
+    });
+    let mut certificate = ledger.certificate();
+    let residue = |code: &str| Residue {
+        code: code.into(),
+        text: "".into(),
+    };
+    certificate.residues = vec![residue("ciphertext")];
+    certificate.times.t2 = Some(Timestamp(2_000_000_000_000_000));
+    certificate.times.t5 = certificate.times.t2;
+    certificate.epochs = Some(Epochs { from: 4, to: 5 });
+    certificate.epoch_key_due_at = due;
+    (certificate.algorithms, certificate.key_bits) = (vec!["AES-256-GCM".into()], Some(256));
+    if due.is_some() {
+        certificate.residues.push(residue("epoch_key"));
+        certificate.times.t5 = None;
+    }
+    certificate.evidence.extend(gone.map(|index| ledger.evidence(index)));
+    (ledger, certificate)
+}
+
+const DUE: Option<Timestamp> = Some(Timestamp(2_500_000_000_000_000));
+
+/// The old epoch key is gone, as `epoch.destroyed` says.
+fn without_epoch_key(certificate: &mut Certificate) {
+    certificate.times.t5 = Some(Timestamp(3_000_000_000_000_000));
+    certificate.residues.truncate(1);
+}
+
+#[test]
+fn the_times_and_epochs_of_the_keys_are_those_of_the_events() {
+    for (due, destroyed) in [(None, None), (DUE, None), (DUE, Some(4))] {
+        let (ledger, mut certificate) = with_epochs(due, destroyed);
+        if destroyed.is_some() {
+            without_epoch_key(&mut certificate);
+        }
+        let report = verify(&ledger.sign_certificate(&certificate));
+        assert_eq!(report.verdict, Verdict::Valid, "{report}");
+        let tweaks: [Tweak; 9] = [
+            ("t2", |c| c.times.t2 = Some(Timestamp(2_000_000_000_000_001))),
+            ("no t2", |c| c.times.t2 = None),
+            ("t5", |c| c.times.t5 = Some(Timestamp(9_000_000_000_000_000))),
+            ("epochs", |c| c.epochs = Some(Epochs { from: 4, to: 6 })),
+            ("no epochs", |c| c.epochs = None),
+            ("due", |c| c.epoch_key_due_at = Some(Timestamp(7))),
+            ("algorithms", |c| c.algorithms.push("AES-128-GCM".into())),
+            ("key_bits", |c| c.key_bits = Some(512)),
+            ("residues", |c| c.residues.clear()),
+        ];
+        for (what, tweak) in tweaks {
+            let mut certificate = certificate.clone();
+            tweak(&mut certificate);
+            let report = verify(&ledger.sign_certificate(&certificate));
+            assert_eq!(report.verdict, Verdict::Tampered, "{what}: {report}");
+        }
+    }
+}
+
+#[test]
+fn a_retired_epoch_key_is_gone_only_if_an_event_of_that_epoch_says_so() {
+    for destroyed in [None, Some(3)] {
+        let (ledger, mut certificate) = with_epochs(DUE, destroyed);
+        without_epoch_key(&mut certificate);
+        let report = verify(&ledger.sign_certificate(&certificate));
+        assert_eq!(report.verdict, Verdict::Tampered, "{destroyed:?}: {report}");
+    }
+    let (ledger, mut certificate) = with_epochs(DUE, Some(4));
+    without_epoch_key(&mut certificate);
+    certificate.evidence.truncate(2);
+    assert_eq!(
+        verify(&ledger.sign_certificate(&certificate)).verdict,
+        Verdict::Tampered
+    );
+}

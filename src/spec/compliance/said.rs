@@ -12,7 +12,7 @@ const LIMITS: [&str; 9] = [
     "A checkpoint kept by the same operator shows a rollback only while the operator does not replace both. No witness and no \
      timestamp by a third party stands behind this version.",
     "A completed erasure means that access was fenced and that live keys and the identity were deleted from the key store. \
-     Residue in files, the epoch key, ciphertext and backups are named in its certificate as still pending.",
+     Residue in files, ciphertext, and an old epoch key kept for backups are named in its certificate as still pending.",
     "Personal data that callers wrote into fields that stay in clear, and copies that were revealed or exported, are outside \
      of every erasure.",
     "Reads of what is in clear are not recorded, so they are not counted.",
