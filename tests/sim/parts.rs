@@ -297,6 +297,16 @@ fn a_key_store_that_forgot_a_person_says_unavailable_and_never_erased() {
     let server = data.serve();
     sealed(&server.client(), "carol");
     server.stop();
+    let newer = data.copy();
+    replace(&data.path().join("keystore"), &old.path().join("keystore"));
+    assert_eq!(data.try_serve().err().unwrap().code, "key_store_behind");
+    // Behind more events than the start looks at, the person is missed by the first reader only.
+    replace(&data.path().join("keystore"), &newer.path().join("keystore"));
+    let server = data.serve();
+    let others: Vec<_> = (0..300).map(|_| json!({"type": "t", "data": 1})).collect();
+    let batch = json!({"events": others});
+    server.client().post("streams/other/events?proof=none", &batch).expect(201);
+    server.stop();
     replace(&data.path().join("keystore"), &old.path().join("keystore"));
     let server = data.serve();
     assert_eq!(states(&server.client()), ["clear", "clear", "key_unavailable"]);
