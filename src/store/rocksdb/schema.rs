@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options};
+use rocksdb::{BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options};
 use uuid::Uuid;
 
 use super::super::{LedgerNumber, Lookup};
@@ -69,6 +69,11 @@ fn options(name: &str, cache: &Cache) -> Options {
     table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // In parts of 4 KiB: the index or filter of a whole file is hundreds of times that, and a miss would read all of it.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(4 * 1024);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_format_version(6);
     let mut options = Options::default();
     if matches!(name, IDS | STREAMS) {
