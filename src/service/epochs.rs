@@ -144,6 +144,18 @@ impl Service {
                 "must name 1 to 64 categories, or be absent for all",
             ));
         }
+        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), caller.key.id.clone());
+        // A task of its own: a caller who hangs up must not leave new keys without their record.
+        let task = tokio::spawn(async move { service.renew_and_record(&on, by, (handle, request)).await });
+        task.await.map_err(super::access::internal)?
+    }
+
+    async fn renew_and_record(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        by: String,
+        (handle, request): (Handle, RenewRequest),
+    ) -> Result<KeysRenewed, Error> {
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         let minted = blocking(move || {
             let answer = service
@@ -161,7 +173,7 @@ impl Service {
             category: key.category,
             generation: key.generation,
         });
-        let (keys, by) = (keys.collect(), caller.key.id.clone());
+        let keys = keys.collect();
         let renewed = KeysRenewed { handle, keys, by };
         let event = self.system_event(SUBJECTS, RENEWED, &renewed, None)?;
         self.append_at_last(ledger, &event).await?;

@@ -292,7 +292,7 @@ impl Service {
             grace_seconds,
         };
         let first = submitted.requested.subjects.first().map(|named| named.handle);
-        let event = self.seal_note(ledger, request, first, self.submitted_event(&submitted)?)?;
+        let event = self.seal_note(ledger, request, first, self.submitted_event(ledger, &submitted)?)?;
         Ok(Decision::Wait(Box::new((submitted, event))))
     }
 

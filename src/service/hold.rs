@@ -182,8 +182,22 @@ impl Service {
         request: HoldRequest,
     ) -> Result<HoldView, Error> {
         self.check_hold(&request)?;
-        let _turn = ledger.erasing.turn.lock().await;
-        let (id, stamp) = (self.fresh_id(), By::of(caller));
+        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
+        // A task of its own: a caller who hangs up must not give the turn away while the hold is being recorded.
+        let task = tokio::spawn(async move {
+            let _turn = on.erasing.turn.lock().await;
+            service.hold_in_turn(&on, by, request).await
+        });
+        task.await.map_err(super::access::internal)?
+    }
+
+    async fn hold_in_turn(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        by: By,
+        request: HoldRequest,
+    ) -> Result<HoldView, Error> {
+        let id = self.fresh_id();
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         let (payload, event) = blocking(move || {
             let payload = Placed {
@@ -191,9 +205,9 @@ impl Service {
                 scope: service.hold_scope(&on, &request)?,
                 ground: request.ground,
                 expires_at: request.expires_at,
-                by: stamp,
+                by,
             };
-            let mut event = service.system_event(STREAM, PLACED, &payload, Some(id.to_string()))?;
+            let mut event = service.event_about(&on, (STREAM, PLACED), &payload, id)?;
             let handles = payload.scope.handles.iter().flatten();
             event.subjects = handles.map(|handle| (*handle, None)).collect();
             let first = payload.scope.handles.as_ref().and_then(|handles| handles.first());
@@ -329,7 +343,7 @@ impl Service {
 
     fn all_holds(&self, ledger: &Ledger) -> Result<Vec<Hold>, Error> {
         let mut holds: Vec<Hold> = Vec::new();
-        for event in self.own_events(ledger, STREAM)? {
+        for event in self.events_about(ledger, STREAM)? {
             match event.header.event_type.as_str() {
                 PLACED => holds.push(Hold {
                     placed: recorded(&event)?,

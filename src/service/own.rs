@@ -5,13 +5,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::access::internal;
 use super::append::subject_erased;
 use super::ledger::system_name;
 use super::read::StoredEvent;
 use super::{Caller, Code, Error, FieldError, Ledger, Service};
 use crate::keystore::{Resolution, SubjectState, Withheld};
-use crate::sequencer::Appended;
-use crate::spec::ids::{Handle, SubjectId, Timestamp};
+use crate::sequencer::{Appended, NewEvent};
+use crate::spec::ids::{Handle, Origin, SubjectId, Timestamp};
 use crate::store::Direction;
 
 /// The API key behind an act, and its roles.
@@ -56,6 +57,15 @@ pub(super) fn recorded<T: DeserializeOwned>(event: &StoredEvent) -> Result<Recor
     })
 }
 
+/// The frozen log that an own event is about; `None`: the log that it stands in.
+fn origin_of(event: &StoredEvent) -> Option<Origin> {
+    #[derive(Deserialize)]
+    struct About {
+        origin: Option<Origin>,
+    }
+    serde_json::from_slice::<About>(&event.data()?.bytes).ok()?.origin
+}
+
 /// What an own event says, and whom it is found under.
 pub(super) struct Act<'a, T> {
     pub(super) stream: &'static str,
@@ -81,9 +91,36 @@ impl Service {
         self.stored_events_at(ledger, &indexes)
     }
 
+    /// The events of an own stream about a log: its own, and where it is frozen those that the logs record which go on from
+    /// it. A log's own events about one that it goes on from name that one's `origin`, and are left out.
+    pub(super) fn events_about(&self, ledger: &Ledger, stream: &'static str) -> Result<Vec<StoredEvent>, Error> {
+        let mut about = self.own_events(ledger, stream)?;
+        if !ledger.continues.is_empty() {
+            about.retain(|event| origin_of(event).is_none());
+        }
+        for heir in ledger.heirs() {
+            let mut events = self.own_events(heir, stream)?;
+            events.retain(|event| origin_of(event).as_ref() == Some(&ledger.record.origin));
+            about.append(&mut events);
+        }
+        Ok(about)
+    }
+
+    /// An own event about a log: where another log records it, it names the `origin`.
+    pub(super) fn event_about<T: Serialize>(
+        &self,
+        ledger: &Ledger,
+        (stream, event_type): (&'static str, &'static str),
+        payload: &T,
+        id: Uuid,
+    ) -> Result<NewEvent, Error> {
+        let data = serde_json::to_value(payload).map_err(internal)?;
+        self.system_event(stream, event_type, &ledger.told(data), Some(id.to_string()))
+    }
+
     /// Records an act.
     pub(super) async fn record_act<T: Serialize>(&self, ledger: &Ledger, act: Act<'_, T>) -> Result<Appended, Error> {
-        let mut event = self.system_event(act.stream, act.event_type, act.payload, Some(act.id.to_string()))?;
+        let mut event = self.event_about(ledger, (act.stream, act.event_type), act.payload, act.id)?;
         event.subjects = act.handles.iter().map(|handle| (*handle, None)).collect();
         self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
             .await

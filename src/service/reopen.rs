@@ -116,13 +116,16 @@ impl Service {
     ///
     /// # Errors
     /// `subject_not_found`, `not_erased`, `subject_erased` (categories of an erased person), `subject_erasing`,
-    /// `invalid_field`; whatever appending may answer.
+    /// `invalid_field`, `ledger_frozen`; whatever appending may answer.
     pub async fn reopen(
         self: &Arc<Self>,
         ledger: &Arc<Ledger>,
         caller: &Caller,
         request: ReopeningRequest,
     ) -> Result<ReopeningView, Error> {
+        if ledger.is_frozen() {
+            return Err(ledger.frozen());
+        }
         check_categories(request.categories.as_deref(), MAX_CATEGORIES)?;
         let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
         let task = tokio::spawn(async move {

@@ -256,7 +256,7 @@ impl Service {
 
     fn all_restrictions(&self, ledger: &Ledger) -> Result<Vec<Restriction>, Error> {
         let mut restrictions: Vec<Restriction> = Vec::new();
-        for event in self.own_events(ledger, STREAM)? {
+        for event in self.events_about(ledger, STREAM)? {
             match event.header.event_type.as_str() {
                 PLACED => restrictions.push(Restriction {
                     placed: recorded(&event)?,

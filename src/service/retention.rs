@@ -115,13 +115,16 @@ impl Service {
     /// Runs the rules, or counts what is due.
     ///
     /// # Errors
-    /// `retention_not_configured`; whatever appending may answer.
+    /// `retention_not_configured`, `ledger_frozen`; whatever appending may answer.
     pub async fn run_retention(
         self: &Arc<Self>,
         ledger: &Arc<Ledger>,
         caller: &Caller,
         request: RetentionRequest,
     ) -> Result<RetentionRunView, Error> {
+        if ledger.is_frozen() {
+            return Err(ledger.frozen());
+        }
         if self.policy.retention.is_empty() {
             let detail = "no rules are set: add [[retention]] tables to the configuration (docs/operations.md)";
             return Err(Error::new(Code::RetentionNotConfigured, detail));

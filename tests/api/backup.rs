@@ -290,3 +290,131 @@ fn people_of_a_frozen_log_are_erased_in_the_log_that_goes_on() {
     let server = place.serve();
     assert_eq!(opened(&server.client(), "main-r1"), [json!({"state": "erased"})]);
 }
+
+#[test]
+fn holds_restrictions_and_waiting_erasures_of_a_frozen_log_go_on_in_the_log_that_goes_on() {
+    let data = Data::new();
+    let server = serve(&data);
+    let client = server.client();
+    for subject in ["ada", "bob", "cyd"] {
+        client.append("s", sealed(subject, subject));
+    }
+    let named = |subject: &str, name: &str, value: Value| {
+        let mut request = json!({"subjects": [subject], "basis": "art17_1_b", "reason": "request"});
+        request[name] = value;
+        request
+    };
+    let old = client
+        .post("holds", &json!({"subjects": ["ada"], "ground": "old"}))
+        .expect(201);
+    let waits = client.post("erasures", &named("ada", "wait", json!(true))).expect(202);
+    let restricted = client
+        .post("restrictions", &json!({"subject": "bob", "reason": "objection"}))
+        .expect(201);
+    let to = beside(&data, "backup");
+    back_up(&client, &to);
+    client.append("s", sealed("eve", "lost"));
+    server.stop();
+    let (place, _) = Place::restored(&data, &to, &["--accept-rollback"]);
+    let server = place.serve();
+    let client = server.client();
+    let path = |rest: &str| format!("/v1/ledgers/main-r1/{rest}");
+    let state = |client: &Client, erasure: &Value| {
+        let view = client.get(&path(&format!("erasures/{}", erasure["id"].as_str().unwrap())));
+        view.expect(200)["state"].clone()
+    };
+    let (ada, bob, cyd) = (json!("ada"), json!({"state": "restricted"}), json!("cyd"));
+    assert_eq!(opened(&client, "main-r1"), [ada, bob, cyd.clone()]);
+
+    // A hold on the frozen log holds, and is none of the log that goes on.
+    let mut hold = json!({"subjects": ["cyd"], "ground": "new", "note": "x"});
+    client.post(&path("holds"), &hold).problem(422, "invalid_field");
+    hold["note"] = Value::Null;
+    let hold = client.post(&path("holds"), &hold).expect(201);
+    let erasure = |subject| named(subject, "wait", json!(false));
+    client
+        .post(&path("erasures"), &erasure("cyd"))
+        .problem(409, "legal_hold");
+    assert_eq!(client.get("holds").expect(200)["holds"], json!([]));
+    assert_eq!(client.get("restrictions").expect(200)["restrictions"], json!([]));
+    // Those from before it was frozen end, and what waited runs, once.
+    assert_eq!(state(&client, &waits), "held");
+    client
+        .post(&path("erasures"), &erasure("ada"))
+        .problem(409, "legal_hold");
+    let released = |hold: &Value| path(&format!("holds/{}", hold["id"].as_str().unwrap()));
+    assert_eq!(client.delete(&released(&old)).expect(200)["state"], "released");
+    assert_eq!(state(&client, &waits), "completed");
+    let lifted = path(&format!("restrictions/{}", restricted["id"].as_str().unwrap()));
+    assert_eq!(client.delete(&lifted).expect(200)["state"], "lifted");
+    let in_grace = client
+        .post(&path("erasures"), &named("bob", "grace_seconds", json!(2)))
+        .expect(202);
+    assert_eq!(in_grace["state"], "requested");
+    let states = [json!({"state": "erased"}), json!({"state": "erasing"}), cyd.clone()];
+    assert_eq!(opened(&client, "main-r1"), states);
+    server.kill();
+
+    let server = place.serve();
+    let client = server.client();
+    eventually("the grace is over", || state(&client, &in_grace) == "completed");
+    client
+        .post(&path("erasures"), &erasure("cyd"))
+        .problem(409, "legal_hold");
+    client.delete(&released(&hold)).expect(200);
+    assert_eq!(
+        client.post(&path("erasures"), &erasure("cyd")).expect(202)["state"],
+        "completed"
+    );
+    assert_eq!(opened(&client, "main-r1"), vec![json!({"state": "erased"}); 3]);
+    let requested = client.get("events?type=erasure.requested").expect(200);
+    let requested = requested["events"].as_array().unwrap();
+    assert_eq!(requested.len(), 3);
+    let of_old = |event: &Value| {
+        event["data"]["origin"]
+            .as_str()
+            .is_some_and(|origin| origin.ends_with("/main"))
+    };
+    assert!(requested.iter().all(of_old), "{requested:?}");
+    assert_eq!(client.get("erasures").expect(200)["erasures"], json!([]));
+    // What adds to a log, or has no end in one that grows no more, is refused.
+    let reopening = json!({"subject": "ada", "reason": "mistake"});
+    client
+        .post(&path("reopenings"), &reopening)
+        .problem(409, "ledger_frozen");
+    let run = json!({"dry_run": false});
+    client.post(&path("retention/runs"), &run).problem(409, "ledger_frozen");
+    server.stop();
+    place.serve().stop();
+}
+
+#[test]
+fn an_erasure_that_waited_in_the_backup_and_was_carried_out_since_is_told_to_its_end() {
+    let data = Data::new();
+    let server = serve(&data);
+    let client = server.client();
+    client.append("s", sealed("ada", "Ada"));
+    let request = json!({"subjects": ["ada"], "basis": "art17_1_b", "reason": "request", "grace_seconds": 4});
+    let waits = client.post("erasures", &request).expect(202);
+    let to = beside(&data, "backup");
+    back_up(&client, &to);
+    let path = format!("erasures/{}", waits["id"].as_str().unwrap());
+    eventually("the grace is over", || {
+        client.get(&path).expect(200)["state"] == "completed"
+    });
+    server.stop();
+    let (place, _) = Place::restored(&data, &to, &["--accept-rollback"]);
+    let server = place.serve();
+    let client = server.client();
+    let view = client.get(&format!("/v1/ledgers/main-r1/{path}")).expect(200);
+    assert_eq!(
+        (&view["state"], &view["subjects"]),
+        (
+            &json!("completed"),
+            &json!([{"handle": waits["subjects"][0]["handle"], "state": "erased"}])
+        )
+    );
+    assert_eq!(opened(&client, "main-r1"), [json!({"state": "erased"})]);
+    let requested = client.get("events?type=erasure.requested").expect(200);
+    assert_eq!(requested["events"].as_array().unwrap().len(), 1);
+}

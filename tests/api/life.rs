@@ -349,7 +349,13 @@ fn a_hold_placed_within_the_grace_stops_the_destruction() {
         .post("holds", &json!({"subjects": ["ada"], "ground": "late"}))
         .expect(201);
     std::thread::sleep(Duration::from_secs(9));
-    assert_eq!(state_of(&client, &id(&waits)), "held");
+    // It does not go on, and its keys stay withheld.
+    let view = client.get(&format!("erasures/{}", id(&waits))).expect(200);
+    assert_eq!(
+        (&view["state"], &view["subjects"][0]["state"]),
+        (&json!("held"), &json!("erasing"))
+    );
+    assert_eq!(states(&client, "s"), ["erasing"]);
     client.delete(&format!("holds/{}", id(&hold))).expect(200);
     assert_eq!(state_of(&client, &id(&waits)), "completed");
     // Afterwards there is nothing to hold.

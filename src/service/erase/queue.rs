@@ -13,7 +13,7 @@ use super::super::access::internal;
 use super::super::append::blocking;
 use super::super::own::By;
 use super::super::{Caller, Error, Ledger, Service};
-use super::saga::{Deleted, Erasure};
+use super::saga::{Deleted, Erasure, Requested};
 use super::waiting::Turn;
 use super::{Decision, ErasureRequest, ErasureView};
 
@@ -99,7 +99,7 @@ impl Service {
     }
 
     async fn erase_together(self: &Arc<Self>, ledger: &Arc<Ledger>, asked: Vec<Asked>, turn: &Turn<'_>) {
-        let (mut named, mut requests) = (HashSet::new(), Vec::new());
+        let (mut named, mut requests, mut waits) = (HashSet::new(), Vec::new(), Vec::new());
         for asked in asked {
             let (service, on, request) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(&asked.request));
             let (before, by) = (named.clone(), By::of(&asked.caller));
@@ -108,14 +108,21 @@ impl Service {
                     named.extend(payload.subjects.iter().map(|named| named.handle));
                     requests.push((asked, payload));
                 }
-                Ok(Decision::Wait(waits)) => {
-                    let (submitted, event) = *waits;
-                    let view = self.submit_erasure(ledger, submitted, event, turn).await;
-                    drop(asked.answer.send(view.map(|view| Answer::Waits(Box::new(view)))));
-                }
+                Ok(Decision::Wait(submitted)) => waits.push((asked.answer, submitted)),
                 Err(error) => drop(asked.answer.send(Err(error))),
             }
         }
+        self.begin_together(ledger, requests).await;
+        // After those that begin: nothing that waits moves on before what was decided earlier is recorded.
+        for (answer, submitted) in waits {
+            let (submitted, event) = *submitted;
+            let view = self.submit_erasure(ledger, submitted, event, turn).await;
+            drop(answer.send(view.map(|view| Answer::Waits(Box::new(view)))));
+        }
+    }
+
+    /// Steps 1 to 5 of requests that begin at once.
+    async fn begin_together(self: &Arc<Self>, ledger: &Arc<Ledger>, requests: Vec<(Asked, Requested)>) {
         // The sequencer takes them as one group; each is appended, or refused, by itself.
         let recorded = requests.into_iter().map(async |(asked, payload)| {
             let erasure = self.request_erasure(ledger, &asked.request, payload).await;

@@ -293,8 +293,7 @@ impl Service {
         targets: &Targets,
     ) -> Result<Requested, Error> {
         if ledger.is_frozen() && request.note.is_some() {
-            let detail = "cannot be sealed for a log that is frozen; leave it out";
-            return Err(Error::field("/note", detail));
+            return Err(frozen_note());
         }
         let now = self.clock.now();
         let suppression = match self.policy.suppression.at(now)? {
@@ -376,6 +375,9 @@ impl Service {
         (subjects, handle): (&[SubjectId], Handle),
         mut event: NewEvent,
     ) -> Result<NewEvent, Error> {
+        if ledger.is_frozen() {
+            return Err(frozen_note());
+        }
         let subject = subjects.iter().find(|subject| {
             let resolved = self.keystore.resolve(ledger.record.id, subject).ok();
             resolved == Some(crate::keystore::Resolution::Known(handle))
@@ -791,6 +793,10 @@ impl History {
         }
         Ok(())
     }
+}
+
+fn frozen_note() -> Error {
+    Error::field("/note", "cannot be sealed for a log that is frozen; leave it out")
 }
 
 fn nobody_to_seal_under() -> Error {

@@ -9,7 +9,8 @@
 //!
 //! Everything is folded from the stream of erasures. Whoever moves one of them on holds the lock of erasures, so that of a
 //! cancellation, a hold and the beginning of the destruction exactly one comes first: `erasure.requested` is the point of
-//! no return. The grace withholds the keys in the key store, reversibly. A tick and the start go through the same function.
+//! no return. Of a frozen log they go on all the same: the log that goes on from it records each act, with the `origin`.
+//! The grace withholds the keys in the key store, reversibly. A tick and the start go through the same function.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +22,7 @@ use uuid::Uuid;
 use super::super::append::blocking;
 use super::super::own::{Act, By, Recorded, recorded};
 use super::super::{Caller, Code, Error, Ledger, Service};
-use super::saga::{Erasure, Named, REQUESTED, Requested, STREAM};
+use super::saga::{Erasure, Named, RECOVERED, REQUESTED, Requested, STREAM};
 use super::{ErasedSubjectView, ErasureView};
 use crate::keystore::{SubjectState, Withheld, Withholding};
 use crate::spec::ids::{Handle, Timestamp};
@@ -70,12 +71,15 @@ pub(super) struct Waiting {
     cancelled: Option<Recorded<Cancelled>>,
     /// Whether `erasure.requested` stands in the ledger.
     started: bool,
+    /// When a log that goes on put its end on record, its course being lost.
+    recovered: Option<Timestamp>,
 }
 
 /// Where one stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
     Started,
+    Recovered,
     Cancelled,
     PendingApproval,
     /// By these holds and restrictions.
@@ -100,7 +104,7 @@ impl Waiting {
     }
 
     fn is_open(&self) -> bool {
-        !self.started && self.cancelled.is_none()
+        !self.started && self.cancelled.is_none() && self.recovered.is_none()
     }
 
     /// When the grace is over: counted from the approval, where there must be one.
@@ -124,12 +128,15 @@ impl Waiting {
         self.handles().map(withholding).collect()
     }
 
-    fn view(&self, stage: &Stage) -> ErasureView {
+    /// `withheld`: whether its grace began, and keys are withheld for it.
+    fn view(&self, stage: &Stage, withheld: bool) -> ErasureView {
         let requested = &self.submitted.payload.requested;
         let (state, subject_state) = match stage {
             Stage::Started => ("erasing", "erasing"),
+            Stage::Recovered => ("completed", "erased"),
             Stage::Cancelled => ("cancelled", "active"),
             Stage::PendingApproval => ("pending_approval", "active"),
+            Stage::Held(_) if withheld => ("held", "erasing"),
             Stage::Held(_) => ("held", "active"),
             Stage::Grace(_) | Stage::Due => ("requested", "erasing"),
         };
@@ -155,7 +162,7 @@ impl Waiting {
             due_at: requested.due_at,
             keys_destroyed_at: None,
             epoch_key_due_at: None,
-            completed_at: None,
+            completed_at: self.recovered,
             residues: Vec::new(),
             destroy_after,
             holds,
@@ -194,9 +201,13 @@ impl Service {
     }
 
     /// The event `erasure.submitted`, without a note.
-    pub(super) fn submitted_event(&self, submitted: &Submitted) -> Result<crate::sequencer::NewEvent, Error> {
-        let id = submitted.requested.request.to_string();
-        let mut event = self.system_event(STREAM, SUBMITTED, submitted, Some(id))?;
+    pub(super) fn submitted_event(
+        &self,
+        ledger: &Ledger,
+        submitted: &Submitted,
+    ) -> Result<crate::sequencer::NewEvent, Error> {
+        let id = submitted.requested.request;
+        let mut event = self.event_about(ledger, (STREAM, SUBMITTED), submitted, id)?;
         let subjects = submitted.requested.subjects.iter();
         event.subjects = subjects.map(|named| (named.handle, None)).collect();
         Ok(event)
@@ -206,7 +217,7 @@ impl Service {
     fn all_waiting(&self, ledger: &Ledger) -> Result<Vec<Waiting>, Error> {
         let mut all: Vec<Waiting> = Vec::new();
         let mut places = std::collections::HashMap::new();
-        for event in self.own_events(ledger, STREAM)? {
+        for event in self.events_about(ledger, STREAM)? {
             let correlation = event.meta.as_ref().and_then(|meta| meta.correlation_id.clone());
             let event_type = event.header.event_type.as_str();
             if event_type == SUBMITTED {
@@ -218,6 +229,7 @@ impl Service {
                     cancellation: None,
                     cancelled: None,
                     started: false,
+                    recovered: None,
                 });
                 continue;
             }
@@ -230,6 +242,7 @@ impl Service {
                 CANCELLATION_REQUESTED => waiting.cancellation = Some(recorded(&event)?),
                 CANCELLED => waiting.cancelled = Some(recorded(&event)?),
                 REQUESTED => waiting.started = true,
+                RECOVERED => waiting.recovered = Some(event.header.recorded_at),
                 _ => {}
             }
         }
@@ -243,6 +256,9 @@ impl Service {
     fn stage(&self, ledger: &Ledger, waiting: &Waiting) -> Result<Stage, Error> {
         if waiting.started {
             return Ok(Stage::Started);
+        }
+        if waiting.recovered.is_some() {
+            return Ok(Stage::Recovered);
         }
         if waiting.cancelled.is_some() {
             return Ok(Stage::Cancelled);
@@ -286,15 +302,18 @@ impl Service {
     /// The view of an erasure that waits or was cancelled; `None` if it has begun or never waited.
     pub(super) fn waiting_view(&self, ledger: &Ledger, id: Uuid) -> Result<Option<ErasureView>, Error> {
         let waiting = self.find_waiting(ledger, id)?.filter(|waiting| !waiting.started);
-        let view = |waiting: Waiting| Ok(waiting.view(&self.stage(ledger, &waiting)?));
-        waiting.map(view).transpose()
+        waiting.map(|waiting| self.view_waiting(ledger, &waiting)).transpose()
     }
 
     /// The views of all erasures that wait or were cancelled.
     pub(super) fn waiting_views(&self, ledger: &Ledger) -> Result<Vec<ErasureView>, Error> {
         let waiting = self.all_waiting(ledger)?.into_iter().filter(|waiting| !waiting.started);
-        let view = |waiting: Waiting| Ok(waiting.view(&self.stage(ledger, &waiting)?));
-        waiting.map(view).collect()
+        waiting.map(|waiting| self.view_waiting(ledger, &waiting)).collect()
+    }
+
+    fn view_waiting(&self, ledger: &Ledger, waiting: &Waiting) -> Result<ErasureView, Error> {
+        let stage = self.stage(ledger, waiting)?;
+        Ok(waiting.view(&stage, self.is_grace(ledger, waiting.id())))
     }
 
     /// Approves an erasure under four eyes.
@@ -344,7 +363,9 @@ impl Service {
             let turn = on.erasing.turn.lock().await;
             let (waiting, stage) = service.waiting_now(&on, id).await?;
             let keys = match (&stage, &waiting.cancellation) {
-                (Stage::Started, _) => return Err(settled("this erasure has begun and cannot be taken back")),
+                (Stage::Started | Stage::Recovered, _) => {
+                    return Err(settled("this erasure has begun and cannot be taken back"));
+                }
                 (Stage::Cancelled, _) => return Err(settled("this erasure was cancelled")),
                 (Stage::PendingApproval, _) => vec![by.by],
                 (_, None) => {
@@ -420,17 +441,8 @@ impl Service {
 
     /// Whether any still waits afterwards.
     async fn advance_all(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<bool, Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let open = blocking(move || {
-            let all = service.all_waiting(&on)?;
-            service.end_graces(&on, &all)?;
-            let open = all.into_iter().filter(Waiting::is_open);
-            let staged = open.map(|waiting| service.stage(&on, &waiting).map(|stage| (waiting, stage)));
-            staged.collect::<Result<Vec<_>, _>>()
-        })
-        .await?;
         let mut waits = false;
-        for (waiting, stage) in open {
+        for (waiting, stage) in self.staged(ledger).await? {
             let moved = match stage {
                 Stage::Grace(_) => self.withhold(ledger, &waiting).await.map(|()| false),
                 Stage::Due => self.begin(ledger, &waiting).await,
@@ -443,6 +455,19 @@ impl Service {
             waits |= !moved.unwrap_or(false);
         }
         Ok(waits)
+    }
+
+    /// Where all stand that wait; what was withheld for others is given back.
+    async fn staged(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<Vec<(Waiting, Stage)>, Error> {
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        blocking(move || {
+            let all = service.all_waiting(&on)?;
+            service.end_graces(&on, &all)?;
+            let open = all.into_iter().filter(Waiting::is_open);
+            let staged = open.map(|waiting| service.stage(&on, &waiting).map(|stage| (waiting, stage)));
+            staged.collect()
+        })
+        .await
     }
 
     async fn withhold(self: &Arc<Self>, ledger: &Arc<Ledger>, waiting: &Waiting) -> Result<(), Error> {
@@ -475,7 +500,7 @@ impl Service {
                     let erasure = self.find_erasure(ledger, id)?;
                     erasure.is_some_and(|erasure| erasure.completed.is_some())
                 }
-                Some(waiting) => waiting.cancelled.is_some(),
+                Some(waiting) => waiting.cancelled.is_some() || waiting.recovered.is_some(),
                 // Nothing in this ledger says that it may be given back.
                 None => false,
             };
@@ -502,7 +527,12 @@ impl Service {
         if let Some(placed) = appended.events.first() {
             erasure.place(placed);
         }
-        if let Err(error) = self.run_saga(ledger, erasure).await {
+        let done = match ledger.is_frozen() {
+            // What the frozen log lost may have carried it out before.
+            true => self.finish(ledger, vec![erasure]).await,
+            false => self.run_saga(ledger, erasure).await.map(drop),
+        };
+        if let Err(error) = done {
             ledger.unfinished.store(true, Ordering::Release);
             tracing::error!(request = %waiting.id(), error = %error, "an erasure cannot be finished; trying again");
             return Ok(false);
@@ -518,7 +548,7 @@ impl Service {
         let mut subjects = Vec::new();
         for handle in waiting.handles() {
             match self.keystore.state(ledger.record.id, handle)? {
-                SubjectState::Erased(_) => payload.already_erased += 1,
+                SubjectState::Erased(request) if request != waiting.id() => payload.already_erased += 1,
                 SubjectState::Erasing(request) if request != waiting.id() && !self.is_grace(ledger, request) => {
                     return Ok(None);
                 }
@@ -527,6 +557,7 @@ impl Service {
         }
         payload.subjects = subjects;
         payload.submitted_at = Some(waiting.submitted.recorded_at);
+        payload.origin = ledger.is_frozen().then(|| ledger.record.origin.clone());
         Ok(Some(payload))
     }
 
@@ -571,9 +602,15 @@ impl Service {
     /// Takes up erasures that wait. After [`Service::carry_over`], before anything is served.
     ///
     /// # Errors
-    /// If the store cannot be read, or a grace cannot be fenced.
+    /// If the store cannot be read, or the keys of a grace cannot be withheld.
     pub async fn resume_waiting(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
         let _turn = ledger.erasing.turn.lock().await;
+        // IMPORTANT: first of all and for all of them: without it nothing may be served.
+        for (waiting, stage) in self.staged(ledger).await? {
+            if matches!(stage, Stage::Grace(_)) {
+                self.withhold(ledger, &waiting).await?;
+            }
+        }
         let waits = self.advance_all(ledger).await?;
         ledger.waiting.store(waits, Ordering::Release);
         Ok(())
