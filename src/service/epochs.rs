@@ -4,9 +4,10 @@
 //! recorded as `epoch.destroyed`. The ledger remembers what was retired (`erasure.completed`, `epoch.changed`): so a crash
 //! between the destruction and its record loses nothing but the exact time, and a later one stands in its place.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,9 @@ const CHANGED: &str = "epoch.changed";
 const DESTROYED: &str = "epoch.destroyed";
 const SUBJECTS: &str = "$subjects";
 const RENEWED: &str = "subject.keys_renewed";
+
+/// How long erasures that are being completed are waited for before the end of a key is recorded.
+const COMPLETION: Duration = Duration::from_secs(5);
 
 /// The payload of `epoch.changed`: a change of epoch without an erasure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -211,49 +215,65 @@ impl Service {
     async fn expire_epochs_of(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
         ledger.unrecorded.store(true, Ordering::Release);
         let _turn = ledger.erasing.turn.lock().await;
+        // IMPORTANT: first, and by the vault's own list: no event that cannot be read or written keeps a key alive.
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let gone = blocking(move || service.destroy_due(&on)).await?;
-        for destroyed in gone {
+        let destroyed = blocking(move || service.destroy_due(&on)).await?;
+        // An erasure that counts a key as living is completed before that key is recorded as gone.
+        if !ledger.erasing.completed_within(COMPLETION).await {
+            return Ok(());
+        }
+        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
+        for gone in blocking(move || service.unrecorded_epochs(&on, destroyed)).await? {
             if ledger.is_frozen() {
                 // A frozen log records nothing any more, and the log that goes on counts epochs of its own.
-                tracing::info!(ledger = %ledger.record.name, epoch = destroyed.epoch, "a retired epoch key of a frozen log is destroyed");
+                tracing::info!(ledger = %ledger.record.name, epoch = gone.epoch, "a retired epoch key of a frozen log is destroyed");
                 continue;
             }
-            let event = self.system_event(STREAM, DESTROYED, &destroyed, None)?;
+            let event = self.system_event(STREAM, DESTROYED, &gone, None)?;
             self.append_at_last(ledger, &event).await?;
         }
         ledger.unrecorded.store(false, Ordering::Release);
         Ok(())
     }
 
-    /// Destroys what is due. Gives all that is gone and not recorded.
+    /// Destroys what is due. Gives what it destroyed.
     fn destroy_due(&self, ledger: &Ledger) -> Result<Vec<EpochDestroyed>, Error> {
         let (id, vault, now) = (ledger.record.id, self.keystore.vault(), self.clock.now());
-        let mut known = self.recorded_retirements(ledger)?;
-        let recorded = self.destroyed_epochs(ledger)?;
-        let mut held = HashMap::new();
+        let mut destroyed = Vec::new();
         for key in vault.epochs(id)? {
-            held.insert(key.epoch, key.state);
-            if let EpochState::Retired { since, until } = key.state {
-                known.insert(key.epoch, (since, until));
+            if let EpochState::Retired { since, until } = key.state
+                && until <= now
+            {
+                vault.destroy_epoch(id, key.epoch)?;
+                destroyed.push(EpochDestroyed {
+                    epoch: key.epoch,
+                    retired_at: since,
+                    due_at: until,
+                    destroyed_at: self.clock.now(),
+                });
             }
         }
-        let mut gone = Vec::new();
-        for (epoch, (retired_at, due_at)) in known {
-            match held.get(&epoch) {
-                Some(EpochState::Retired { until, .. }) if *until <= now => vault.destroy_epoch(id, epoch)?,
-                Some(_) => continue,
-                None if recorded.contains_key(&epoch) => continue,
-                None => {}
+        Ok(destroyed)
+    }
+
+    /// All that is gone and not recorded: what was destroyed just now, and what the ledger says was retired and the vault
+    /// does not have any more.
+    fn unrecorded_epochs(&self, ledger: &Ledger, destroyed: Vec<EpochDestroyed>) -> Result<Vec<EpochDestroyed>, Error> {
+        let recorded = self.destroyed_epochs(ledger)?;
+        let held = self.keystore.vault().epochs(ledger.record.id)?;
+        let held: HashSet<_> = held.into_iter().map(|key| key.epoch).collect();
+        let mut gone: BTreeMap<_, _> = destroyed.into_iter().map(|gone| (gone.epoch, gone)).collect();
+        for (epoch, (retired_at, due_at)) in self.recorded_retirements(ledger)? {
+            if !held.contains(&epoch) && !recorded.contains_key(&epoch) {
+                gone.entry(epoch).or_insert(EpochDestroyed {
+                    epoch,
+                    retired_at,
+                    due_at,
+                    destroyed_at: self.clock.now(),
+                });
             }
-            gone.push(EpochDestroyed {
-                epoch,
-                retired_at,
-                due_at,
-                destroyed_at: self.clock.now(),
-            });
         }
-        Ok(gone)
+        Ok(gone.into_values().collect())
     }
 
     /// What the ledger says was retired.
@@ -266,8 +286,17 @@ impl Service {
             let Some(completed) = erasure.completed.map(|completed| completed.payload) else {
                 continue;
             };
-            if let Some(until) = completed.epoch_key_due_at {
-                retired.insert(completed.epochs.from, (completed.keys_destroyed_at, until));
+            let Some(until) = completed.epoch_key_due_at else {
+                continue;
+            };
+            for epoch in completed.retired_epochs {
+                let times = (completed.keys_destroyed_at, until);
+                if epoch == completed.epochs.from {
+                    retired.insert(epoch, times);
+                } else {
+                    // Retired before; what did it may have left no record.
+                    retired.entry(epoch).or_insert(times);
+                }
             }
         }
         for event in self.own_stream(ledger, STREAM)? {

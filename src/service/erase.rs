@@ -431,6 +431,10 @@ impl Service {
                 continue;
             }
             let _turn = ledger.erasing.turn.lock().await;
+            // IMPORTANT: what a failed commit made durable all the same is seen only once the writer has recovered.
+            if !self.sequencer.is_healthy() {
+                continue;
+            }
             ledger.unfinished.store(false, Ordering::Release);
             let resumed = self.resume_erasures(&ledger).await;
             let applied = self.apply_erasures(&ledger).await;

@@ -5,7 +5,7 @@
 //! ledger.created    the keys (keys.rs); at index 0 and nowhere else
 //! erasure.requested {request, subjects: [{handle}], ?categories, ?basis, ?reason, ?due_at}
 //! erasure.completed {request, subjects: [{handle, ?keys_destroyed, ?identity_destroyed, ?blocks}], ?fenced_at,
-//!                    ?keys_destroyed_at, ?epochs: {from, to}, ?epoch_key_due_at, ?algorithms, ?key_bits, ?verification,
+//!                    ?keys_destroyed_at, ?epochs: {from, to}, ?epoch_key_due_at, ?retired_epochs, ?algorithms, ?key_bits, ?verification,
 //!                    ?pending}
 //! erasure.recovered {origin, index, request, subjects: [{handle}], ?categories}
 //! epoch.changed     a ledger's keys were wrapped anew without an erasure
@@ -285,9 +285,12 @@ pub struct ErasureCompleted {
     /// The change of epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<Epochs>,
-    /// Until when the old epoch key lives for the sake of backups; absent: it was destroyed at once.
+    /// Until when the last of `retired_epochs` lives; absent: no backup opens what was erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch_key_due_at: Option<Timestamp>,
+    /// The epochs whose keys live on for the sake of backups; at least one if `epoch_key_due_at` is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired_epochs: Vec<u32>,
     /// What the destroyed keys were used with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithms: Option<Vec<Box<str>>>,

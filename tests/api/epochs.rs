@@ -137,6 +137,43 @@ fn a_backed_up_epoch_is_retired_and_dies_at_its_horizon_while_the_server_runs() 
 }
 
 #[test]
+fn a_backup_under_an_earlier_epoch_keeps_a_later_erasure_from_being_final() {
+    let data = Data::new();
+    let server = data.serve();
+    ["ada", "bob"]
+        .into_iter()
+        .for_each(|subject| sealed(&server.client(), subject));
+    server.stop();
+    back_up(&data, 1);
+    let server = data.serve_with(&[("OUBLIETTE_ERASURE_HORIZON_SECONDS", "8")]);
+    let client = server.client();
+    let ada = erase(&client, &["ada"]);
+    let bob = erase(&client, &["bob"]);
+    assert_eq!(bob["epoch_key_due_at"], ada["epoch_key_due_at"]);
+    let completed = payloads(&client, "erasure.completed");
+    assert_eq!(completed[1]["epochs"], json!({"from": 2, "to": 3}));
+    for completed in &completed {
+        assert_eq!(completed["retired_epochs"], json!([1]));
+        assert!(completed["pending"].as_array().unwrap().contains(&json!("epoch_key")));
+    }
+    let report = certified(&data, &client, &bob);
+    assert_eq!(report["verdict"], "valid", "{report}");
+    assert!(report["notes"].to_string().contains("epoch_key"), "{report}");
+    eventually("the key is destroyed", || {
+        !payloads(&client, "epoch.destroyed").is_empty()
+    });
+    for erasure in [&ada, &bob] {
+        let report = certified(&data, &client, erasure);
+        assert_eq!(report["verdict"], "valid", "{report}");
+        assert!(!report["notes"].to_string().contains("epoch_key"), "{report}");
+    }
+    server.stop();
+    assert_eq!(epochs(&data), [3]);
+    let server = data.serve();
+    assert_eq!(payloads(&server.client(), "epoch.destroyed").len(), 1, "once");
+}
+
+#[test]
 fn a_retired_epoch_whose_horizon_passed_while_the_server_was_down_dies_at_the_next_start() {
     let data = Data::new();
     let server = data.serve();

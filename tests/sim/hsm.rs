@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Data, eventually, files};
+use crate::support::{Data, copy_folder, eventually, files};
 
 const PIN: &str = "4711-user-pin";
 const LABEL: &str = "oubliette test";
@@ -188,4 +188,42 @@ fn an_erasure_waits_for_an_hsm_that_is_away_and_goes_on_when_it_is_back() {
     let server = data.serve_with(&hsm.environment());
     let read = server.client().get("streams/s/events?reveal=true").expect(200);
     assert_eq!(read["events"][0]["personal"][0]["state"], "erased");
+}
+
+#[test]
+fn an_older_copy_of_the_folders_is_refused_and_costs_no_key() {
+    let hsm = Hsm::new();
+    let data = Data::made_with(&hsm.environment());
+    let server = data.serve_with(&hsm.environment());
+    server
+        .client()
+        .append("s", json!({"type": "t", "personal": [{"subject": "ada", "data": 1}]}));
+    server.stop();
+    let vault = data.path().join("vault");
+    let aside = |name: &str| hsm.folder.path().join(name);
+    copy_folder(&vault, &aside("older"));
+    let server = data.serve_with(&hsm.environment());
+    server.client().send("POST", "epochs", &[], b"").expect(201);
+    server.stop();
+    let refused = || {
+        let refused = data.refused_with(&hsm.environment());
+        assert_eq!(
+            (refused.exit, refused.code.as_str()),
+            (Some(3), "key_unavailable"),
+            "{}",
+            refused.log
+        );
+    };
+    std::fs::rename(&vault, aside("right")).unwrap();
+    copy_folder(&aside("older"), &vault);
+    refused();
+    // One older mirror, the other away.
+    std::fs::remove_dir_all(vault.join("b")).unwrap();
+    refused();
+    std::fs::remove_dir_all(&vault).unwrap();
+    std::fs::rename(aside("right"), &vault).unwrap();
+    let server = data.serve_with(&hsm.environment());
+    let read = server.client().get("streams/s/events?reveal=true").expect(200);
+    assert_eq!(read["events"][0]["personal"][0]["state"], "clear");
+    server.stop();
 }

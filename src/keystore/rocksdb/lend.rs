@@ -7,7 +7,7 @@ use super::RocksKeyStore;
 use super::gate::Pass;
 use super::ledger::{BucketKey, Ledger, broken};
 use super::people::{Row, warn_closed};
-use super::rows::{self, ACTIVE, RESTRICTED};
+use super::rows::{self, ACTIVE};
 use crate::keystore::memory::Secret32;
 use crate::keystore::wrap;
 use crate::keystore::{KeyLease, KeyRef, KeyStoreError, Refusal};
@@ -78,7 +78,6 @@ impl RocksKeyStore {
                 self.caches.keep_key(ledger.id, key.clone(), Arc::clone(&secret));
                 Ok(Ok(secret))
             }
-            Some((RESTRICTED, _)) => Ok(Err(Refusal::Restricted)),
             _ => {
                 warn_closed("subject key");
                 Ok(Err(UNAVAILABLE))

@@ -238,7 +238,7 @@ impl KeyStore for RocksKeyStore {
             return Ok(());
         }
         // Rows of a ledger without its master are what is left of a lost one: a new master would bury them.
-        for table in [Table::Bucket, Table::Key, Table::Handle, Table::Identity, Table::Fence] {
+        for table in rows::OF_A_LEDGER {
             if self.db.last(&rows::row(table, ledger, &[]))?.is_some() {
                 return Err(KeyStoreError::Damaged("epoch master"));
             }
@@ -370,7 +370,14 @@ impl KeyStore for RocksKeyStore {
 
     fn settle_epochs(&self, ledger: LedgerId, horizon: &Horizon<'_>) -> Result<(), KeyStoreError> {
         let _one_at_a_time = self.admin.lock();
-        self.settle_vault(&*self.ledger(ledger)?, horizon).map(drop)
+        let keys = self.ledger(ledger)?;
+        self.settle_vault(&keys, horizon)?;
+        let own = keys.top.read().epoch;
+        if let Err(error) = self.vault.destroy_unnamed(ledger, own) {
+            // They were never in use.
+            tracing::warn!(error = %error, "epoch keys that a crash left stay for now");
+        }
+        Ok(())
     }
 
     fn mark_backed_up(&self, ledger: LedgerId, at: Timestamp) -> Result<Epoch, KeyStoreError> {

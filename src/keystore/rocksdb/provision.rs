@@ -374,10 +374,11 @@ impl<'a> Draft<'a> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        self.store.db.write(self.batch)?;
+        // Before the write: one that fails may be durable all the same.
         if let Some(changed) = self.store.changed.lock().as_mut() {
             changed.extend(self.touched);
         }
+        self.store.db.write(self.batch)?;
         for ((ledger, _), bucket) in self.buckets {
             self.store.caches.keep_bucket(ledger, bucket);
         }

@@ -65,10 +65,11 @@ impl RocksKeyStore {
             });
         }
         if !minted.is_empty() {
-            self.db.write(batch)?;
+            // Before the write: one that fails may be durable all the same.
             if let Some(changed) = self.changed.lock().as_mut() {
                 changed.insert((ledger.id, number));
             }
+            self.db.write(batch)?;
             // What was sealed under an older generation a moment ago stays open.
             self.caches.forget_people(ledger.id, handle);
         }

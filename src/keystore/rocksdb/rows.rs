@@ -32,9 +32,6 @@ pub(super) const BUCKETS: Bucket = 4096;
 /// The state byte of a subject key that may be used.
 pub(super) const ACTIVE: u8 = 1;
 
-/// The state byte of a subject key that is kept but not lent.
-pub(super) const RESTRICTED: u8 = 2;
-
 /// The rows of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -53,6 +50,21 @@ pub(super) enum Table {
     Suppression = b's',
     Withheld = b'w',
 }
+
+/// What a ledger that was lost may have left: all that is written under a master that is there.
+pub(super) const OF_A_LEDGER: [Table; 11] = [
+    Table::Applied,
+    Table::Bucket,
+    Table::Suppress,
+    Table::Fence,
+    Table::Reopened,
+    Table::Handle,
+    Table::Identity,
+    Table::Key,
+    Table::Reopening,
+    Table::Suppression,
+    Table::Withheld,
+];
 
 /// The key of a row, or a prefix of several.
 pub(super) fn row(table: Table, ledger: LedgerId, parts: &[&[u8]]) -> Vec<u8> {

@@ -192,6 +192,18 @@ fn a_ledger_whose_master_is_gone_gets_no_new_one() {
     drop(store);
     let store = place.open().unwrap();
     assert!(matches!(store.create_ledger(ONE, NOW), Err(KeyStoreError::Damaged(_))));
+    for table in rows::OF_A_LEDGER {
+        let (place, row) = (Place::new(), rows::row(table, ONE, &[b"left"]));
+        let store = place.create();
+        store.delete(&rows::row(Table::Master, ONE, &[]));
+        drop(store);
+        let store = place.open().unwrap();
+        store.put(&row, b"something");
+        assert!(
+            matches!(store.create_ledger(ONE, NOW), Err(KeyStoreError::Damaged(_))),
+            "{table:?}"
+        );
+    }
 }
 
 /// Opens the store again, so that nothing comes from a cache.
@@ -353,26 +365,6 @@ fn mended(place: &Place, row: &[u8], value: &[u8]) -> RocksKeyStore {
     db.write(batch).unwrap();
     drop(db);
     place.open().unwrap()
-}
-
-#[test]
-fn a_restricted_key_is_kept_and_not_lent() {
-    let place = Place::new();
-    let store = place.create();
-    let ada = provision(&store, ONE, "ada", "default").unwrap();
-    let row = store.row_of(&ada);
-    let ledger = store.ledger(ONE).unwrap();
-    let people::Row::Open(bucket) = store
-        .bucket(&ledger, &ledger.top.read(), ledger.bucket_of(&id("ada")))
-        .unwrap()
-    else {
-        panic!()
-    };
-    let [a, b, c, d] = bucket.born.to_be_bytes();
-    let wrapped = wrap::wrap(&bucket.wrap, (&row, &[a, b, c, d, rows::RESTRICTED]), &[5; 32], &System).unwrap();
-    store.put(&row, &[&[rows::RESTRICTED], wrapped.as_slice()].concat());
-    let store = reopened(&place, store);
-    assert_eq!(bytes(&store, ONE, &ada), Err(Refusal::Restricted));
 }
 
 #[test]

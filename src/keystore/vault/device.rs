@@ -12,6 +12,12 @@ pub trait Device: Send + Sync {
     /// [`KeyStoreError::Vault`] if the device is away, refuses, or makes a key that could leave it.
     fn make_key(&self, name: &str) -> Result<(), KeyStoreError>;
 
+    /// Whether a key stands under the name.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if the device is away.
+    fn holds(&self, name: &str) -> Result<bool, KeyStoreError>;
+
     /// As [`Device::make_key`], of a key for [`Device::mac`].
     ///
     /// # Errors

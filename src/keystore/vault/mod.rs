@@ -74,7 +74,7 @@ pub trait Vault: Send + Sync {
     /// Who this vault is: minted with it, the same on every mirror, never changed.
     fn owner(&self) -> VaultId;
 
-    /// Makes the first epoch key (number 1), the bucket-hash key and the suppression key of a ledger. Repeating it
+    /// Makes the first epoch key (number 1, or the next that is free in a device), the bucket-hash key and the suppression key of a ledger. Repeating it
     /// changes nothing.
     ///
     /// # Errors
@@ -153,6 +153,16 @@ pub trait Vault: Send + Sync {
     /// [`KeyStoreError::Vault`] if no other key would be in use, or a mirror cannot be written: the key may then live on
     /// it, so the call is to be repeated until it succeeds.
     fn destroy_epoch(&self, ledger: LedgerId, epoch: Epoch) -> Result<(), KeyStoreError>;
+
+    /// Destroys keys of a ledger that the vault itself does not name and that are of an epoch before `own`, the key
+    /// store's: a crash left them. Only once the key store has opened and is settled, for an old copy of the vault names
+    /// too few as well; and nothing while a part of the vault is missing.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if the keys cannot be listed or one cannot be destroyed.
+    fn destroy_unnamed(&self, _ledger: LedgerId, _own: Epoch) -> Result<(), KeyStoreError> {
+        Ok(())
+    }
 
     /// The key that places subjects in buckets.
     ///

@@ -201,7 +201,6 @@ impl Token {
     }
 
     fn make(&self, name: &str, mechanism: &Mechanism<'_>, own: &[Attribute]) -> Result<(), KeyStoreError> {
-        self.destroy(name)?;
         let mut template = vec![
             Attribute::Class(ObjectClass::SECRET_KEY),
             Attribute::Token(true),
@@ -213,6 +212,10 @@ impl Token {
         ];
         template.extend_from_slice(own);
         let stays = self.with("make a key", |session| {
+            // IMPORTANT: here, for this may run again after a session that was lost: what it made then must not stay.
+            find(session, name)?
+                .into_iter()
+                .try_for_each(|key| session.destroy_object(key))?;
             let key = session.generate_key(mechanism, &template)?;
             let asked = [
                 AttributeType::Sensitive,
@@ -268,6 +271,10 @@ impl Device for Token {
             Attribute::Decrypt(true),
         ];
         self.make(name, &Mechanism::AesKeyGen, &own)
+    }
+
+    fn holds(&self, name: &str) -> Result<bool, KeyStoreError> {
+        self.with("look for a key", |session| Ok(!find(session, name)?.is_empty()))
     }
 
     fn make_root(&self, name: &str) -> Result<(), KeyStoreError> {

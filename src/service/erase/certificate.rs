@@ -13,7 +13,7 @@ use super::super::own::Recorded;
 use super::super::verify::read_records;
 use super::super::{Code, Error, Ledger, Service};
 use super::purge::{CIPHERTEXT, KEY_STORE_FILES};
-use super::saga::{Completed, Erasure};
+use super::saga::{Completed, EPOCH_KEY, Erasure};
 use crate::spec::certificate::{
     Certificate, CertifiedSubject, DestructionCheck, FORMAT, Residue, Status, Suppression, Times,
 };
@@ -28,8 +28,8 @@ const RESIDUES: [(&str, &str); 3] = [
     ),
     (
         "epoch_key",
-        "A backup of the key store was taken under the old epoch key, which is therefore kept until the time that this \
-         certificate names. Until then whoever holds that backup and the vault can open the data in it; the vault's \
+        "A backup of the key store was taken under the old epoch key or an earlier one, which is therefore kept until the \
+         time that this certificate names. Until then whoever holds such a backup and the vault can open the data in it; the vault's \
          journal keeps this system from doing so.",
     ),
     (
@@ -192,7 +192,7 @@ impl Service {
                 t4: removed_at(CIPHERTEXT),
                 t5: match keys.epoch_key_due_at {
                     None => Some(keys.keys_destroyed_at),
-                    Some(_) => erasure.epoch_destroyed.as_ref().map(|event| event.payload.destroyed_at),
+                    Some(_) => erasure.gone(EPOCH_KEY),
                 },
             },
             epochs: Some(keys.epochs),

@@ -131,7 +131,7 @@ impl Erasure {
     pub(super) fn indexes(&self) -> BTreeSet<u64> {
         let completed = self.completed.iter().map(|completed| completed.index);
         let removed = self.removed.iter().map(|removed| removed.index);
-        let epoch_key = self.epoch_destroyed.iter().map(|destroyed| destroyed.index);
+        let epoch_key = self.epochs_destroyed.iter().map(|destroyed| destroyed.index);
         std::iter::once(self.requested.index)
             .chain(completed)
             .chain(removed)
@@ -146,7 +146,7 @@ impl Erasure {
     /// As those of its events tell it that a reader knows; its completion is one of them.
     pub(super) fn known(mut self, is_known: impl Fn(u64) -> bool) -> Self {
         self.removed.retain(|removed| is_known(removed.index));
-        self.epoch_destroyed = self.epoch_destroyed.filter(|destroyed| is_known(destroyed.index));
+        self.epochs_destroyed.retain(|destroyed| is_known(destroyed.index));
         self
     }
 

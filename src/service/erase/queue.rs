@@ -4,6 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -19,6 +20,9 @@ use super::{Decision, ErasureRequest, ErasureView};
 
 /// People whose keys go in one change of epoch, unless one request names more.
 const MAX_TOGETHER: usize = 1_000;
+
+/// How often completions are looked at that somebody waits for.
+const COMPLETION_PAUSE: Duration = Duration::from_millis(5);
 
 /// The erasures of one ledger that wait, and whose turn it is.
 #[derive(Debug, Default)]
@@ -37,6 +41,23 @@ struct Asked {
     answer: oneshot::Sender<Result<Answer, Error>>,
 }
 
+/// One that its own request completes. However that ends, somebody else may from then on.
+struct Completing<'a> {
+    ledger: &'a Ledger,
+    request: Uuid,
+    is_done: bool,
+}
+
+impl Drop for Completing<'_> {
+    fn drop(&mut self) {
+        // IMPORTANT: in this order: who takes the flag down looks at what is not completing.
+        self.ledger.erasing.completing.lock().remove(&self.request);
+        if !self.is_done {
+            self.ledger.unfinished.store(true, Ordering::Release);
+        }
+    }
+}
+
 /// What became of it.
 #[derive(Debug)]
 enum Answer {
@@ -50,6 +71,17 @@ impl Queue {
     /// The erasures that need nobody else to complete them.
     pub(super) fn completing(&self) -> HashSet<Uuid> {
         self.completing.lock().clone()
+    }
+
+    /// Waits until no erasure is being completed by its own request; false if that takes longer. To be called within the
+    /// turn, in which no other comes to it.
+    pub(in crate::service) async fn completed_within(&self, time: Duration) -> bool {
+        let done = async {
+            while !self.completing.lock().is_empty() {
+                tokio::time::sleep(COMPLETION_PAUSE).await;
+            }
+        };
+        tokio::time::timeout(time, done).await.is_ok()
     }
 
     /// The requests whose turn it is: at least one if there is any.
@@ -89,12 +121,14 @@ impl Service {
             Answer::Deleted(both) => *both,
             Answer::Waits(view) => return Ok(*view),
         };
-        let request = erasure.requested.payload.request;
+        let mut completing = Completing {
+            ledger,
+            request: erasure.requested.payload.request,
+            is_done: false,
+        };
         let completed = self.complete(ledger, erasure, deleted).await;
-        if completed.is_err() {
-            ledger.unfinished.store(true, Ordering::Release);
-        }
-        ledger.erasing.completing.lock().remove(&request);
+        completing.is_done = completed.is_ok();
+        drop(completing);
         completed.map(|erasure| erasure.view(ledger))
     }
 

@@ -1,6 +1,6 @@
 //! The steps, and what the ledger tells of an erasure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub(in crate::service) use super::super::own::recorded;
 use super::super::read::StoredEvent;
 use super::super::{Code, Error, Ledger, Service};
 use super::{ErasedSubjectView, ErasureRequest, ErasureView, Targets, order};
-use crate::keystore::vault::JournalEntry;
+use crate::keystore::vault::{Epoch, JournalEntry};
 use crate::keystore::{Destroyed, ErasureOrder, Remains, Suppression, Wanted};
 use crate::sequencer::{Appended, Fence, NewEvent, Placed};
 use crate::spec::event::BodyKind;
@@ -105,9 +105,12 @@ pub(crate) struct Completed {
     pub(crate) keys_destroyed_at: Timestamp,
     /// The change of epoch; of several, from the first to the last.
     pub(crate) epochs: Epochs,
-    /// Until when the old epoch key lives, for backups taken under it; absent: it was destroyed at once.
+    /// Until when the last of `retired_epochs` lives; absent: no backup opens what was erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) epoch_key_due_at: Option<Timestamp>,
+    /// The epochs up to the first of `epochs` whose keys live on for the sake of backups, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) retired_epochs: Vec<Epoch>,
     /// What the destroyed keys were used with.
     pub(crate) algorithms: Vec<String>,
     /// Bits of each destroyed key.
@@ -125,8 +128,8 @@ pub(super) struct Deleted {
     fenced_at: Timestamp,
     deleted_at: Timestamp,
     destroyed_at: Timestamp,
-    /// Until when the old epoch key lives.
-    due_at: Option<Timestamp>,
+    /// The retired epochs under whose backups the people may be, and until when their keys live.
+    retired: BTreeMap<Epoch, Timestamp>,
 }
 
 /// What was destroyed of one subject, as the key store counted it.
@@ -177,8 +180,8 @@ pub(crate) struct Erasure {
     pub(crate) heirs: usize,
     /// When a log that goes on put it on record again, its own end being lost.
     pub(crate) recovered: Option<Timestamp>,
-    /// When the old epoch key was destroyed at its horizon.
-    pub(crate) epoch_destroyed: Option<Recorded<EpochDestroyed>>,
+    /// Those of its retired epochs whose keys were destroyed at their horizon.
+    pub(crate) epochs_destroyed: Vec<Recorded<EpochDestroyed>>,
     /// What was pending and is gone since.
     pub(crate) removed: Vec<Recorded<ErasureResidueRemoved>>,
 }
@@ -195,7 +198,7 @@ impl Erasure {
             completed: None,
             heirs: 0,
             recovered: None,
-            epoch_destroyed: None,
+            epochs_destroyed: Vec::new(),
             removed: Vec::new(),
         }
     }
@@ -222,9 +225,20 @@ impl Erasure {
     /// When something that was pending was gone.
     pub(super) fn gone(&self, code: &str) -> Option<Timestamp> {
         if code == EPOCH_KEY {
-            return self.epoch_destroyed.as_ref().map(|event| event.payload.destroyed_at);
+            return self.last_epoch_destroyed();
         }
         self.removed(code).map(|removed| removed.at)
+    }
+
+    /// When the last of the retired epoch keys was destroyed: every backup that holds the people's keys hangs under one.
+    fn last_epoch_destroyed(&self) -> Option<Timestamp> {
+        let retired = &self.completed.as_ref()?.payload.retired_epochs;
+        let destroyed = |epoch: &Epoch| {
+            let event = self.epochs_destroyed.iter().find(|event| event.payload.epoch == *epoch);
+            event.map(|event| event.payload.destroyed_at)
+        };
+        let all: Option<Vec<_>> = retired.iter().map(destroyed).collect();
+        all?.into_iter().max()
     }
 
     pub(super) fn orders(&self) -> Vec<ErasureOrder> {
@@ -500,9 +514,11 @@ impl Service {
         let mut orders = done.orders.into_iter();
         let deleted = erasures.iter().map(|erasure| {
             let orders: Vec<_> = orders.by_ref().take(erasure.requested.payload.subjects.len()).collect();
-            let due = orders.iter().filter_map(|order| retired.get(&order.from).copied());
+            // A backup under any earlier epoch has their keys, too.
+            let from = orders.iter().map(|order| order.from).max().unwrap_or_default();
+            let reach = retired.iter().filter(|(epoch, _)| **epoch <= from);
             Deleted {
-                due_at: due.max(),
+                retired: reach.map(|(epoch, until)| (*epoch, *until)).collect(),
                 orders,
                 left: done.left,
                 fenced_at,
@@ -539,7 +555,8 @@ impl Service {
                 "an erased person's data can still be opened; the erasure stays open and is tried again at start";
             return Err(Error::new(Code::Damaged, detail));
         }
-        let pending = PENDING.into_iter().chain(deleted.due_at.map(|_| EPOCH_KEY));
+        let due_at = deleted.retired.values().max().copied();
+        let pending = PENDING.into_iter().chain(due_at.map(|_| EPOCH_KEY));
         let epochs = deleted.orders.iter().map(|order| (order.from, order.to));
         Ok(Completed {
             request: erasure.requested.payload.request,
@@ -551,7 +568,8 @@ impl Service {
                 from: epochs.clone().map(|(from, _)| from).min().unwrap_or_default(),
                 to: epochs.map(|(_, to)| to).max().unwrap_or_default(),
             },
-            epoch_key_due_at: deleted.due_at,
+            epoch_key_due_at: due_at,
+            retired_epochs: deleted.retired.keys().copied().collect(),
             algorithms: ALGORITHMS.map(str::to_owned).to_vec(),
             key_bits: KEY_BITS,
             verification,
@@ -708,9 +726,10 @@ impl Service {
             if erasure.requested.payload.origin.is_some() {
                 continue; // of a frozen log, which has epochs of its own
             }
-            let completed = erasure.completed.as_ref().map(|completed| &completed.payload);
-            let from = completed.filter(|completed| completed.epoch_key_due_at.is_some());
-            erasure.epoch_destroyed = from.and_then(|completed| destroyed.get(&completed.epochs.from).cloned());
+            let Some(completed) = &erasure.completed else { continue };
+            let retired = completed.payload.retired_epochs.iter();
+            let later = retired.filter_map(|epoch| destroyed.get(epoch).filter(|event| event.index > completed.index));
+            erasure.epochs_destroyed = later.cloned().collect();
         }
         Ok(erasures)
     }
@@ -773,7 +792,7 @@ impl History {
                     completed: None,
                     heirs: 0,
                     recovered: None,
-                    epoch_destroyed: None,
+                    epochs_destroyed: Vec::new(),
                     removed: Vec::new(),
                 });
             }

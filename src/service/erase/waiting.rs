@@ -523,7 +523,9 @@ impl Service {
         let fences = erasure.fences().collect();
         let appended = self
             .append_system(ledger, Vec::new(), vec![event], fences, Vec::new())
-            .await?;
+            .await;
+        // It may be recorded all the same; `retry_erasures` looks.
+        let appended = appended.inspect_err(|_| ledger.unfinished.store(true, Ordering::Release))?;
         if let Some(placed) = appended.events.first() {
             erasure.place(placed);
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use super::{Certificate, CertifiedSubject, Status};
+use super::{Certificate, CertifiedSubject};
 use crate::spec::evidence::Review;
 use crate::spec::ids::{Category, Handle, Timestamp};
 use crate::spec::report::FindingCode;
@@ -18,7 +18,7 @@ use crate::spec::verify::Examined;
 /// What the events after `erasure.completed` record as gone.
 #[derive(Debug, Default)]
 pub(super) struct Removed {
-    residues: Vec<ErasureResidueRemoved>,
+    residues: Vec<(u64, ErasureResidueRemoved)>,
     epoch_keys: Vec<(u64, EpochDestroyed)>,
 }
 
@@ -28,37 +28,44 @@ impl Removed {
         match with_authority(Some(&event)) {
             Some((event, Authority::ResidueRemoved(removed))) => {
                 review.compare(Some(event.index), "request", &removed.request, &certificate.request);
-                self.residues.push(removed.clone());
+                self.residues.push((event.index, removed.clone()));
             }
             Some((event, Authority::EpochDestroyed(destroyed))) => self.epoch_keys.push((event.index, *destroyed)),
             _ => {}
         }
     }
 
-    fn has(&self, residue: &str) -> bool {
-        self.residues.iter().any(|removed| &*removed.residue == residue)
-    }
-
-    fn at(&self, residue: &str) -> Option<Timestamp> {
-        let mut all = self.residues.iter();
-        all.find(|removed| &*removed.residue == residue)
+    /// When a residue was removed, as an event after the completion, at `index`, says.
+    fn at(&self, residue: &str, index: u64) -> Option<Timestamp> {
+        let mut later = self.later(index);
+        later
+            .find(|removed| &*removed.residue == residue)
             .map(|removed| removed.at)
     }
 
-    /// When the epoch key that the erasure left behind was destroyed: at once, or when an event after its completion, at
-    /// `index`, says so.
+    fn later(&self, index: u64) -> impl Iterator<Item = &ErasureResidueRemoved> {
+        let later = self.residues.iter().filter(move |(at, _)| *at > index);
+        later.map(|(_, removed)| removed)
+    }
+
+    /// When no epoch key was left any more under which a backup has the erased keys: at once, or when the last of the
+    /// retired ones was destroyed, of each of which an event after the completion, at `index`, says so.
     fn epoch_key(&self, index: u64, completed: &ErasureCompleted) -> Option<Timestamp> {
-        let from = completed.epochs?.from;
+        completed.epochs?;
         if completed.epoch_key_due_at.is_none() {
             return completed.keys_destroyed_at;
         }
-        let mut later = self.epoch_keys.iter().filter(|(at, _)| *at > index);
-        let gone = later.find(|(_, destroyed)| destroyed.epoch == from);
-        gone.map(|(_, destroyed)| destroyed.destroyed_at)
+        let destroyed = |epoch: &u32| {
+            let mut later = self.epoch_keys.iter().filter(|(at, _)| *at > index);
+            let gone = later.find(|(_, destroyed)| destroyed.epoch == *epoch);
+            gone.map(|(_, destroyed)| destroyed.destroyed_at)
+        };
+        let all: Option<Vec<_>> = completed.retired_epochs.iter().map(destroyed).collect();
+        all?.into_iter().max()
     }
 
-    fn derived(&self) -> Option<String> {
-        let derived = self.residues.iter().find_map(|removed| removed.derived.as_ref())?;
+    fn derived(&self, index: u64) -> Option<String> {
+        let derived = self.later(index).find_map(|removed| removed.derived.as_ref())?;
         Some(format!("{derived:?}"))
     }
 }
@@ -205,9 +212,9 @@ impl<'r, 't> Facts<'r, 't> {
         );
         self.keys(completed, certificate, removed.epoch_key(self.index, completed));
         self.residues(completed, certificate, removed);
-        self.later_times(certificate, removed);
+        self.later_times(completed, certificate, removed);
         let stated = (!certificate.derived.is_empty()).then(|| format!("{:?}", certificate.derived));
-        self.compare("derived", removed.derived(), stated);
+        self.compare("derived", removed.derived(self.index), stated);
     }
 
     /// T2, and T5 once an event says so: a key that is retired is not gone because the certificate says it.
@@ -248,16 +255,12 @@ impl<'r, 't> Facts<'r, 't> {
         self.compare("blocks_sealed", signed.blocks, Some(stated.blocks_sealed));
     }
 
-    /// A provisional certificate lists all that was pending and is not recorded as gone; what a final one may leave out,
-    /// its own rules say.
+    /// A certificate lists all that was pending and is not recorded as gone, also one that calls itself final.
     fn residues(&mut self, completed: &ErasureCompleted, certificate: &Certificate, removed: &Removed) {
-        if certificate.status == Status::Final {
-            return;
-        }
         let codes = |codes: BTreeSet<&str>| codes.into_iter().collect::<Vec<_>>().join(", ");
         let gone = |code: &str| match code {
             "epoch_key" => removed.epoch_key(self.index, completed).is_some(),
-            code => removed.has(code),
+            code => removed.at(code, self.index).is_some(),
         };
         let left = |pending: &[Box<str>]| codes(pending.iter().map(AsRef::as_ref).filter(|code| !gone(code)).collect());
         let signed = completed.pending.as_deref().map(left);
@@ -265,14 +268,21 @@ impl<'r, 't> Facts<'r, 't> {
         self.compare("residues", signed, Some(stated));
     }
 
-    /// When the later steps were done, as far as an event states it.
-    fn later_times(&mut self, certificate: &Certificate, removed: &Removed) {
+    /// When the later steps were done. Of what was pending, an event must say so.
+    fn later_times(&mut self, completed: &ErasureCompleted, certificate: &Certificate, removed: &Removed) {
         let times = &certificate.times;
-        for (field, signed, time) in [
-            ("times, t3", removed.at("key_store_files"), times.t3),
-            ("times, t4", removed.at("ciphertext"), times.t4),
+        for (field, code, time) in [
+            ("times, t3", "key_store_files", times.t3),
+            ("times, t4", "ciphertext", times.t4),
         ] {
-            self.compare(field, signed, time);
+            let signed = removed.at(code, self.index);
+            let pending = completed.pending.iter().flatten().any(|pending| &**pending == code);
+            if pending {
+                let index = Some(self.index);
+                self.review.compare(index, field, &optional(signed), &optional(time));
+            } else {
+                self.compare(field, signed, time);
+            }
         }
     }
 }

@@ -144,8 +144,19 @@ fn finished(certificate: &Certificate) -> Certificate {
 
 #[test]
 fn a_final_certificate_has_all_times_and_no_residue_and_says_what_its_events_do_not() {
-    let ledger = TestLedger::sample();
-    let report = verify(&ledger.sign_certificate(&finished(&ledger.certificate())));
+    let mut ledger = TestLedger::sample();
+    let at = ledger.certificate().completed_at.unwrap();
+    let gone = serde_json::json!({"request": crate::spec::testing::REQUEST, "residue": "backups", "at": at});
+    let index = ledger.system("erasure.residue_removed", &gone);
+    let mut certificate = finished(&ledger.certificate());
+    let early = verify(&ledger.sign_certificate(&certificate));
+    assert_eq!(
+        early.verdict,
+        Verdict::Tampered,
+        "what was pending is not shown as gone: {early}"
+    );
+    certificate.evidence.push(ledger.evidence(index));
+    let report = verify(&ledger.sign_certificate(&certificate));
     assert_eq!(report.verdict, Verdict::Valid, "{report}");
     let alone = report.notes.iter().find(|note| note.contains("alone")).unwrap();
     assert!(
@@ -367,6 +378,7 @@ fn with_epochs(due: Option<Timestamp>, destroyed: Option<u32>) -> (TestLedger, C
     });
     if let Some(due) = due {
         completed["epoch_key_due_at"] = json!(due);
+        completed["retired_epochs"] = json!([4]);
         completed["pending"] = json!(["ciphertext", "epoch_key"]);
     }
     ledger.system("erasure.completed", &completed);
@@ -446,4 +458,85 @@ fn a_retired_epoch_key_is_gone_only_if_an_event_of_that_epoch_says_so() {
         verify(&ledger.sign_certificate(&certificate)).verdict,
         Verdict::Tampered
     );
+}
+
+/// A ledger whose erasure left residues and the keys of two epochs, all of which went, and its final certificate. What came of
+/// it is recorded before the completion if `early`.
+fn ended(early: bool) -> (TestLedger, Certificate) {
+    use serde_json::json;
+    let mut ledger = TestLedger::new();
+    let (handle, request) = (crate::spec::testing::ADA, crate::spec::testing::REQUEST);
+    let t2 = Timestamp(2_000_000_000_000_000);
+    let asked =
+        json!({"request": request, "subjects": [{"handle": handle}], "basis": "art17_1_a", "reason": "request"});
+    ledger.system("erasure.requested", &asked);
+    let completed = json!({
+        "request": request,
+        "subjects": [{"handle": handle, "keys_destroyed": 1, "identity_destroyed": true, "blocks": 3}],
+        "keys_destroyed_at": t2, "epochs": {"from": 4, "to": 5}, "epoch_key_due_at": DUE, "retired_epochs": [2, 3],
+        "algorithms": ["AES-256-GCM"], "key_bits": 256, "pending": ["key_store_files", "ciphertext", "epoch_key"],
+    });
+    let mut later = vec![
+        (
+            "erasure.residue_removed",
+            json!({"request": request, "residue": "key_store_files", "at": t2}),
+        ),
+        (
+            "erasure.residue_removed",
+            json!({"request": request, "residue": "ciphertext", "at": t2}),
+        ),
+        (
+            "epoch.destroyed",
+            json!({"epoch": 3, "retired_at": t2, "due_at": DUE, "destroyed_at": t2}),
+        ),
+        (
+            "epoch.destroyed",
+            json!({"epoch": 2, "retired_at": t2, "due_at": DUE, "destroyed_at": DUE}),
+        ),
+    ];
+    later.insert(if early { 4 } else { 0 }, ("erasure.completed", completed));
+    let indexes: Vec<_> = later
+        .iter()
+        .map(|(kind, data)| (*kind, ledger.system(kind, data)))
+        .collect();
+    let mut certificate = ledger.certificate();
+    let done = if early { 6 } else { 2 };
+    let header = crate::spec::event::Header::decode(&ledger.evidence(done).record().header).unwrap();
+    certificate.completed_at = Some(header.recorded_at);
+    certificate.evidence = vec![ledger.evidence(1), ledger.evidence(done)];
+    let others = indexes.iter().filter(|(kind, _)| *kind != "erasure.completed");
+    certificate
+        .evidence
+        .extend(others.map(|(_, index)| ledger.evidence(*index)));
+    certificate.residues.clear();
+    certificate.status = Status::Final;
+    let times = &mut certificate.times;
+    (times.t2, times.t3, times.t4, times.t5) = (Some(t2), Some(t2), Some(t2), DUE);
+    certificate.epochs = Some(Epochs { from: 4, to: 5 });
+    certificate.epoch_key_due_at = DUE;
+    (certificate.algorithms, certificate.key_bits) = (vec!["AES-256-GCM".into()], Some(256));
+    (ledger, certificate)
+}
+
+#[test]
+fn a_final_certificate_shows_the_end_of_all_that_was_pending_by_later_events() {
+    let (ledger, certificate) = ended(false);
+    let report = verify(&ledger.sign_certificate(&certificate));
+    assert_eq!(report.verdict, Verdict::Valid, "{report}");
+    let tweaks: [Tweak; 5] = [
+        ("t3 without an event", |c| drop(c.evidence.remove(2))),
+        ("t4 without an event", |c| drop(c.evidence.remove(3))),
+        ("one retired key without an event", |c| drop(c.evidence.remove(4))),
+        ("the other without an event", |c| drop(c.evidence.remove(5))),
+        ("t5 of the first that went", |c| c.times.t5 = c.times.t2),
+    ];
+    for (what, tweak) in tweaks {
+        let mut certificate = certificate.clone();
+        tweak(&mut certificate);
+        let report = verify(&ledger.sign_certificate(&certificate));
+        assert_eq!(report.verdict, Verdict::Tampered, "{what}: {report}");
+    }
+    let (ledger, certificate) = ended(true);
+    let report = verify(&ledger.sign_certificate(&certificate));
+    assert_eq!(report.verdict, Verdict::Tampered, "before the completion: {report}");
 }

@@ -19,7 +19,9 @@
 //! With a [`Device`] the epoch keys are in it and nowhere else. The slots then say which there are and what became of
 //! them, the keys of buckets and suppression are derived under a root key of the device, and so is the MAC that slots and
 //! journal carry (`stamp`). A slot is written after its key was made and overwritten after its key was destroyed: a crash
-//! leaves a key that no slot names, which the next opening destroys, or a slot without its key, which opens nothing.
+//! leaves a key that no slot names, or a slot without its key, which opens nothing. An old copy of the folder names too few
+//! keys as well: so no key is made over one that is there, and none goes because the folder lacks it until the key store
+//! has opened under a newer one ([`Vault::destroy_unnamed`]).
 //! Checkpoints are signed by their ledger and carry a checksum alone. Out of scope: what the keys wrap.
 
 mod checkpoint;
@@ -177,7 +179,8 @@ impl FileVault {
         Self::open_mirrors(mirrors, None, entropy, true)
     }
 
-    /// As [`FileVault::open`], with the keys in a device. Keys in it that no slot names are destroyed: a crash left them.
+    /// As [`FileVault::open`], with the keys in a device. Keys in it that no slot names stay: see
+    /// [`Vault::destroy_unnamed`].
     ///
     /// # Errors
     /// As [`FileVault::open`]; [`KeyStoreError::Foreign`] if the vault's keys are elsewhere.
@@ -245,26 +248,32 @@ impl FileVault {
             entropy,
             state: Mutex::new(state),
         };
-        vault.destroy_unnamed()?;
+        vault.warn_of_unnamed()?;
         Ok(vault)
     }
 
-    /// Destroys epoch keys in the device that no slot names. Not while slots are lost: one of them may have.
-    fn destroy_unnamed(&self) -> Result<(), KeyStoreError> {
-        let state = self.state.lock();
-        let Some(device) = self.device.as_deref().filter(|_| state.slots.lost() == 0) else {
-            return Ok(());
-        };
+    /// The epoch keys in the device whose names begin with `prefix` and that no slot names.
+    fn unnamed(&self, device: &dyn Device, state: &State, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
         let named: HashSet<String> = state
             .slots
             .all_epochs()
             .map(|(ledger, epoch)| key_name(self.owner, ledger, epoch))
             .collect();
-        for name in device.names(&epoch_prefix(self.owner))? {
-            if !named.contains(&name) {
-                tracing::warn!("an epoch key that a crash left in the HSM is destroyed");
-                device.destroy(&name)?;
-            }
+        let mut names = device.names(prefix)?;
+        names.retain(|name| !named.contains(name));
+        Ok(names)
+    }
+
+    fn warn_of_unnamed(&self) -> Result<(), KeyStoreError> {
+        let Some(device) = self.device.as_deref() else {
+            return Ok(());
+        };
+        let unnamed = self.unnamed(device, &self.state.lock(), &epoch_prefix(self.owner))?;
+        if !unnamed.is_empty() {
+            tracing::warn!(
+                keys = unnamed.len(),
+                "the HSM holds epoch keys that the vault's folders do not name: left by a crash, or the folders are an older copy"
+            );
         }
         Ok(())
     }
@@ -278,24 +287,29 @@ impl FileVault {
         device.mac(&root_name(self.owner), &text)
     }
 
-    /// Makes the key of an epoch, and then its slot.
+    /// Makes the key of an epoch, and then its slot. In a device it takes the next number under which there is no key: one
+    /// that no slot names may be in use by a key store that these folders are too old for.
     fn make_epoch(
         &self,
         state: &mut State,
         ledger: LedgerId,
-        epoch: Epoch,
+        mut epoch: Epoch,
         now: Timestamp,
-    ) -> Result<(), KeyStoreError> {
+    ) -> Result<Epoch, KeyStoreError> {
         let key = match &self.device {
             None => self.fresh(),
             Some(device) => {
                 // Nothing is made that could not be named.
                 state.for_writing()?;
+                while device.holds(&key_name(self.owner, ledger, epoch))? {
+                    epoch = after(epoch)?;
+                }
                 device.make_key(&key_name(self.owner, ledger, epoch))?;
                 Secret::default()
             }
         };
-        state.add(epoch_name(ledger, epoch), [now.0, 0], &key)
+        state.add(epoch_name(ledger, epoch), [now.0, 0], &key)?;
+        Ok(epoch)
     }
 
     /// The device, and the name of an epoch's key in it, if a slot has that name.
@@ -338,6 +352,11 @@ impl FileVault {
         let State { mirrors, slots, .. } = &mut *self.state.lock();
         slots.read(mirrors, name)
     }
+}
+
+fn after(epoch: Epoch) -> Result<Epoch, KeyStoreError> {
+    let next = epoch.checked_add(1);
+    next.ok_or_else(|| vault_refusal("there are no more epochs"))
 }
 
 fn root_name(owner: VaultId) -> String {
@@ -495,10 +514,8 @@ impl Vault for FileVault {
         if newest.epoch > after && newest.state == EpochState::Fresh {
             return Ok(newest.epoch);
         }
-        let epoch = newest.epoch.max(after).checked_add(1);
-        let epoch = epoch.ok_or_else(|| vault_refusal("there are no more epochs"))?;
-        self.make_epoch(&mut state, ledger, epoch, now)?;
-        Ok(epoch)
+        let epoch = self::after(newest.epoch.max(after))?;
+        self.make_epoch(&mut state, ledger, epoch, now)
     }
 
     fn wrap_master(
@@ -615,6 +632,26 @@ impl Vault for FileVault {
 
     fn checkpoint(&self, ledger: LedgerId) -> Result<Option<(u64, String)>, KeyStoreError> {
         checkpoint::largest(&self.state.lock().mirrors, self.owner, ledger)
+    }
+
+    fn destroy_unnamed(&self, ledger: LedgerId, own: Epoch) -> Result<(), KeyStoreError> {
+        let state = self.state.lock();
+        let Some(device) = self.device.as_deref() else {
+            return Ok(());
+        };
+        let is_whole = state.for_writing().is_ok() && state.slots.lost() == 0;
+        if !is_whole || !state.slots.holds(epoch_name(ledger, own)) {
+            return Ok(());
+        }
+        let prefix = format!("{}{ledger} ", epoch_prefix(self.owner));
+        for name in self.unnamed(device, &state, &prefix)? {
+            let epoch = name.strip_prefix(&prefix).and_then(|epoch| epoch.parse::<Epoch>().ok());
+            if epoch.is_some_and(|epoch| epoch < own) {
+                tracing::warn!(epoch, "an epoch key that a crash left in the HSM is destroyed");
+                device.destroy(&name)?;
+            }
+        }
+        Ok(())
     }
 
     fn is_healthy(&self) -> bool {
