@@ -18,11 +18,10 @@ use uuid::Uuid;
 pub use drill::{Drilled, DrilledLedger, drill};
 
 use self::source::Source;
-use super::{App, AppError, Opened, lock};
+use super::{App, AppError, Opened, lock, vault};
 use crate::config::Settings;
 use crate::env::{Entropy, System};
 use crate::keystore::rocksdb::RocksKeyStore;
-use crate::keystore::vault::file::FileVault;
 use crate::service::ledger::RecoveryKey;
 use crate::service::rollback::{self, Rollback};
 use crate::spec::backup::Part;
@@ -109,7 +108,7 @@ pub async fn restore(settings: &Settings, restore: &Restore) -> Result<Restored,
     let entropy: Arc<dyn Entropy> = Arc::new(System);
     refuse_used(settings)?;
     let source = Source::open(restore, &settings.keys_path())?;
-    let vault = Arc::new(FileVault::open(&settings.vault_paths(), Arc::clone(&entropy))?);
+    let vault = Arc::new(vault::open(settings, Arc::clone(&entropy))?);
     source.check_vault(&*vault)?;
     source.check_files()?;
     let rollbacks = {

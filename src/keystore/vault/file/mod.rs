@@ -168,13 +168,17 @@ impl FileVault {
         Self::open_mirrors(mirrors, None, entropy, false)
     }
 
-    /// Opens a vault to read alone, also beside a server that has it open: takes no lock, repairs nothing, refuses every
-    /// write.
+    /// Opens a vault to read alone, also beside a server that has it open: takes no lock, repairs nothing, destroys nothing
+    /// in the device, refuses every write.
     ///
     /// # Errors
-    /// As [`FileVault::open`].
-    pub fn open_to_read(mirrors: &[PathBuf], entropy: Arc<dyn Entropy>) -> Result<Self, KeyStoreError> {
-        Self::open_mirrors(mirrors, None, entropy, true)
+    /// As [`FileVault::open_with`].
+    pub fn open_to_read(
+        mirrors: &[PathBuf],
+        device: Option<Arc<dyn Device>>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, KeyStoreError> {
+        Self::open_mirrors(mirrors, device, entropy, true)
     }
 
     /// As [`FileVault::open`], with the keys in a device. Keys in it that no slot names are destroyed: a crash left them.
@@ -245,7 +249,9 @@ impl FileVault {
             entropy,
             state: Mutex::new(state),
         };
-        vault.destroy_unnamed()?;
+        if !to_read {
+            vault.destroy_unnamed()?;
+        }
         Ok(vault)
     }
 
