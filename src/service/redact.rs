@@ -23,6 +23,7 @@ use super::ledger::system_name;
 use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::sequencer::{Append, Refusal};
+use crate::spec::certificate::KnownBackup;
 use crate::spec::event::BodyKind;
 use crate::spec::ids::Timestamp;
 use crate::spec::system::{BodiesRedacted, Position};
@@ -136,8 +137,9 @@ pub struct RedactionView {
     pub removed: RemovedBodies,
     /// Of which events.
     pub events: Vec<RedactedEvent>,
-    /// Copies that may still hold them.
-    pub backups: Copies,
+    /// Backups on record, begun before the files were written anew: they may hold the bodies until they are deleted. Copies
+    /// that were made by other means are not known.
+    pub backups: Vec<KnownBackup>,
     /// Where the certificate is.
     pub certificate: String,
 }
@@ -149,14 +151,6 @@ pub struct RemovedBodies {
     pub meta: u64,
     /// Payloads.
     pub data: u64,
-}
-
-/// Backups of the ledger's store that were taken before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Copies {
-    /// `unknown`: this ledger keeps no list of its backups.
-    #[schema(pattern = "^unknown$")]
-    pub state: &'static str,
 }
 
 /// The payload of `redaction.recorded`.
@@ -218,7 +212,14 @@ impl Redaction {
         }
     }
 
-    fn view(&self, ledger: &Ledger) -> RedactionView {
+    /// Of all backups that were begun, those whose copy may hold the bodies: until the files are written anew, what was
+    /// removed lies in them.
+    fn backups(&self, begun: &[KnownBackup]) -> Vec<KnownBackup> {
+        let end = self.completed.map_or(u64::MAX, |(index, _)| index);
+        begun.iter().filter(|backup| backup.index < end).cloned().collect()
+    }
+
+    fn view(&self, ledger: &Ledger, begun: &[KnownBackup]) -> RedactionView {
         RedactionView {
             id: self.id,
             state: if self.completed.is_some() {
@@ -232,7 +233,7 @@ impl Redaction {
             authority: self.authority,
             removed: self.removed(),
             events: self.events(),
-            backups: Copies { state: "unknown" },
+            backups: self.backups(begun),
             certificate: format!("/v1/ledgers/{}/redactions/{}/certificate", ledger.record.name, self.id),
         }
     }
@@ -348,7 +349,8 @@ impl Service {
     /// # Errors
     /// `not_found`.
     pub fn redaction(&self, ledger: &Ledger, id: Uuid) -> Result<RedactionView, Error> {
-        self.find_redaction(ledger, id).map(|redaction| redaction.view(ledger))
+        let redaction = self.find_redaction(ledger, id)?;
+        Ok(redaction.view(ledger, &self.begun_backups(ledger)?))
     }
 
     fn find_redaction(&self, ledger: &Ledger, id: Uuid) -> Result<Redaction, Error> {
@@ -364,7 +366,8 @@ impl Service {
     pub fn redactions(&self, ledger: &Ledger) -> Result<Vec<RedactionView>, Error> {
         let mut all = self.all_redactions(ledger)?;
         all.reverse();
-        Ok(all.iter().map(|redaction| redaction.view(ledger)).collect())
+        let begun = self.begun_backups(ledger)?;
+        Ok(all.iter().map(|redaction| redaction.view(ledger, &begun)).collect())
     }
 
     fn all_redactions(&self, ledger: &Ledger) -> Result<Vec<Redaction>, Error> {

@@ -19,7 +19,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use redaction::{Backups, REDACTION_FORMAT, RedactionCertificate};
+pub use redaction::{Backups, KnownBackup, REDACTION_FORMAT, RedactionCertificate};
 pub use verify::{is_certificate, verify_certificate};
 
 pub(super) use verify::{Surrounding, check_in_bundle};
