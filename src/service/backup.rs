@@ -405,12 +405,7 @@ impl Service {
     }
 
     /// A record, with how the backup does and what became of its epochs.
-    fn as_it_is(
-        &self,
-        bytes: &[u8],
-        running: Option<&BackupView>,
-        epochs: &mut Epochs,
-    ) -> Result<BackupView, Error> {
+    fn as_it_is(&self, bytes: &[u8], running: Option<&BackupView>, epochs: &mut Epochs) -> Result<BackupView, Error> {
         let damaged = |error| Error::new(Code::Damaged, "a backup's record").caused_by(error);
         let mut view: BackupView = serde_json::from_slice(bytes).map_err(damaged)?;
         if view.state == BackupState::Running {

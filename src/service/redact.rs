@@ -37,6 +37,8 @@ const RECORDED: &str = "redaction.recorded";
 const COMPLETED: &str = "redaction.completed";
 /// The most events of one request.
 const MAX_EVENTS: usize = 1_000;
+/// Completions that are recorded in one write.
+const AT_ONCE: usize = 100;
 /// How often a request is planned anew while its streams grow.
 const ATTEMPTS: usize = 16;
 /// Before something that failed is tried again.
@@ -203,15 +205,6 @@ impl Redaction {
         positions.chunk_by(|a, b| a.index == b.index).map(of_one).collect()
     }
 
-    fn scrub(&self) -> Scrub {
-        let place = |position: &Position| (position.index, position.ordinal, PublicBody::of(position).kind());
-        Scrub {
-            bodies: self.payload.positions.iter().map(place).collect(),
-            handles: Vec::new(),
-            names: self.removed().meta > 0,
-        }
-    }
-
     /// Of all backups that were begun, those whose copy may hold the bodies: until the files are written anew, what was
     /// removed lies in them.
     fn backups(&self, begun: &[KnownBackup]) -> Vec<KnownBackup> {
@@ -243,7 +236,8 @@ impl Service {
     /// Redacts bodies. When it returns, no read of this server gives them any more; the files follow.
     ///
     /// # Errors
-    /// `invalid_field`, `event_not_found`, `body_purged` (nothing is recorded then); whatever appending may answer.
+    /// `invalid_field`, `event_not_found`, `body_purged`, `legal_hold` (nothing is recorded then); whatever appending may
+    /// answer.
     pub async fn redact(
         self: &Arc<Self>,
         ledger: &Arc<Ledger>,
@@ -255,6 +249,8 @@ impl Service {
         }
         check(&request)?;
         let _turn = self.removing.lock().await;
+        // A hold stands either before this, and refuses it, or after it.
+        let _holds = ledger.erasing.turn.lock().await;
         let id = self.fresh_id();
         let request = Arc::new(request);
         for _ in 0..ATTEMPTS {
@@ -328,18 +324,29 @@ impl Service {
     async fn complete_redactions_of(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         let all = blocking(move || service.all_redactions(&on)).await?;
-        for redaction in all.into_iter().filter(|redaction| redaction.completed.is_none()) {
-            let (service, on, scrub) = (Arc::clone(self), Arc::clone(ledger), redaction.scrub());
-            if !blocking(move || service.scrub_store(&on, &scrub)).await? {
-                let detail = "files of the ledger store are still held";
-                return Err(Error::new(Code::NotReady, detail));
-            }
+        let open: Vec<_> = all
+            .into_iter()
+            .filter(|redaction| redaction.completed.is_none())
+            .collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let (service, on, scrub) = (Arc::clone(self), Arc::clone(ledger), scrub_of(&open));
+        if !blocking(move || service.scrub_store(&on, &scrub)).await? {
+            let detail = "files of the ledger store are still held";
+            return Err(Error::new(Code::NotReady, detail));
+        }
+        let at = self.clock.now();
+        let event = |redaction: &Redaction| {
             let completed = Completed {
                 redaction: redaction.id,
-                at: self.clock.now(),
+                at,
             };
-            let event = self.system_event(STREAM, COMPLETED, &completed, Some(redaction.id.to_string()))?;
-            self.append_removal(ledger, vec![event], Vec::new()).await?;
+            self.system_event(STREAM, COMPLETED, &completed, Some(redaction.id.to_string()))
+        };
+        for part in open.chunks(AT_ONCE) {
+            let events = part.iter().map(event).collect::<Result<Vec<_>, Error>>()?;
+            self.append_removal(ledger, events, Vec::new()).await?;
         }
         Ok(())
     }
@@ -412,6 +419,17 @@ fn add(redactions: &mut Vec<Redaction>, event: &StoredEvent) -> Result<(), Error
         _ => {}
     }
     Ok(())
+}
+
+/// One pass over the files for all of them.
+fn scrub_of(open: &[Redaction]) -> Scrub {
+    let place = |position: &Position| (position.index, position.ordinal, PublicBody::of(position).kind());
+    let positions = open.iter().flat_map(|redaction| &redaction.payload.positions);
+    Scrub {
+        bodies: positions.map(place).collect(),
+        handles: Vec::new(),
+        names: open.iter().any(|redaction| redaction.removed().meta > 0),
+    }
 }
 
 fn check(request: &RedactionRequest) -> Result<(), Error> {

@@ -212,7 +212,10 @@ fn a_backup_is_drilled_and_restored_with_the_keys_on_the_token() {
     // The drill reads the vault and the token beside the server that has both open.
     let restore = |arguments: &[&str], paths: &[(&str, PathBuf)]| {
         let mut restore = Command::new(env!("CARGO_BIN_EXE_oubliette"));
-        restore.args(["restore", "--json"]).args(arguments).envs(hsm.environment());
+        restore
+            .args(["restore", "--json"])
+            .args(arguments)
+            .envs(hsm.environment());
         for (flag, path) in paths {
             restore.arg(flag).arg(path);
         }
@@ -231,13 +234,16 @@ fn a_backup_is_drilled_and_restored_with_the_keys_on_the_token() {
     server.stop();
     let place = data.elsewhere();
     let to = [("--data", place.path()), ("--keys", data.path().join("keys"))];
-    restore(&["--accept-rollback"], &[from, to].concat());
+    restore(&["--accept-rollback", "--keep-api-keys"], &[from, to].concat());
     let (vault, keys) = (data.path().join("vault"), data.path().join("keys"));
     let (vault, keys) = (
         format!("[{:?}, {:?}]", vault.join("a"), vault.join("b")),
         keys.display().to_string(),
     );
-    let places = [("OUBLIETTE_VAULT_DIRS", vault.as_str()), ("OUBLIETTE_KEYS_DIR", keys.as_str())];
+    let places = [
+        ("OUBLIETTE_VAULT_DIRS", vault.as_str()),
+        ("OUBLIETTE_KEYS_DIR", keys.as_str()),
+    ];
     let server = place.serve_with(&[&hsm.environment()[..], &places].concat());
     let read = server
         .client()

@@ -305,7 +305,10 @@ fn a_key_store_that_forgot_a_person_says_unavailable_and_never_erased() {
     let server = data.serve();
     let others: Vec<_> = (0..300).map(|_| json!({"type": "t", "data": 1})).collect();
     let batch = json!({"events": others});
-    server.client().post("streams/other/events?proof=none", &batch).expect(201);
+    server
+        .client()
+        .post("streams/other/events?proof=none", &batch)
+        .expect(201);
     server.stop();
     replace(&data.path().join("keystore"), &old.path().join("keystore"));
     let server = data.serve();

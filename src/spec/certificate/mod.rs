@@ -62,6 +62,9 @@ pub struct Certificate {
     /// When `erasure.completed` was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
+    /// The frozen log whose people were erased; absent: those of the ledger itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covers: Option<Origin>,
     /// What was destroyed, by handle.
     pub subjects: Vec<CertifiedSubject>,
     /// The steps.

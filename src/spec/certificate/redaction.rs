@@ -167,7 +167,12 @@ fn check_evidence(review: &mut Review<'_>, certificate: &RedactionCertificate) -
         return unshown;
     };
     let index = Some(event.index);
-    match certificate.evidence.first().and_then(meta).and_then(|meta| meta.correlation_id) {
+    match certificate
+        .evidence
+        .first()
+        .and_then(meta)
+        .and_then(|meta| meta.correlation_id)
+    {
         Some(id) => review.compare(index, "redaction", &id.to_string(), &certificate.redaction.to_string()),
         None => unshown.insert(0, "redaction"),
     }
@@ -214,7 +219,9 @@ fn notes(certificate: &RedactionCertificate, unshown: &[&str]) -> Vec<String> {
         SHOWN.to_owned(),
         format!("It covers the ledger {} and no other.", certificate.origin),
         match certificate.files_rewritten_at {
-            Some(at) => format!("The ledger recorded that the files in which the bodies lay had been written anew at {at}."),
+            Some(at) => {
+                format!("The ledger recorded that the files in which the bodies lay had been written anew at {at}.")
+            }
             None => "The files in which the bodies lay had not been written anew yet.".to_owned(),
         },
         format!(

@@ -72,7 +72,7 @@ fn every_flipped_byte_is_found() {
 #[test]
 fn what_the_certificate_says_must_be_what_its_events_say() {
     let ledger = TestLedger::sample();
-    let tweaks: [Tweak; 34] = [
+    let tweaks: [Tweak; 35] = [
         ("format", |c| c.format = "oubliette/certificate/v9".into()),
         ("origin", |c| c.origin = "x.example/y".parse().unwrap()),
         ("request", |c| c.request = Uuid::from_u128(1)),
@@ -84,6 +84,7 @@ fn what_the_certificate_says_must_be_what_its_events_say() {
             c.subjects[0].categories = Some(vec![Category::default()])
         }),
         ("completed_at", |c| c.completed_at = Some(Timestamp(1))),
+        ("covers", |c| c.covers = Some("x.example/frozen".parse().unwrap())),
         ("tree_size_before", |c| c.tree_size_before += 1),
         ("tree_size_after", |c| c.tree_size_after += 1),
         ("opened", |c| c.verification.opened = 1),
@@ -266,7 +267,9 @@ fn a_certificate_of_redaction_says_what_its_event_says() {
         ("a position less", |c| c.positions.truncate(1)),
         ("another position", |c| c.positions[0] = (1, 0).into()),
         ("time", |c| c.redacted_at.0 += 1),
-        ("another time of rewriting", |c| c.files_rewritten_at = Some(Timestamp(1))),
+        ("another time of rewriting", |c| {
+            c.files_rewritten_at = Some(Timestamp(1))
+        }),
         ("not rewritten", |c| c.files_rewritten_at = None),
         ("tree size", |c| c.tree_size += 1),
     ];

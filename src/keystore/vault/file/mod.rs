@@ -7,6 +7,7 @@
 //!   slots              see `slots`: 512 bytes each, overwritten in place
 //!   journal/<ledger>   see `journal`: append-only
 //!   checkpoint/<ledger>  see `checkpoint`: replaced as a whole
+//!   closed             there while nothing can have come after the checkpoints: see [`FileVault::close`]
 //! ```
 //!
 //! A write counts when every mirror has it, synced and read back (through the system's cache: this finds short and
@@ -29,7 +30,7 @@ mod slots;
 mod stamp;
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -42,6 +43,9 @@ use super::{Epoch, EpochKey, EpochState, JournalEntry, Secret, Vault, VaultId};
 use crate::env::Entropy;
 use crate::keystore::{KeyStoreError, wrap};
 use crate::spec::ids::{LedgerId, Timestamp};
+
+/// The mark that no checkpoint is missing.
+const CLOSED: &str = "closed";
 
 /// A vault in mirrored folders.
 pub struct FileVault {
@@ -144,6 +148,7 @@ impl FileVault {
             has_device: device.is_some(),
         };
         mirrors.iter().try_for_each(|mirror| mirror.claim(claim))?;
+        mark_closed(&mirrors, owner)?;
         let state = State {
             mirrors,
             unusable: Vec::new(),
@@ -253,6 +258,42 @@ impl FileVault {
             vault.destroy_unnamed()?;
         }
         Ok(vault)
+    }
+
+    /// Whether the vault was closed by who wrote to it last: then its checkpoints are the ledgers' last ones. They lag
+    /// otherwise, and events may have been acknowledged that it never heard of.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if a mirror cannot be read.
+    pub fn is_closed(&self) -> Result<bool, KeyStoreError> {
+        for mirror in &self.state.lock().mirrors {
+            if mirror.read(Path::new(CLOSED))?.as_deref() != Some(self.owner.0.as_slice()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says that ledgers may grow from here on. Before the first of them does.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if that cannot be made durable.
+    pub fn begin(&self) -> Result<(), KeyStoreError> {
+        let state = self.state.lock();
+        state
+            .mirrors
+            .iter()
+            .try_for_each(|mirror| mirror.remove(Path::new(CLOSED)))
+    }
+
+    /// Says that no ledger grows any more and that all last checkpoints are here.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if a mirror is away or cannot be written.
+    pub fn close(&self) -> Result<(), KeyStoreError> {
+        let state = self.state.lock();
+        state.for_writing()?;
+        mark_closed(&state.mirrors, self.owner)
     }
 
     /// Destroys epoch keys in the device that no slot names. Not while slots are lost: one of them may have.
@@ -386,6 +427,11 @@ fn no_vault(unusable: &[MirrorHealth]) -> KeyStoreError {
         "the vault is missing ({})",
         problems.collect::<Vec<_>>().join("; ")
     ))
+}
+
+fn mark_closed(mirrors: &[Mirror], owner: VaultId) -> Result<(), KeyStoreError> {
+    let mut mirrors = mirrors.iter();
+    mirrors.try_for_each(|mirror| mirror.replace(Path::new(CLOSED), &owner.0))
 }
 
 impl State {
