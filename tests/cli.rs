@@ -1058,6 +1058,14 @@ fn the_demo_tells_its_story_and_leaves_only_what_was_asked_for() {
     assert_eq!(answers.len(), 2, "{words}");
     assert!(answers[0].contains("clear (1 blocks)") && answers[0].contains("M. Example"));
     assert!(answers[1].contains("erased (1 blocks)") && !answers[1].contains("M. Example"));
+    // An old backup put back: the erased person stays erased, somebody else opens, the certificate still verifies.
+    let (_, after) = words.split_once("--accept-rollback").unwrap();
+    let (erased, others) = after.split_once("Everybody else opens").unwrap();
+    assert!(erased.contains("personal, ") && erased.contains("erased") && !erased.contains("clear"));
+    assert!(
+        others.contains("clear") && others.contains("checked offline"),
+        "{others}"
+    );
     let told = demo(&["--data", "tour", "--json"]).json(0);
     assert!(told["steps"].as_array().unwrap().len() > 10);
     assert!(folder.path().join("tour/data").is_dir());

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::AppError;
+use crate::keystore::KeyStoreError;
 use crate::keystore::vault::Vault;
+use crate::keystore::vault::file::FileVault;
 use crate::sequencer::{Publish, View};
 use crate::service::Service;
 use crate::spec::checkpoint::Checkpoint;
@@ -36,23 +39,54 @@ impl Publish for Mailbox {
     }
 }
 
-/// Hands checkpoints to the vault, at most one a second and ledger, and the last ones when it is dropped.
+/// Hands checkpoints to the vault, at most one a second and ledger, and the last ones when it is dropped. Then it closes the
+/// vault, if nothing can come after them.
 pub(super) struct Keeper {
     mailbox: Arc<Mailbox>,
+    vault: Arc<FileVault>,
+    /// Whether the vault knows the last checkpoint of every ledger, but for those in the mailbox.
+    is_anchored: AtomicBool,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Keeper {
-    pub(super) fn start(vault: Arc<dyn Vault>) -> Self {
+    pub(super) fn start(vault: Arc<FileVault>) -> Result<Self, KeyStoreError> {
+        let is_anchored = AtomicBool::new(vault.is_closed()?);
         let mailbox = Arc::<Mailbox>::default();
         let thread = {
-            let mailbox = Arc::clone(&mailbox);
+            let (mailbox, vault) = (Arc::clone(&mailbox), Arc::clone(&vault));
             std::thread::Builder::new()
                 .name("anchor".into())
                 .spawn(move || keep(&mailbox, &*vault))
                 .ok()
         };
-        Self { mailbox, thread }
+        Ok(Self {
+            mailbox,
+            vault,
+            is_anchored,
+            thread,
+        })
+    }
+
+    /// Says that what is appended from here on may be acknowledged to somebody.
+    ///
+    /// # Errors
+    /// If that cannot be made durable.
+    pub(super) fn begin(&self) -> Result<(), KeyStoreError> {
+        self.vault.begin()
+    }
+
+    /// Tells the vault how far every ledger has come: a crash may have kept that from it.
+    pub(super) fn anchor(&self, service: &Service) -> Result<(), AppError> {
+        for ledger in service.all_ledgers().iter().filter(|ledger| !ledger.is_frozen()) {
+            let (size, note) = service.checkpoint(ledger)?;
+            if let Err(error) = self.vault.keep_checkpoint(ledger.record.id, size, &note) {
+                tracing::error!(ledger = %ledger.record.name, error = %error, "the vault did not take the last checkpoint");
+                return Ok(());
+            }
+        }
+        self.is_anchored.store(true, Ordering::Release);
+        Ok(())
     }
 
     pub(super) fn publisher(&self) -> Arc<dyn Publish> {
@@ -64,8 +98,15 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         self.mailbox.newest.lock().closed = true;
         self.mailbox.arrived.notify_all();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let Some(thread) = self.thread.take() else { return };
+        // Who else holds the mailbox may still append.
+        let is_last = thread.join().is_ok() && Arc::strong_count(&self.mailbox) == 1;
+        let is_whole = self.is_anchored.load(Ordering::Acquire) && self.mailbox.newest.lock().views.is_empty();
+        if is_last
+            && is_whole
+            && let Err(error) = self.vault.close()
+        {
+            tracing::warn!(error = %error, "the vault could not be closed: a restore will take it that events are missing");
         }
     }
 }

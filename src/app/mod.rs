@@ -35,7 +35,7 @@ pub use tls::TlsError;
 pub struct App {
     service: Arc<Service>,
     vault: Arc<FileVault>,
-    _keeper: anchor::Keeper,
+    keeper: anchor::Keeper,
     _lock: lock::Lock,
 }
 
@@ -128,6 +128,19 @@ pub enum AppError {
         /// The epoch.
         epoch: u32,
     },
+    /// A backup after which there may have been events of which the vault was never told.
+    #[error(
+        "the vault was not closed: who wrote to it last crashed, was killed, or still runs. Its checkpoints lag by up to a \
+         second, so that acknowledged events of {origin} may be missing from this backup although the vault knows of none. \
+         Nothing was restored. If the old directory is whole, start and stop it, and use a backup from after that; else, with \
+         --accept-rollback, the old log is frozen as the backup has it, and a new one goes on under {heir}"
+    )]
+    VaultNotClosed {
+        /// The log that would be frozen.
+        origin: String,
+        /// The log that would go on.
+        heir: Origin,
+    },
     /// A backup that is older than what the vault remembers.
     #[error(
         "the backup is older than what the vault remembers: {lost} events or more of {origin} would be lost. Nothing was \
@@ -174,7 +187,7 @@ impl AppError {
             Self::BackupDamaged(_) => "backup_damaged",
             Self::BackupForeign(_) => "backup_foreign",
             Self::BackupExpired { .. } => "backup_expired",
-            Self::RollbackNotAccepted { .. } => "rollback_not_accepted",
+            Self::RollbackNotAccepted { .. } | Self::VaultNotClosed { .. } => "rollback_not_accepted",
         }
     }
 }
@@ -252,6 +265,7 @@ impl App {
             vault,
         };
         let app = Self::assemble(settings, opened, lock, &entropy)?;
+        app.keeper.begin()?;
         let origin = match origin {
             Some(origin) => origin,
             None => format!("oubliette.local/{}/main", hex::encode(entropy.bytes::<6>()))
@@ -309,6 +323,7 @@ impl App {
             vault,
         };
         let app = Self::assemble(settings, opened, lock, &entropy)?;
+        app.keeper.begin()?;
         app.open_ledgers().await?;
         Ok(app)
     }
@@ -328,7 +343,7 @@ impl App {
     ) -> Result<Self, AppError> {
         let Opened { store, keystore, vault } = opened;
         let clock: Arc<dyn Clock> = Arc::new(System);
-        let keeper = anchor::Keeper::start(vault.clone());
+        let keeper = anchor::Keeper::start(vault.clone())?;
         let limits = sequencer::Limits {
             waiting_events: settings.queue_events,
             ..Default::default()
@@ -359,7 +374,7 @@ impl App {
         Ok(Self {
             service: Arc::new(service),
             vault,
-            _keeper: keeper,
+            keeper,
             _lock: lock,
         })
     }
@@ -388,7 +403,7 @@ impl App {
             service.resume_waiting(&ledger).await?;
             service.settle_epochs(&ledger).await?;
         }
-        Ok(())
+        self.keeper.anchor(service)
     }
 
     /// The service.

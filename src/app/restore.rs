@@ -18,13 +18,14 @@ use uuid::Uuid;
 pub use drill::{Drilled, DrilledLedger, drill};
 
 use self::source::Source;
-use super::{App, AppError, Opened, lock};
+use super::{App, AppError, Opened, lock, vault};
 use crate::config::Settings;
 use crate::env::{Entropy, System};
 use crate::keystore::rocksdb::RocksKeyStore;
-use crate::keystore::vault::file::FileVault;
+use crate::service::access::{NewApiKey, ShownApiKey};
 use crate::service::ledger::RecoveryKey;
 use crate::service::rollback::{self, Rollback};
+use crate::service::{Role, Service};
 use crate::spec::backup::Part;
 use crate::spec::ids::{LedgerName, Origin, Timestamp};
 use crate::store::rocksdb::RocksStore;
@@ -41,6 +42,8 @@ pub struct Restore {
     pub keystore_from: Option<PathBuf>,
     /// Whether events that the vault remembers may be lost.
     pub accept_rollback: bool,
+    /// Whether the API keys of the backup work again, also those that were revoked since.
+    pub keep_api_keys: bool,
 }
 
 /// What was put back.
@@ -58,6 +61,11 @@ pub struct Restored {
     pub rollbacks: Vec<RolledBack>,
     /// API keys that work again as they did when the backup was taken.
     pub api_keys: u64,
+    /// API keys of the backup that were revoked.
+    pub api_keys_revoked: u64,
+    /// The one that was made in their place; shown once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ShownApiKey>,
 }
 
 /// A ledger that was put back.
@@ -109,12 +117,12 @@ pub async fn restore(settings: &Settings, restore: &Restore) -> Result<Restored,
     let entropy: Arc<dyn Entropy> = Arc::new(System);
     refuse_used(settings)?;
     let source = Source::open(restore, &settings.keys_path())?;
-    let vault = Arc::new(FileVault::open(&settings.vault_paths(), Arc::clone(&entropy))?);
+    let vault = Arc::new(vault::open(settings, Arc::clone(&entropy))?);
     source.check_vault(&*vault)?;
     source.check_files()?;
     let rollbacks = {
         let copy = RocksStore::open_read_only(&source.part(Part::Ledger))?;
-        rollback::find(&copy, &*vault)?
+        rollback::find(&copy, &*vault, vault.is_closed()?)?
     };
     refuse_rollback(&rollbacks, restore.accept_rollback)?;
 
@@ -137,7 +145,11 @@ pub async fn restore(settings: &Settings, restore: &Restore) -> Result<Restored,
     };
     let app = App::assemble(settings, opened, lock, &entropy)?;
     let rolled_back = go_on(&app, &rollbacks).await?;
-    let restored = told(&app, &source, rolled_back)?;
+    let mut restored = told(&app, &source, rolled_back)?;
+    if !restore.keep_api_keys {
+        (restored.api_keys_revoked, restored.api_keys) = (restored.api_keys, 0);
+        restored.api_key = Some(renew_api_keys(app.service()).await?);
+    }
     drop(app);
     finish(&settings.data)?;
     Ok(restored)
@@ -165,6 +177,20 @@ async fn go_on(app: &App, rollbacks: &[Rollback]) -> Result<Vec<RolledBack>, App
     Ok(done)
 }
 
+/// Revokes every API key of the backup and makes one for an admin: one that was revoked since must not work again.
+async fn renew_api_keys(service: &Service) -> Result<ShownApiKey, AppError> {
+    const BY: &str = "restore";
+    for key in service.api_keys() {
+        service.revoke_api_key(BY, &key.id).await?;
+    }
+    let new = NewApiKey {
+        name: "admin key, made by restore".into(),
+        roles: [Role::Admin].into_iter().collect(),
+        ledgers: None,
+    };
+    Ok(service.create_api_key(BY, new).await?)
+}
+
 fn told(app: &App, source: &Source, rollbacks: Vec<RolledBack>) -> Result<Restored, AppError> {
     let service = app.service();
     let mut ledgers = Vec::new();
@@ -183,6 +209,8 @@ fn told(app: &App, source: &Source, rollbacks: Vec<RolledBack>) -> Result<Restor
         ledgers,
         rollbacks,
         api_keys: service.api_keys().len() as u64,
+        api_keys_revoked: 0,
+        api_key: None,
     })
 }
 
@@ -204,16 +232,14 @@ fn refuse_used(settings: &Settings) -> Result<(), AppError> {
 
 fn refuse_rollback(rollbacks: &[Rollback], accepted: bool) -> Result<(), AppError> {
     match rollbacks.first() {
-        Some(rollback) if !accepted => Err(AppError::RollbackNotAccepted {
-            origin: rollback
-                .continues
-                .iter()
-                .map(|one| one.origin.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-            heir: rollback.origin.clone(),
-            lost: rollback.lost(),
-        }),
+        Some(rollback) if !accepted => {
+            let origins: Vec<_> = rollback.continues.iter().map(|one| one.origin.as_str()).collect();
+            let (origin, heir) = (origins.join(", "), rollback.origin.clone());
+            Err(match rollback.lost() {
+                0 => AppError::VaultNotClosed { origin, heir },
+                lost => AppError::RollbackNotAccepted { origin, heir, lost },
+            })
+        }
         _ => Ok(()),
     }
 }

@@ -165,8 +165,9 @@ async fn remove_residues(service: Weak<Service>) {
     loop {
         tokio::time::sleep(LOOK_FOR_RESIDUES).await;
         let Some(service) = service.upgrade() else { return };
-        service.complete_redactions().await;
+        // Erasures first: they have a month.
         service.remove_residues().await;
+        service.complete_redactions().await;
     }
 }
 

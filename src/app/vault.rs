@@ -22,6 +22,11 @@ pub(super) fn open(settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<Fil
     FileVault::open_with(&settings.vault_paths(), device(settings)?, entropy)
 }
 
+/// Opens it to read alone, also beside a server that has it open.
+pub(super) fn open_to_read(settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<FileVault, KeyStoreError> {
+    FileVault::open_to_read(&settings.vault_paths(), device(settings)?, entropy)
+}
+
 fn device(settings: &Settings) -> Result<Option<Arc<dyn Device>>, KeyStoreError> {
     let (VaultKind::Pkcs11, Some(module), Some(label)) =
         (settings.vault_kind, &settings.vault_module, &settings.vault_token)

@@ -13,7 +13,9 @@ use super::output::table;
 use super::target::Target;
 
 /// How often a running backup is asked for.
-const PAUSE: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Between looks, once it takes longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Back up ledgers and key store, while they are in use. Never the vault, never signing keys.
 #[derive(Debug, Args)]
@@ -103,13 +105,15 @@ fn make(context: &Context, target: &Target, to: &Path, keystore_to: Option<&Path
     let session = target.open(context)?;
     let started: View = session.client.post("/v1/backups", &[], &request)?.parse()?;
     let path = format!("/v1/backups/{}", started.id);
+    let mut pause = FIRST_PAUSE;
     let done = loop {
         let answer = session.client.get(&path, &[])?;
         let view: View = answer.parse()?;
         if view.state != "running" {
             break (view, answer);
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     };
     let (view, answer) = done;
     if view.state != "completed" {

@@ -40,9 +40,13 @@ pub(super) struct Restore {
     /// Lose what is newer than the backup: freeze the old log, and go on in a new one.
     #[arg(long)]
     accept_rollback: bool,
+    /// Let the API keys of the backup work again, also those that were revoked since. Without this all of them are revoked, and
+    /// one new admin key is made and shown once.
+    #[arg(long)]
+    keep_api_keys: bool,
     /// Prove the backup and change nothing: no signing key is read, the vault is not written to, nothing live is touched. Exit
     /// 1 if something speaks against it.
-    #[arg(long, conflicts_with_all = ["data", "keys", "accept_rollback"])]
+    #[arg(long, conflicts_with_all = ["data", "keys", "accept_rollback", "keep_api_keys"])]
     drill: bool,
     /// A checkpoint key of a ledger that you know from elsewhere (name+id+base64), for the drill's verification. Repeatable.
     #[arg(long = "key", value_name = "VKEY", requires = "drill")]
@@ -65,6 +69,7 @@ impl Restore {
             from: self.from,
             keystore_from: self.keystore_from,
             accept_rollback: self.accept_rollback,
+            keep_api_keys: self.keep_api_keys,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -135,10 +140,13 @@ fn words(restored: &Restored, context: &Context) -> String {
         );
     }
     for rollback in &restored.rollbacks {
+        let lost = match rollback.lost {
+            0 => "events of its last second may be lost".to_owned(),
+            lost => format!("{lost} events or more are lost"),
+        };
         text += &format!(
-            "\nRolled back: {} events or more are lost. `{}` goes on under a new origin; its auditors need its key:\n  origin  {}\n  \
-             vkey    {}\n",
-            rollback.lost, rollback.ledger, rollback.origin, rollback.vkey
+            "\nRolled back: {lost}. `{}` goes on under a new origin; its auditors need its key:\n  origin  {}\n  vkey    {}\n",
+            rollback.ledger, rollback.origin, rollback.vkey
         );
         if rollback.erasures_recovered > 0 {
             text += &format!(
@@ -150,10 +158,19 @@ fn words(restored: &Restored, context: &Context) -> String {
             text += &format!("  recovery key (shown this once): {}\n", key.as_str());
         }
     }
+    text += &match &restored.api_key {
+        Some(shown) => format!(
+            "\n{} API keys of the backup are revoked. A new one with the role admin, shown this once:\n  {}\n",
+            restored.api_keys_revoked,
+            shown.api_key.as_str()
+        ),
+        None => format!(
+            "\n{} API keys are as they were then: revoke again what was revoked since (`oubliette api-key list`).\n",
+            restored.api_keys
+        ),
+    };
     text += &format!(
-        "\n{} API keys are as they were then: revoke again what was revoked since (`oubliette api-key list`).\n\nSet, and then serve:\n  \
-         data = {:?}\n  vault_dirs = {:?}\n  keys_dir = {:?}",
-        restored.api_keys,
+        "\nSet, and then serve:\n  data = {:?}\n  vault_dirs = {:?}\n  keys_dir = {:?}",
         settings.data,
         settings.vault_dirs.unwrap_or_default(),
         settings.keys_dir.unwrap_or_default()

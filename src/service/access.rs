@@ -311,7 +311,8 @@ impl Service {
     ) -> Result<(), Error> {
         let ledgers = self.all_ledgers();
         let ledger = ledgers
-            .first()
+            .iter()
+            .find(|ledger| !ledger.is_frozen())
             .ok_or_else(|| Error::new(Code::LedgerNotFound, "there is no ledger yet"))?;
         let event = self.system_event("$access", event_type, data, None)?;
         self.append_system(ledger, Vec::new(), vec![event], Vec::new(), vec![record])

@@ -15,6 +15,7 @@ mod files;
 mod places;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,9 +28,12 @@ pub use places::Places;
 
 use super::access::internal;
 use super::append::blocking;
+use super::own::{Recorded, recorded};
+use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
-use crate::keystore::vault::EpochState;
+use crate::keystore::vault::{EpochKey, EpochState};
 use crate::spec::backup::{CopiedLedger, FORMAT, Manifest, Part};
+use crate::spec::certificate::KnownBackup;
 use crate::spec::ids::{LedgerId, LedgerName, Origin, Timestamp};
 use crate::store::RecordWrite;
 use places::Target;
@@ -140,6 +144,18 @@ impl Backups {
     }
 }
 
+/// The turn of one backup. Dropped, be it because the backup panicked, nothing is running any more.
+struct Running {
+    service: Arc<Service>,
+    _turn: tokio::sync::OwnedMutexGuard<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        *self.service.backups.running.lock() = None;
+    }
+}
+
 /// What the keys of a ledger look like: two copies between which none of it changed fit each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Keys {
@@ -149,6 +165,9 @@ struct Keys {
 }
 
 type Lease = HashMap<LedgerId, Keys>;
+
+/// The epochs of each ledger, asked of the vault once.
+type Epochs = HashMap<LedgerId, Vec<EpochKey>>;
 
 /// How one attempt ended.
 enum Attempt {
@@ -177,6 +196,10 @@ impl Service {
         })?;
         let service = Arc::clone(self);
         let target = blocking(move || service.backups.places.prepare(&request)).await?;
+        let running = Running {
+            service: Arc::clone(self),
+            _turn: turn,
+        };
         let view = match self.record_backup(caller, &target).await {
             Ok(view) => view,
             Err(error) => {
@@ -184,11 +207,10 @@ impl Service {
                 return Err(error);
             }
         };
-        *self.backups.running.lock() = Some(view.clone());
-        let (service, started) = (Arc::clone(self), view.clone());
+        let started = view.clone();
         tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            service.run_backup(started, &target);
+            let running = running;
+            running.service.run_backup(started, &target);
         });
         Ok(view)
     }
@@ -218,6 +240,8 @@ impl Service {
             self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
                 .await?;
         }
+        // Before the record: a reader between the two would take the backup for broken off.
+        *self.backups.running.lock() = Some(view.clone());
         self.keep_backup(&view)?;
         Ok(view)
     }
@@ -254,7 +278,6 @@ impl Service {
         if let Err(error) = self.keep_backup(&view) {
             tracing::error!(backup = %view.id, error = %error, "how a backup ended could not be kept");
         }
-        *self.backups.running.lock() = None;
     }
 
     fn make_backup(&self, view: &mut BackupView, target: &Target) -> Result<(), Error> {
@@ -283,8 +306,10 @@ impl Service {
         let before = self.lease()?;
         let taken_at = self.clock.now();
         self.store.copy_to(&target.part(Part::Ledger))?;
+        target.close(Part::Ledger)?;
         // IMPORTANT: the key store after the ledgers: a key is durable before the event that needs it.
         self.keystore.copy_to(&target.part(Part::Keystore))?;
+        target.close(Part::Keystore)?;
         if self.lease()? != before {
             return Ok(Attempt::Disturbed);
         }
@@ -372,22 +397,44 @@ impl Service {
     /// If the store or the vault cannot be read.
     pub fn backups(&self) -> Result<Vec<BackupView>, Error> {
         let running = self.backups.running.lock().clone();
-        let mut views = Vec::new();
+        let (mut views, mut epochs) = (Vec::new(), Epochs::new());
         for (_, bytes) in self.store.records(None, RECORD)?.into_iter().rev() {
-            let damaged = |error| Error::new(Code::Damaged, "a backup's record").caused_by(error);
-            let mut view: BackupView = serde_json::from_slice(&bytes).map_err(damaged)?;
-            if view.state == BackupState::Running {
-                match &running {
-                    Some(running) if running.id == view.id => view = running.clone(),
-                    _ => view.state = BackupState::BrokenOff,
-                }
-            }
-            for ledger in &mut view.ledgers {
-                self.look_up_epoch(ledger)?;
-            }
-            views.push(view);
+            views.push(self.as_it_is(&bytes, running.as_ref(), &mut epochs)?);
         }
         Ok(views)
+    }
+
+    /// A record, with how the backup does and what became of its epochs.
+    fn as_it_is(&self, bytes: &[u8], running: Option<&BackupView>, epochs: &mut Epochs) -> Result<BackupView, Error> {
+        let damaged = |error| Error::new(Code::Damaged, "a backup's record").caused_by(error);
+        let mut view: BackupView = serde_json::from_slice(bytes).map_err(damaged)?;
+        if view.state == BackupState::Running {
+            match running {
+                Some(running) if running.id == view.id => view = running.clone(),
+                _ => view.state = BackupState::BrokenOff,
+            }
+        }
+        for ledger in &mut view.ledgers {
+            self.look_up_epoch(ledger, epochs)?;
+        }
+        Ok(view)
+    }
+
+    /// All backups that a ledger has on record, oldest first, whatever became of them.
+    pub(super) fn begun_backups(&self, ledger: &Ledger) -> Result<Vec<KnownBackup>, Error> {
+        #[derive(Deserialize)]
+        struct Started {
+            backup: Uuid,
+        }
+        let known = |event: &StoredEvent| {
+            let started: Recorded<Started> = recorded(event)?;
+            Ok(KnownBackup {
+                id: started.payload.backup,
+                started_at: started.recorded_at,
+                index: started.index,
+            })
+        };
+        self.own_events(ledger, STREAM)?.iter().map(known).collect()
     }
 
     /// One backup.
@@ -395,8 +442,10 @@ impl Service {
     /// # Errors
     /// `not_found`.
     pub fn backup(&self, id: Uuid) -> Result<BackupView, Error> {
-        let found = self.backups()?.into_iter().find(|view| view.id == id);
-        found.ok_or_else(|| Error::new(Code::NotFound, "there is no backup of this id"))
+        let running = self.backups.running.lock().clone();
+        let found = self.store.record(None, RECORD, &id.to_string())?;
+        let bytes = found.ok_or_else(|| Error::new(Code::NotFound, "there is no backup of this id"))?;
+        self.as_it_is(&bytes, running.as_ref(), &mut Epochs::new())
     }
 
     /// Makes it durable that key copies under the present epoch may exist; gives that.
@@ -405,9 +454,12 @@ impl Service {
     }
 
     /// What became of the epoch of a copy.
-    fn look_up_epoch(&self, ledger: &mut BackedUpLedger) -> Result<(), Error> {
+    fn look_up_epoch(&self, ledger: &mut BackedUpLedger, known: &mut Epochs) -> Result<(), Error> {
         let Some(id) = ledger.id else { return Ok(()) };
-        let epochs = self.keystore.vault().epochs(id)?;
+        let epochs = match known.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(self.keystore.vault().epochs(id)?),
+        };
         let key = epochs.iter().find(|key| key.epoch == ledger.epoch);
         ledger.expired = key.is_none();
         ledger.epoch_dies_at = key.and_then(|key| match key.state {

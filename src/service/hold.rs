@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::append::blocking;
+use super::erase::sealed_blocks;
 use super::own::{Act, By, Recorded, at, recorded};
+use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
-use crate::spec::event::Header;
+use crate::spec::event::{Actor, Header};
 use crate::spec::ids::{Category, Handle, StreamName, StreamRef, SubjectId, Timestamp};
 use crate::store::{Direction, Lookup};
 
@@ -429,6 +431,33 @@ impl Service {
             covering.push(hold);
         }
         Ok(covering)
+    }
+
+    /// A hold that keeps an event as it is: on its stream, or on a person who has a block in it or is its actor.
+    pub(super) fn hold_on_event<'a>(
+        &self,
+        ledger: &Ledger,
+        holds: &'a Holds,
+        event: &StoredEvent,
+    ) -> Result<Option<&'a Hold>, Error> {
+        let stream = event.header.stream_ref;
+        let of_stream = |(hold, streams): &&(Hold, Option<HashSet<StreamRef>>)| {
+            let everybody = hold.placed.payload.scope.handles.is_none();
+            everybody && streams.as_ref().is_some_and(|streams| streams.contains(&stream))
+        };
+        if let Some((hold, _)) = holds.active.iter().find(of_stream) {
+            return Ok(Some(hold));
+        }
+        let mut people: HashSet<Handle> = sealed_blocks(event).map(|(_, block)| block.handle).collect();
+        if let Some(Actor::Subject(handle)) = event.meta.as_ref().and_then(|meta| meta.actor.as_ref()) {
+            people.insert(*handle);
+        }
+        for handle in people {
+            if let Some(hold) = self.holds_on(ledger, holds, handle, None)?.first() {
+                return Ok(Some(hold));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether an erasure of these categories would reach a held one. A hold that names the person counts before there is

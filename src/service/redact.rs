@@ -23,6 +23,7 @@ use super::ledger::system_name;
 use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::sequencer::{Append, Refusal};
+use crate::spec::certificate::KnownBackup;
 use crate::spec::event::BodyKind;
 use crate::spec::ids::Timestamp;
 use crate::spec::system::{BodiesRedacted, Position};
@@ -36,6 +37,8 @@ const RECORDED: &str = "redaction.recorded";
 const COMPLETED: &str = "redaction.completed";
 /// The most events of one request.
 const MAX_EVENTS: usize = 1_000;
+/// Completions that are recorded in one write.
+const AT_ONCE: usize = 100;
 /// How often a request is planned anew while its streams grow.
 const ATTEMPTS: usize = 16;
 /// Before something that failed is tried again.
@@ -136,8 +139,9 @@ pub struct RedactionView {
     pub removed: RemovedBodies,
     /// Of which events.
     pub events: Vec<RedactedEvent>,
-    /// Copies that may still hold them.
-    pub backups: Copies,
+    /// Backups on record, begun before the files were written anew: they may hold the bodies until they are deleted. Copies
+    /// that were made by other means are not known.
+    pub backups: Vec<KnownBackup>,
     /// Where the certificate is.
     pub certificate: String,
 }
@@ -149,14 +153,6 @@ pub struct RemovedBodies {
     pub meta: u64,
     /// Payloads.
     pub data: u64,
-}
-
-/// Backups of the ledger's store that were taken before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Copies {
-    /// `unknown`: this ledger keeps no list of its backups.
-    #[schema(pattern = "^unknown$")]
-    pub state: &'static str,
 }
 
 /// The payload of `redaction.recorded`.
@@ -209,16 +205,14 @@ impl Redaction {
         positions.chunk_by(|a, b| a.index == b.index).map(of_one).collect()
     }
 
-    fn scrub(&self) -> Scrub {
-        let place = |position: &Position| (position.index, position.ordinal, PublicBody::of(position).kind());
-        Scrub {
-            bodies: self.payload.positions.iter().map(place).collect(),
-            handles: Vec::new(),
-            names: self.removed().meta > 0,
-        }
+    /// Of all backups that were begun, those whose copy may hold the bodies: until the files are written anew, what was
+    /// removed lies in them.
+    fn backups(&self, begun: &[KnownBackup]) -> Vec<KnownBackup> {
+        let end = self.completed.map_or(u64::MAX, |(index, _)| index);
+        begun.iter().filter(|backup| backup.index < end).cloned().collect()
     }
 
-    fn view(&self, ledger: &Ledger) -> RedactionView {
+    fn view(&self, ledger: &Ledger, begun: &[KnownBackup]) -> RedactionView {
         RedactionView {
             id: self.id,
             state: if self.completed.is_some() {
@@ -232,7 +226,7 @@ impl Redaction {
             authority: self.authority,
             removed: self.removed(),
             events: self.events(),
-            backups: Copies { state: "unknown" },
+            backups: self.backups(begun),
             certificate: format!("/v1/ledgers/{}/redactions/{}/certificate", ledger.record.name, self.id),
         }
     }
@@ -242,7 +236,8 @@ impl Service {
     /// Redacts bodies. When it returns, no read of this server gives them any more; the files follow.
     ///
     /// # Errors
-    /// `invalid_field`, `event_not_found`, `body_purged` (nothing is recorded then); whatever appending may answer.
+    /// `invalid_field`, `event_not_found`, `body_purged`, `legal_hold` (nothing is recorded then); whatever appending may
+    /// answer.
     pub async fn redact(
         self: &Arc<Self>,
         ledger: &Arc<Ledger>,
@@ -254,6 +249,8 @@ impl Service {
         }
         check(&request)?;
         let _turn = self.removing.lock().await;
+        // A hold stands either before this, and refuses it, or after it.
+        let _holds = ledger.erasing.turn.lock().await;
         let id = self.fresh_id();
         let request = Arc::new(request);
         for _ in 0..ATTEMPTS {
@@ -327,18 +324,29 @@ impl Service {
     async fn complete_redactions_of(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         let all = blocking(move || service.all_redactions(&on)).await?;
-        for redaction in all.into_iter().filter(|redaction| redaction.completed.is_none()) {
-            let (service, on, scrub) = (Arc::clone(self), Arc::clone(ledger), redaction.scrub());
-            if !blocking(move || service.scrub_store(&on, &scrub)).await? {
-                let detail = "files of the ledger store are still held";
-                return Err(Error::new(Code::NotReady, detail));
-            }
+        let open: Vec<_> = all
+            .into_iter()
+            .filter(|redaction| redaction.completed.is_none())
+            .collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let (service, on, scrub) = (Arc::clone(self), Arc::clone(ledger), scrub_of(&open));
+        if !blocking(move || service.scrub_store(&on, &scrub)).await? {
+            let detail = "files of the ledger store are still held";
+            return Err(Error::new(Code::NotReady, detail));
+        }
+        let at = self.clock.now();
+        let event = |redaction: &Redaction| {
             let completed = Completed {
                 redaction: redaction.id,
-                at: self.clock.now(),
+                at,
             };
-            let event = self.system_event(STREAM, COMPLETED, &completed, Some(redaction.id.to_string()))?;
-            self.append_removal(ledger, vec![event], Vec::new()).await?;
+            self.system_event(STREAM, COMPLETED, &completed, Some(redaction.id.to_string()))
+        };
+        for part in open.chunks(AT_ONCE) {
+            let events = part.iter().map(event).collect::<Result<Vec<_>, Error>>()?;
+            self.append_removal(ledger, events, Vec::new()).await?;
         }
         Ok(())
     }
@@ -348,7 +356,8 @@ impl Service {
     /// # Errors
     /// `not_found`.
     pub fn redaction(&self, ledger: &Ledger, id: Uuid) -> Result<RedactionView, Error> {
-        self.find_redaction(ledger, id).map(|redaction| redaction.view(ledger))
+        let redaction = self.find_redaction(ledger, id)?;
+        Ok(redaction.view(ledger, &self.begun_backups(ledger)?))
     }
 
     fn find_redaction(&self, ledger: &Ledger, id: Uuid) -> Result<Redaction, Error> {
@@ -364,7 +373,8 @@ impl Service {
     pub fn redactions(&self, ledger: &Ledger) -> Result<Vec<RedactionView>, Error> {
         let mut all = self.all_redactions(ledger)?;
         all.reverse();
-        Ok(all.iter().map(|redaction| redaction.view(ledger)).collect())
+        let begun = self.begun_backups(ledger)?;
+        Ok(all.iter().map(|redaction| redaction.view(ledger, &begun)).collect())
     }
 
     fn all_redactions(&self, ledger: &Ledger) -> Result<Vec<Redaction>, Error> {
@@ -409,6 +419,17 @@ fn add(redactions: &mut Vec<Redaction>, event: &StoredEvent) -> Result<(), Error
         _ => {}
     }
     Ok(())
+}
+
+/// One pass over the files for all of them.
+fn scrub_of(open: &[Redaction]) -> Scrub {
+    let place = |position: &Position| (position.index, position.ordinal, PublicBody::of(position).kind());
+    let positions = open.iter().flat_map(|redaction| &redaction.payload.positions);
+    Scrub {
+        bodies: positions.map(place).collect(),
+        handles: Vec::new(),
+        names: open.iter().any(|redaction| redaction.removed().meta > 0),
+    }
 }
 
 fn check(request: &RedactionRequest) -> Result<(), Error> {

@@ -85,17 +85,18 @@ pub(super) fn family_of(origin: &Origin) -> (&str, u32) {
     numbered.unwrap_or((text, 1))
 }
 
-/// Compares the store with the vault: one entry for every family of logs of which the vault remembers more.
+/// Compares the store with the vault: one entry for every family of logs of which the vault remembers more. A vault that was
+/// not closed may have missed the last events of any: then every log that still grows counts.
 ///
 /// # Errors
 /// If either cannot be read, or a new name is none.
-pub fn find(store: &dyn LedgerStore, vault: &dyn Vault) -> Result<Vec<Rollback>, Error> {
+pub fn find(store: &dyn LedgerStore, vault: &dyn Vault, is_closed: bool) -> Result<Vec<Rollback>, Error> {
     let records = store.ledgers()?.into_iter();
     let held: Vec<_> = records.map(|record| hold(store, record)).collect::<Result<_, _>>()?;
     let known = remembered(vault)?;
     let lost = |known: &&Known| match held.iter().find(|held| held.record.id == known.id) {
         _ if is_continued(&held, &known.origin) => false,
-        Some(held) => known.head.size > held.head.size,
+        Some(held) => !is_closed || known.head.size > held.head.size,
         None => true,
     };
     let bases: BTreeSet<_> = known

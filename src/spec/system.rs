@@ -267,6 +267,9 @@ pub struct ErasureRequested {
     /// When it must be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
+    /// The frozen log whose people they are; absent: those of the log that holds the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 /// The payload of `erasure.completed`, as far as verifiers read it; more fields may stand beside these.

@@ -370,6 +370,7 @@ impl TestLedger {
             requested_at,
             due_at: None,
             completed_at: Some(completed_at),
+            covers: None,
             subjects: vec![CertifiedSubject {
                 handle: ADA,
                 categories: None,

@@ -45,6 +45,9 @@ pub(crate) fn serve(data: &Data) -> Server {
 pub(crate) fn restore(arguments: &[&str], paths: &[(&str, &Path)]) -> (i32, Value) {
     let mut all = vec!["restore", "--json"];
     all.extend(arguments);
+    if !arguments.contains(&"--drill") {
+        all.push("--keep-api-keys");
+    }
     for (flag, path) in paths {
         all.extend([*flag, path.to_str().unwrap()]);
     }

@@ -59,7 +59,7 @@ fn redacted_bodies_are_gone_from_reads_and_files_and_everything_still_proves() {
 
     let data_only = redact(&client, index, &["data"]).expect(202);
     assert_eq!(data_only["removed"], json!({"meta": 0, "data": 1}));
-    assert_eq!(data_only["backups"], json!({"state": "unknown"}));
+    assert_eq!(data_only["backups"], json!([]));
     let read = client.get(&format!("events/{index}?reveal=true")).expect(200);
     assert_eq!(
         (&read["data_state"], &read["data_authority"]),
@@ -154,7 +154,7 @@ fn redacted_bodies_are_gone_from_reads_and_files_and_everything_still_proves() {
     );
     let notes = report["notes"].to_string();
     assert!(
-        notes.contains("keeps no list of its backups") && notes.contains("written anew at"),
+        notes.contains("Backups on record that may hold the bodies: 0") && notes.contains("written anew at"),
         "{notes}"
     );
     for at in (0..certificate.body.len()).step_by(97) {
@@ -306,4 +306,67 @@ fn the_command_redacts_and_keeps_the_certificate() {
         let arguments = [vec!["redact", "--data", path.to_str().unwrap()], wrong].concat();
         assert_eq!(run(&arguments).status.code(), Some(2));
     }
+}
+
+#[test]
+fn what_a_hold_keeps_is_not_redacted() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    let index = |event: &Value| event["index"].as_u64().unwrap();
+    let held = index(&client.append("held", json!({"type": "t", "data": 1})));
+    let block = index(&client.append(
+        "s",
+        json!({"type": "t", "data": 1, "personal": [{"subject": "ada", "data": "A"}]}),
+    ));
+    let acted = index(&client.append("s", json!({"type": "t", "data": 1, "actor": {"subject": "ada"}})));
+    let free = index(&client.append("s", json!({"type": "t", "data": 1})));
+    let hold = |scope: Value| {
+        let mut request = json!({"ground": "litigation-1"});
+        request
+            .as_object_mut()
+            .unwrap()
+            .extend(scope.as_object().unwrap().clone());
+        client.post("holds", &request).expect(201)["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let holds = [hold(json!({"streams": ["held"]})), hold(json!({"subjects": ["ada"]}))];
+    for (index, bodies) in [(held, "meta"), (held, "data"), (block, "data"), (acted, "meta")] {
+        let problem = redact(&client, index, &[bodies]).problem(409, "legal_hold");
+        assert!(problem.to_string().contains("litigation-1"), "{problem}");
+    }
+    redact(&client, free, &["data"]).expect(202);
+    for id in holds {
+        client.delete(&format!("holds/{id}")).expect(200);
+    }
+    for index in [held, block, acted] {
+        redact(&client, index, &["data", "meta"]).expect(202);
+    }
+}
+
+#[test]
+fn a_redaction_names_the_backups_that_may_hold_what_left() {
+    let data = Data::new();
+    let server = super::backup::serve(&data);
+    let client = server.client();
+    let index = client.append("s", json!({"type": "t", "data": LEAK}))["index"]
+        .as_u64()
+        .unwrap();
+    let before = super::backup::back_up(&client, &super::backup::beside(&data, "before"));
+    let redaction = redact(&client, index, &["data"]).expect(202);
+    let known = json!([{"id": before["id"], "started_at": redaction["backups"][0]["started_at"], "index": 2}]);
+    assert_eq!(redaction["backups"], known);
+    completed(&client, &redaction);
+    super::backup::back_up(&client, &super::backup::beside(&data, "after"));
+    let view = completed(&client, &redaction);
+    assert_eq!(view["backups"], known, "the later one holds nothing of it");
+    let certificate = client.get(redaction["certificate"].as_str().unwrap());
+    let report = verify(&certificate.body);
+    assert_eq!(report["verdict"], "valid", "{report:#}");
+    assert!(
+        report["notes"].to_string().contains("may hold the bodies: 1"),
+        "{report:#}"
+    );
 }

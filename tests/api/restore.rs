@@ -238,7 +238,7 @@ fn a_restore_that_breaks_off_leaves_what_is_refused_and_can_be_repeated_elsewher
         let target = place.data.path();
         let _ = std::fs::remove_dir_all(&target);
         let script = format!(
-            "ulimit -f {blocks}; exec {} restore --from {} --keystore-from {} --data {} --vault {} --keys {}",
+            "ulimit -f {blocks}; exec {} restore --keep-api-keys --from {} --keystore-from {} --data {} --vault {} --keys {}",
             env!("CARGO_BIN_EXE_oubliette"),
             to.display(),
             apart.display(),
@@ -465,4 +465,65 @@ fn bad_requests_for_a_backup_are_refused_by_name() {
     for answer in answers.iter().filter(|answer| answer.status != 202) {
         answer.problem(409, "backup_running");
     }
+}
+
+#[test]
+fn a_vault_that_was_not_closed_may_have_missed_events_and_a_restore_must_accept_that() {
+    let data = Data::new();
+    let server = serve(&data);
+    let client = server.client();
+    client.append("s", sealed("ada", "Ada"));
+    let to = beside(&data, "backup");
+    assert_eq!(back_up(&client, &to)["state"], "completed");
+    server.kill();
+    let place = Place::of(&data);
+    let (exit, said) = place.restore(&data, &to, &[]);
+    assert_eq!((exit, &said["code"]), (3, &json!("rollback_not_accepted")), "{said}");
+    assert!(said.to_string().contains("was not closed"), "{said}");
+    assert!(!place.data.path().exists());
+    let copy = data.copy();
+    let (place, said) = Place::restored(&copy, &to, &["--accept-rollback"]);
+    assert_eq!(said["rollbacks"][0]["lost"], 0, "{said}");
+    let server = place.serve();
+    assert_eq!(opened(&server.client(), "main-r1"), [json!("Ada")]);
+    server.client().append("s", sealed("ada", "again"));
+    server.stop();
+    place.serve().stop();
+    // Whoever starts the old directory and stops it tells the vault the rest: the backup has all of it.
+    serve(&data).stop();
+    let (_, said) = Place::restored(&data, &to, &[]);
+    assert_eq!(said["rollbacks"], json!([]), "{said}");
+}
+
+#[test]
+fn a_restore_revokes_the_api_keys_of_the_backup_and_makes_one_for_an_admin() {
+    let (data, to, apart) = backed_up();
+    let place = Place::of(&data);
+    let paths = [
+        ("--from", to),
+        ("--keystore-from", apart),
+        ("--data", place.data.path()),
+        ("--vault", data.path().join("vault")),
+        ("--keys", data.path().join("keys")),
+    ];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oubliette"));
+    command.args(["restore", "--json"]);
+    for (flag, path) in &paths {
+        command.arg(flag).arg(path);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&said["api_keys"], &said["api_keys_revoked"]),
+        (&json!(0), &json!(1)),
+        "{said}"
+    );
+    let key = said["api_key"]["api_key"].as_str().unwrap();
+    let server = place.serve();
+    assert_eq!(server.client().get("/v1/ledgers").status, 401);
+    let admin = server.client_with(key);
+    let keys = admin.get("/v1/api-keys").expect(200);
+    assert_eq!(keys["api_keys"][0]["roles"], json!(["admin"]), "{keys}");
+    assert_eq!(keys["api_keys"].as_array().unwrap().len(), 1, "{keys}");
 }

@@ -227,3 +227,67 @@ fn an_older_copy_of_the_folders_is_refused_and_costs_no_key() {
     assert_eq!(read["events"][0]["personal"][0]["state"], "clear");
     server.stop();
 }
+
+#[test]
+fn a_backup_is_drilled_and_restored_with_the_keys_on_the_token() {
+    let hsm = Hsm::new();
+    let data = Data::made_with(&hsm.environment());
+    let beside = |name: &str| data.path().parent().unwrap().join(name);
+    let root = data.path().parent().unwrap().to_str().unwrap().to_owned();
+    let server = data.serve_with(&[&hsm.environment()[..], &[("OUBLIETTE_BACKUP_DIR", root.as_str())]].concat());
+    let client = server.client();
+    for subject in ["ada", "bob"] {
+        let event = json!({"type": "t", "personal": [{"subject": subject, "data": subject}]});
+        client.append("s", event);
+    }
+    let started = client.post("/v1/backups", &json!({"to": beside("backup")})).expect(202);
+    let path = format!("/v1/backups/{}", started["id"].as_str().unwrap());
+    eventually("the backup ends", || {
+        client.get(&path).expect(200)["state"] == "completed"
+    });
+    let erase = json!({"subjects": ["ada"], "basis": "other", "reason": "request"});
+    client.post("erasures", &erase).expect(202);
+    // The drill reads the vault and the token beside the server that has both open.
+    let restore = |arguments: &[&str], paths: &[(&str, PathBuf)]| {
+        let mut restore = Command::new(env!("CARGO_BIN_EXE_oubliette"));
+        restore
+            .args(["restore", "--json"])
+            .args(arguments)
+            .envs(hsm.environment());
+        for (flag, path) in paths {
+            restore.arg(flag).arg(path);
+        }
+        let output = restore.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let from = [("--from", beside("backup")), ("--vault", data.path().join("vault"))];
+    let drilled = restore(&["--drill"], &from);
+    let sample = &drilled["ledgers"][0]["sample"];
+    assert_eq!(
+        (&drilled["proven"], &sample["opened"], &sample["erased"]),
+        (&json!(true), &json!(1), &json!(1)),
+        "{drilled}"
+    );
+    server.stop();
+    let place = data.elsewhere();
+    let to = [("--data", place.path()), ("--keys", data.path().join("keys"))];
+    restore(&["--accept-rollback", "--keep-api-keys"], &[from, to].concat());
+    let (vault, keys) = (data.path().join("vault"), data.path().join("keys"));
+    let (vault, keys) = (
+        format!("[{:?}, {:?}]", vault.join("a"), vault.join("b")),
+        keys.display().to_string(),
+    );
+    let places = [
+        ("OUBLIETTE_VAULT_DIRS", vault.as_str()),
+        ("OUBLIETTE_KEYS_DIR", keys.as_str()),
+    ];
+    let server = place.serve_with(&[&hsm.environment()[..], &places].concat());
+    let read = server
+        .client()
+        .get("/v1/ledgers/main-r1/streams/s/events?reveal=true")
+        .expect(200);
+    let states: Vec<_> = read["events"].as_array().unwrap().iter().collect();
+    let states: Vec<_> = states.iter().map(|event| &event["personal"][0]["state"]).collect();
+    assert_eq!(states, [&json!("erased"), &json!("clear")]);
+}

@@ -13,13 +13,12 @@ use ed25519_dalek::SigningKey;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::super::{AppError, lock};
+use super::super::{AppError, lock, vault};
 use super::Restore;
 use super::source::{Source, document};
 use crate::config::Settings;
 use crate::env::{Clock, Entropy, System};
 use crate::keystore::rocksdb::RocksKeyStore;
-use crate::keystore::vault::file::FileVault;
 use crate::keystore::vault::{Reading, Vault};
 use crate::sequencer::{self, Publish, Sequencer, View};
 use crate::service::ledger::{SigningKeyStore, SigningKeys};
@@ -139,7 +138,7 @@ pub async fn drill(
     let document = document(restore)?;
     let store = open_store(restore)?;
     let source = Source::opened(restore, &document, &announced(&*store, &document)?)?;
-    let vault: Arc<dyn Vault> = Arc::new(FileVault::open_to_read(&settings.vault_paths(), Arc::clone(&entropy))?);
+    let vault: Arc<dyn Vault> = Arc::new(vault::open_to_read(settings, Arc::clone(&entropy))?);
     source.check_vault(&*vault)?;
     source.check_files()?;
     let scratch = Scratch(scratch.join(format!("oubliette-drill-{}", hex::encode(entropy.bytes::<8>()))));

@@ -2,6 +2,7 @@
 //! as the program of its own that it is.
 
 mod excerpt;
+mod old_backup;
 mod sample;
 mod stage;
 mod tour;
@@ -36,6 +37,7 @@ impl Demo {
             stage: Stage::new(folder, context.json),
             vkey: String::new(),
             person: String::new(),
+            other: String::new(),
         };
         tour.stage.say(
             "Oubliette is an audit ledger that never loses an event and can prove that it forgot a person.\n\
@@ -49,7 +51,9 @@ impl Demo {
             "What comes out says `clear`.",
         )?;
         tour.travel()?;
+        tour.back_up()?;
         tour.erase()?;
+        tour.put_back()?;
         tour.verify()?;
         tour.bundle()?;
         tour.tamper()?;

@@ -9,25 +9,22 @@ use super::sample;
 use super::stage::{self, Line, Stage};
 use crate::cli::failure::Failure;
 
-/// The question that is asked before and after the erasure.
-const OPENED: [&str; 10] = [
-    "export",
-    "--data",
-    "data",
-    "--format",
-    "ndjson",
-    "--tag",
-    "cloudtrail",
-    "--reveal",
-    "--out",
-    "-",
-];
+/// The question that is asked before and after the erasure, of a directory.
+pub(super) fn opened<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut question = vec!["export", "--data", data];
+    question.extend(more);
+    question.extend(["--format", "ndjson", "--tag", "cloudtrail", "--reveal", "--out", "-"]);
+    question
+}
 
 /// The tour under way.
 pub(super) struct Tour {
     pub(super) stage: Stage,
     pub(super) vkey: String,
+    /// Who is erased.
     pub(super) person: String,
+    /// Somebody who is not.
+    pub(super) other: String,
 }
 
 impl Tour {
@@ -97,7 +94,9 @@ impl Tour {
             Some(path) => std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?,
             None => sample::made_up(),
         };
-        self.person = sample::busiest_person(&records).unwrap_or_else(|| "nobody".into());
+        let mut people = sample::busiest_people(&records).into_iter();
+        let mut next = || people.next().unwrap_or_else(|| "nobody".into());
+        (self.person, self.other) = (next(), next());
         let what = if real {
             "Real audit logs"
         } else {
@@ -128,7 +127,7 @@ impl Tour {
             .map(drop)
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         let path = self.stage.path(name);
         std::fs::write(&path, bytes).map_err(|error| Failure::file(&path, &error))
     }
@@ -141,7 +140,7 @@ impl Tour {
         );
         let person = self.person.clone();
         self.stage
-            .expect(0, &Self::oubliette(&OPENED), |out| about(out, &person))?;
+            .expect(0, &Self::oubliette(&opened("data", &[])), |out| about(out, &person))?;
         let (with, all) = sample::files_with(&self.stage.path("data"), &self.person)?;
         let person = &self.person;
         self.stage.say(&format!(
@@ -184,11 +183,11 @@ impl Tour {
     fn look_again(&mut self) -> Result<(), Failure> {
         self.stage
             .say("   After: the same question. The events are all there; what they said about the person is not.");
-        self.stage.expect(0, &Self::oubliette(&OPENED), erased)?;
+        self.stage.expect(0, &Self::oubliette(&opened("data", &[])), erased)?;
         Ok(())
     }
 
-    fn check_certificate(&mut self) -> Result<(), Failure> {
+    pub(super) fn check_certificate(&mut self) -> Result<(), Failure> {
         if stage::has_verifier() {
             self.stage.say("   The certificate, checked offline:");
             let arguments = ["certificate.cose", "--key", &self.vkey.clone()];

@@ -1,11 +1,11 @@
 //! Where a backup may go: under one folder, in new folders, and never where the stores, the vault or the keys lie.
 
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::{Code, Error};
-use super::BackupRequest;
+use super::{BackupRequest, MANIFEST};
 use crate::spec::backup::Part;
 use crate::store::{LedgerStore, StoreError};
 
@@ -39,6 +39,12 @@ impl Target {
         within.join(part.folder())
     }
 
+    /// Keeps everybody else out of a part that was copied: the engine makes its folder as the umask says.
+    pub(super) fn close(&self, part: Part) -> Result<(), Error> {
+        let folder = self.part(part);
+        make_private(&folder).map_err(|error| unusable(&folder, error))
+    }
+
     /// Removes what there is of both parts.
     pub(super) fn clear_parts(&self) -> Result<(), Error> {
         for part in Part::ALL {
@@ -50,8 +56,11 @@ impl Target {
         Ok(())
     }
 
-    /// Leaves nothing that could be taken for a backup. What cannot be removed has no manifest, and so is none.
+    /// Leaves nothing that could be taken for a backup: the manifests go first, so that what cannot be removed is none.
     pub(super) fn clear(&self) {
+        for folder in [&self.to, &self.keystore_to] {
+            let _ = std::fs::remove_file(folder.join(MANIFEST));
+        }
         if let Err(error) = self.clear_parts() {
             tracing::warn!(error = %error, "what is left of a backup could not be removed");
         }
@@ -77,8 +86,16 @@ impl Places {
             Some(path) => self.allowed("/keystore_to", path)?,
             None => to.clone(),
         };
-        for (pointer, folder) in [("/to", &to), ("/keystore_to", &keystore_to)] {
-            make_empty(pointer, folder)?;
+        if to != keystore_to && (to.starts_with(&keystore_to) || keystore_to.starts_with(&to)) {
+            let detail = "must be the folder of `to`, or lie apart from it";
+            return Err(Error::field("/keystore_to", detail));
+        }
+        let places = [("/to", &to), ("/keystore_to", &keystore_to)];
+        for (pointer, folder) in places {
+            check_empty(pointer, folder)?;
+        }
+        for (_, folder) in places {
+            make(folder).map_err(|error| unusable(folder, error))?;
         }
         Ok(Target { to, keystore_to })
     }
@@ -101,6 +118,11 @@ impl Places {
             resolved(&root.join(path)).map_err(|error| Error::field(pointer, format!("cannot be used: {error}")))?;
         if !path.starts_with(&root) || path == root {
             return Err(Error::field(pointer, "must lie under the server's backup_dir"));
+        }
+        let mut around = path.ancestors().skip(1).take_while(|above| above.starts_with(&root));
+        if around.any(|above| above.join(MANIFEST).exists()) {
+            let detail = "must not lie within another backup, of which it would become a part";
+            return Err(Error::field(pointer, detail));
         }
         let touches = |other: &PathBuf| {
             let other = resolved(other).unwrap_or_else(|_| other.clone());
@@ -139,14 +161,22 @@ fn resolved(path: &Path) -> std::io::Result<PathBuf> {
     }
 }
 
-fn make_empty(pointer: &str, folder: &Path) -> Result<(), Error> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    let empty = made.and_then(|()| std::fs::read_dir(folder).map(|mut entries| entries.next().is_none()));
-    match empty {
+fn check_empty(pointer: &str, folder: &Path) -> Result<(), Error> {
+    match std::fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::field(pointer, "holds something already; name a new folder")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(unusable(folder, error)),
     }
+}
+
+fn make(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    make_private(folder)
+}
+
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
 }
 
 #[cfg(test)]
@@ -163,6 +193,8 @@ mod tests {
         std::fs::create_dir(folder.path().join("elsewhere")).unwrap();
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), root.join("link")).unwrap();
         std::fs::create_dir_all(root.join("full/inside")).unwrap();
+        std::fs::create_dir_all(root.join("older/ledger")).unwrap();
+        std::fs::write(root.join("older").join(MANIFEST), b"x").unwrap();
         let places = Places {
             root: Some(root.clone()),
             apart_from: vec![vault.clone()],
@@ -183,6 +215,8 @@ mod tests {
             Path::new("link/x"),
             Path::new("vault/x"),
             Path::new("full"),
+            Path::new("older/x"),
+            Path::new("older/ledger/x/y"),
             &root,
             &vault,
             folder.path(),
@@ -192,6 +226,22 @@ mod tests {
         }
         for allowed in [Path::new("a"), Path::new("b/c"), &root.join("d")] {
             assert!(prepare(allowed).unwrap().to.starts_with(root.canonicalize().unwrap()));
+        }
+        let apart = |to: &str, keystore_to: &str| {
+            places.prepare(&BackupRequest {
+                to: to.into(),
+                keystore_to: Some(keystore_to.into()),
+            })
+        };
+        for (to, keystore_to) in [("e", "full"), ("e", "e/keys"), ("e/store", "e"), ("e", "older/x")] {
+            assert_eq!(apart(to, keystore_to).unwrap_err().code, Code::InvalidField);
+            assert!(!root.join("e").exists(), "{to} {keystore_to}: nothing is made");
+        }
+        std::fs::create_dir(root.join("open")).unwrap();
+        std::fs::set_permissions(root.join("open"), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let target = apart("open", "f").unwrap();
+        for made in [&target.to, &target.keystore_to] {
+            assert_eq!(std::fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700);
         }
         assert!(folder.path().join("elsewhere").read_dir().unwrap().next().is_none());
         let nowhere = Places { root: None, ..places };

@@ -53,6 +53,10 @@ const LIMITS: [&str; 6] = [
 const LISTED_ALONE: &str = "The ledger lists the positions of the removed blocks of this person together, without those \
                             of others: which events they belonged to can be seen for ever.";
 
+/// The people erased are those of a frozen log.
+const FROZEN: &str = "The people were those of a frozen log (`covers`), which takes no event that could authorise a removal: \
+                      its sealed blocks stay in the files of the ledger's store, without their keys, for as long as it is kept.";
+
 /// A signed certificate, and the checkpoint under which its events are proved.
 #[derive(Debug)]
 pub(crate) struct SignedCertificate {
@@ -169,6 +173,9 @@ impl Service {
         if ciphertext.is_some_and(|removed| removed.alone == Some(true)) {
             limits.push(LISTED_ALONE.into());
         }
+        if requested.origin.is_some() {
+            limits.push(FROZEN.into());
+        }
         Ok(Certificate {
             format: FORMAT.to_owned(),
             status: if erasure.pending().is_empty() {
@@ -184,6 +191,7 @@ impl Service {
             requested_at: erasure.requested.recorded_at,
             due_at: Some(requested.due_at),
             completed_at: Some(completed.recorded_at),
+            covers: requested.origin.clone(),
             subjects: completed.payload.subjects.iter().map(subject).collect(),
             times: Times {
                 t1: Some(keys.fenced_at),

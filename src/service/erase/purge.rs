@@ -40,8 +40,8 @@ pub(in crate::service) const CIPHERTEXT: &str = "ciphertext";
 /// Erasures that are gathered at once, and blocks after which no further erasure joins.
 const MAX_GATHERED: usize = 1_000;
 const ENOUGH_BLOCKS: usize = 100_000;
-/// Events that are read at once.
-const CHUNK: usize = 512;
+/// Events that are read at once: each may have a mebibyte and more.
+const CHUNK: usize = 32;
 /// Between two parts, so that events of callers have their turn.
 const PART_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes a second that are written anew, on average: a fraction of what a slow disk takes.
@@ -462,7 +462,8 @@ fn scrub_of(pending: &[Erasure], purges: &[(u64, BodiesPurged)]) -> Scrub {
 fn derived(erasure: &Erasure, at: Timestamp) -> Vec<DerivedStore> {
     let fenced = erasure.completed.as_ref().map(|completed| completed.payload.fenced_at);
     [
-        ("handle_index", "purged", Some(at)),
+        // Rows stay where the person is the actor, or where an event of Oubliette's own names them.
+        ("handle_index", "blocks_purged", Some(at)),
         ("key_caches", "dropped", fenced),
         ("opened_exports", "dropped", fenced),
         ("export_files", "not_kept", None),

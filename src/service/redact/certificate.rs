@@ -13,6 +13,10 @@ const LIMITS: [&str; 4] = [
     "The event stays in the history with its type, time, place and commitments; a commitment does not give its body back.",
 ];
 
+const BACKUPS: &str = "These are the backups that the ledger recorded before its files had been written anew. Each may hold \
+                       the bodies in clear until the operator deletes it; none expires by itself. Which of them still exist, \
+                       and copies that were made by other means, are not known to this system.";
+
 impl Service {
     /// The signed certificate of a redaction.
     ///
@@ -35,10 +39,8 @@ impl Service {
             files_rewritten_at: redaction.completed.map(|(_, completed)| completed.at),
             positions: redaction.payload.positions.clone(),
             backups: Backups {
-                known: false,
-                text: "This ledger keeps no list of its backups: every backup of the ledger's store that was taken before \
-                       the redaction may still hold these bodies, until it expires."
-                    .into(),
+                known: redaction.backups(&self.begun_backups(ledger)?),
+                text: BACKUPS.into(),
             },
             limits: LIMITS.map(Into::into).to_vec(),
             tree_size: size,

@@ -40,7 +40,7 @@ impl Doomed {
 impl Service {
     /// Finds what leaves. Every body must be there and may leave, or nothing happens.
     pub(super) fn doom_bodies(&self, ledger: &Ledger, request: &RedactionRequest) -> Result<Doomed, Error> {
-        let size = self.view(ledger)?.size();
+        let (size, holds) = (self.view(ledger)?.size(), self.active_holds(ledger)?);
         let mut bodies: BTreeMap<u64, BTreeSet<PublicBody>> = BTreeMap::new();
         for (at, event) in request.events.iter().enumerate() {
             let pointer = format!("/events/{at}");
@@ -51,6 +51,14 @@ impl Service {
             let stored = self.stored_event(ledger, event.index)?;
             for (body, kind) in event.bodies.iter().enumerate() {
                 self.check_body(ledger, &stored, *kind, &format!("{pointer}/bodies/{body}"))?;
+            }
+            if let Some(hold) = self.hold_on_event(ledger, &holds, &stored)? {
+                let (id, ground) = (hold.id(), hold.ground());
+                let detail = format!(
+                    "event {} is under the legal hold {id} ({ground}); release it first",
+                    event.index
+                );
+                return Err(named(Code::LegalHold, &pointer, detail));
             }
             bodies.entry(event.index).or_default().extend(&event.bodies);
         }

@@ -89,6 +89,11 @@ pub(super) fn check_requested(
     }
     let handles = requested.subjects.iter().map(|subject| subject.handle);
     compare_handles(review, event.index, handles, certificate);
+    let (signed, stated) = (
+        optional(requested.origin.as_ref()),
+        optional(certificate.covers.as_ref()),
+    );
+    review.compare(index, "covers", &signed, &stated);
     let (signed, stated) = (optional(requested.due_at), optional(certificate.due_at));
     review.compare(index, "due_at", &signed, &stated);
     let signed = categories(requested.categories.as_deref());

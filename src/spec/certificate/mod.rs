@@ -19,7 +19,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use redaction::{Backups, REDACTION_FORMAT, RedactionCertificate};
+pub use redaction::{Backups, KnownBackup, REDACTION_FORMAT, RedactionCertificate};
 pub use verify::{is_certificate, verify_certificate};
 
 pub(super) use verify::{Surrounding, check_in_bundle};
@@ -62,6 +62,9 @@ pub struct Certificate {
     /// When `erasure.completed` was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
+    /// The frozen log whose people were erased; absent: those of the ledger itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covers: Option<Origin>,
     /// What was destroyed, by handle.
     pub subjects: Vec<CertifiedSubject>,
     /// The steps.

@@ -8,6 +8,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Certificate;
+use crate::spec::event::Meta;
 use crate::spec::evidence::{Evidence, Review};
 use crate::spec::ids::{Origin, Timestamp};
 use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState, Verdict};
@@ -39,7 +41,7 @@ pub struct RedactionCertificate {
     pub files_rewritten_at: Option<Timestamp>,
     /// Which bodies: those of the event, in its order.
     pub positions: Vec<Position>,
-    /// Copies of the ledger's store that were taken before.
+    /// Backups of the ledger's store that were begun before its files were written anew.
     pub backups: Backups,
     /// What the certificate does not say, in plain words.
     pub limits: Vec<Box<str>>,
@@ -57,16 +59,32 @@ pub struct RedactionCertificate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Backups {
-    /// Whether the system knows them.
-    pub known: bool,
-    /// What is known, for people.
+    /// Those that the ledger has on record (`backup.started`), oldest first.
+    pub known: Vec<KnownBackup>,
+    /// What that means, for people.
     pub text: Box<str>,
 }
 
-/// Whether a signed file is a certificate of redaction, be it a damaged one.
+/// A backup that a ledger has on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct KnownBackup {
+    /// Its id.
+    pub id: Uuid,
+    /// When it began: the recorded time of its `backup.started`.
+    pub started_at: Timestamp,
+    /// The index of that event.
+    pub index: u64,
+}
+
+/// Whether a signed file is a certificate of redaction: by its form; one that has neither form, by what it names.
 pub(super) fn is_redaction(file: &[u8]) -> bool {
+    if read_unverified::<RedactionCertificate>(file).is_ok() {
+        return true;
+    }
     let format = REDACTION_FORMAT.as_bytes();
-    file.windows(format.len()).any(|window| window == format)
+    read_unverified::<Certificate>(file).is_err() && file.windows(format.len()).any(|window| window == format)
 }
 
 /// Verifies a certificate of redaction alone.
@@ -97,8 +115,8 @@ pub(super) fn verify_redaction(document: &[u8], trust: &Trust) -> Report {
         review.compare(None, "origin", &origin, &certificate.origin.as_str().to_owned());
         review.compare(None, "tree_size", &checkpoint.size, &certificate.tree_size);
     }
-    check_evidence(&mut review, &certificate);
-    let mut notes = notes(&certificate);
+    let unshown = check_evidence(&mut review, &certificate);
+    let mut notes = notes(&certificate, &unshown);
     if review.findings.verdict() == Verdict::Tampered {
         notes.retain(|note| note != SHOWN);
     }
@@ -118,18 +136,46 @@ fn check_signature(review: &mut Review<'_>, document: &[u8]) {
     }
 }
 
-fn check_evidence(review: &mut Review<'_>, certificate: &RedactionCertificate) {
-    let mut evidence = certificate.evidence.iter().enumerate();
-    let first = evidence.next().map(|(_, event)| review.evidence("evidence/0", event));
-    for (number, event) in evidence {
-        review.evidence(&format!("evidence/{number}"), event);
+/// The stream of redactions.
+const STREAM: &str = "$redactions";
+
+/// The payload of `redaction.completed`.
+#[derive(Deserialize)]
+struct Completed {
+    redaction: Uuid,
+    at: Timestamp,
+}
+
+/// Compares what the certificate states with what its events say. Gives the members that no event shows.
+fn check_evidence(review: &mut Review<'_>, certificate: &RedactionCertificate) -> Vec<&'static str> {
+    let mut unshown = vec!["role", "backups"];
+    let (mut first, mut completed) = (None, None);
+    for (number, event) in certificate.evidence.iter().enumerate() {
+        let examined = review.evidence(&format!("evidence/{number}"), event);
+        if number == 0 {
+            first = Some(examined);
+        } else if let Some(header) = examined.header.as_ref().filter(|_| examined.signed)
+            && header.event_type.as_str() == "redaction.completed"
+        {
+            completed = completed.or_else(|| completion(event).filter(|one| one.redaction == certificate.redaction));
+        }
     }
     let redacted = first.as_ref().filter(|event| event.signed);
     let Some((event, Some(Authority::Redacted(redacted)))) = redacted.map(|event| (event, &event.authority)) else {
         let expected = "a valid bodies.redacted";
-        return review.find(None, "evidence/0", FindingCode::EvidenceAbsent, expected, "none");
+        review.find(None, "evidence/0", FindingCode::EvidenceAbsent, expected, "none");
+        return unshown;
     };
     let index = Some(event.index);
+    match certificate
+        .evidence
+        .first()
+        .and_then(meta)
+        .and_then(|meta| meta.correlation_id)
+    {
+        Some(id) => review.compare(index, "redaction", &id.to_string(), &certificate.redaction.to_string()),
+        None => unshown.insert(0, "redaction"),
+    }
     review.compare(
         index,
         "reason",
@@ -146,34 +192,47 @@ fn check_evidence(review: &mut Review<'_>, certificate: &RedactionCertificate) {
     if let Some(header) = &event.header {
         review.compare(index, "redacted_at", &header.recorded_at, &certificate.redacted_at);
     }
-    let rewritten = certificate.files_rewritten_at;
-    if rewritten.is_some_and(|at| at < certificate.redacted_at) {
-        let expected = "a time after redacted_at";
-        review.find(
-            index,
-            "files_rewritten_at",
-            FindingCode::FactMismatch,
-            expected,
-            "an earlier one",
-        );
-    }
+    let time = |at: Option<Timestamp>| at.map_or_else(|| "none".to_owned(), |at| at.to_string());
+    let (signed, stated) = (completed.map(|completed| completed.at), certificate.files_rewritten_at);
+    review.compare(index, "files_rewritten_at", &time(signed), &time(stated));
+    unshown
+}
+
+fn meta(event: &Evidence) -> Option<Meta> {
+    let body = event.bodies.iter().find(|body| body.ordinal == 0)?;
+    Meta::decode(&body.bytes.0).ok()
+}
+
+/// What an event says of a completion: one of Oubliette's own, since nobody else writes to its streams.
+fn completion(event: &Evidence) -> Option<Completed> {
+    meta(event).filter(|meta| meta.stream.as_str() == STREAM)?;
+    let body = event.bodies.iter().find(|body| body.ordinal == 1)?;
+    serde_json::from_slice(&body.bytes.0).ok()
 }
 
 /// What a certificate that holds shows.
 const SHOWN: &str = "It shows that the ledger recorded the removal of these bodies and that its operator signed it; that no \
                      copy of them exists elsewhere cannot be seen from here.";
 
-fn notes(certificate: &RedactionCertificate) -> Vec<String> {
+fn notes(certificate: &RedactionCertificate, unshown: &[&str]) -> Vec<String> {
     let mut notes = vec![
         SHOWN.to_owned(),
         format!("It covers the ledger {} and no other.", certificate.origin),
         match certificate.files_rewritten_at {
-            Some(at) => format!(
-                "On the word of the certificate alone: the files in which the bodies lay had been written anew at {at}."
-            ),
+            Some(at) => {
+                format!("The ledger recorded that the files in which the bodies lay had been written anew at {at}.")
+            }
             None => "The files in which the bodies lay had not been written anew yet.".to_owned(),
         },
-        format!("Backups: {}", certificate.backups.text),
+        format!(
+            "On the word of the certificate alone, shown by no event in it: {}.",
+            unshown.join(", ")
+        ),
+        format!(
+            "Backups on record that may hold the bodies: {}. {}",
+            certificate.backups.known.len(),
+            certificate.backups.text
+        ),
     ];
     notes.extend(certificate.limits.iter().map(ToString::to_string));
     notes

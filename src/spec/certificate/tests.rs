@@ -72,7 +72,7 @@ fn every_flipped_byte_is_found() {
 #[test]
 fn what_the_certificate_says_must_be_what_its_events_say() {
     let ledger = TestLedger::sample();
-    let tweaks: [Tweak; 34] = [
+    let tweaks: [Tweak; 35] = [
         ("format", |c| c.format = "oubliette/certificate/v9".into()),
         ("origin", |c| c.origin = "x.example/y".parse().unwrap()),
         ("request", |c| c.request = Uuid::from_u128(1)),
@@ -84,6 +84,7 @@ fn what_the_certificate_says_must_be_what_its_events_say() {
             c.subjects[0].categories = Some(vec![Category::default()])
         }),
         ("completed_at", |c| c.completed_at = Some(Timestamp(1))),
+        ("covers", |c| c.covers = Some("x.example/frozen".parse().unwrap())),
         ("tree_size_before", |c| c.tree_size_before += 1),
         ("tree_size_after", |c| c.tree_size_after += 1),
         ("opened", |c| c.verification.opened = 1),
@@ -239,24 +240,27 @@ fn a_certificate_of_redaction_says_what_its_event_says() {
     ledger.remove(&positions);
     let authority = serde_json::json!({"ground": "secret", "positions": positions});
     let index = ledger.system("bodies.redacted", &authority);
+    let id = Uuid::from_u128(7);
+    let completed = serde_json::json!({"redaction": id, "at": Timestamp(9_000_000)}).to_string();
+    let completed = ledger.append("$redactions", "redaction.completed", Some(&completed), 0);
     let base = ledger.certificate();
     let header = crate::spec::event::Header::decode(&ledger.evidence(index).record().header).unwrap();
     let certificate = RedactionCertificate {
         format: REDACTION_FORMAT.into(),
         origin: base.origin.clone(),
-        redaction: Uuid::from_u128(7),
+        redaction: id,
         reason: "secret".into(),
         role: "officer".into(),
         redacted_at: header.recorded_at,
-        files_rewritten_at: None,
+        files_rewritten_at: Some(Timestamp(9_000_000)),
         positions: positions.map(Into::into).to_vec(),
         backups: Backups {
-            known: false,
-            text: "unknown".into(),
+            known: Vec::new(),
+            text: "oubliette/erasure/v1".into(),
         },
         limits: vec!["one ledger".into()],
         tree_size: base.tree_size_after,
-        evidence: vec![ledger.evidence(index)],
+        evidence: vec![ledger.evidence(index), ledger.evidence(completed)],
         anchors: base.anchors.clone(),
         checkpoint: base.checkpoint.clone(),
     };
@@ -264,15 +268,20 @@ fn a_certificate_of_redaction_says_what_its_event_says() {
     assert!(is_certificate(&document));
     let report = verify(&document);
     assert_eq!(report.verdict, Verdict::Valid, "{report}");
+    let unshown = |note: &String| note.contains("shown by no event") && note.contains("role, backups");
+    assert!(report.notes.iter().any(unshown), "{report}");
     type Tweak = (&'static str, fn(&mut RedactionCertificate));
-    let tweaks: [Tweak; 8] = [
+    let tweaks: [Tweak; 9] = [
         ("format", |c| c.format = "oubliette/redaction/v1x".into()),
         ("origin", |c| c.origin = "x.example/y".parse().unwrap()),
         ("reason", |c| c.reason = "other".into()),
         ("a position less", |c| c.positions.truncate(1)),
         ("another position", |c| c.positions[0] = (1, 0).into()),
         ("time", |c| c.redacted_at.0 += 1),
-        ("rewritten before", |c| c.files_rewritten_at = Some(Timestamp(1))),
+        ("another time of rewriting", |c| {
+            c.files_rewritten_at = Some(Timestamp(1))
+        }),
+        ("not rewritten", |c| c.files_rewritten_at = None),
         ("tree size", |c| c.tree_size += 1),
     ];
     for (what, tweak) in tweaks {

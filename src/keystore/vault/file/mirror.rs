@@ -132,6 +132,15 @@ impl Mirror {
         }
     }
 
+    /// Removes a file, if it is there.
+    pub(super) fn remove(&self, file: &Path) -> Result<(), KeyStoreError> {
+        match std::fs::remove_file(self.path.join(file)) {
+            Ok(()) => sync_folder(&self.path),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(vault_error(format!("cannot remove {}", self.context(file)), e)),
+        }
+    }
+
     /// A file as a whole; `None` if there is none.
     pub(super) fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, KeyStoreError> {
         let failed = |e| vault_error(format!("cannot read {}", self.context(file)), e);

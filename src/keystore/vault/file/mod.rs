@@ -7,6 +7,7 @@
 //!   slots              see `slots`: 512 bytes each, overwritten in place
 //!   journal/<ledger>   see `journal`: append-only
 //!   checkpoint/<ledger>  see `checkpoint`: replaced as a whole
+//!   closed             there while nothing can have come after the checkpoints: see [`FileVault::close`]
 //! ```
 //!
 //! A write counts when every mirror has it, synced and read back (through the system's cache: this finds short and
@@ -31,7 +32,7 @@ mod slots;
 mod stamp;
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -44,6 +45,9 @@ use super::{Epoch, EpochKey, EpochState, JournalEntry, Secret, Vault, VaultId};
 use crate::env::Entropy;
 use crate::keystore::{KeyStoreError, wrap};
 use crate::spec::ids::{LedgerId, Timestamp};
+
+/// The mark that no checkpoint is missing.
+const CLOSED: &str = "closed";
 
 /// A vault in mirrored folders.
 pub struct FileVault {
@@ -146,6 +150,7 @@ impl FileVault {
             has_device: device.is_some(),
         };
         mirrors.iter().try_for_each(|mirror| mirror.claim(claim))?;
+        mark_closed(&mirrors, owner)?;
         let state = State {
             mirrors,
             unusable: Vec::new(),
@@ -170,13 +175,17 @@ impl FileVault {
         Self::open_mirrors(mirrors, None, entropy, false)
     }
 
-    /// Opens a vault to read alone, also beside a server that has it open: takes no lock, repairs nothing, refuses every
-    /// write.
+    /// Opens a vault to read alone, also beside a server that has it open: takes no lock, repairs nothing, destroys nothing
+    /// in the device, refuses every write.
     ///
     /// # Errors
-    /// As [`FileVault::open`].
-    pub fn open_to_read(mirrors: &[PathBuf], entropy: Arc<dyn Entropy>) -> Result<Self, KeyStoreError> {
-        Self::open_mirrors(mirrors, None, entropy, true)
+    /// As [`FileVault::open_with`].
+    pub fn open_to_read(
+        mirrors: &[PathBuf],
+        device: Option<Arc<dyn Device>>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, KeyStoreError> {
+        Self::open_mirrors(mirrors, device, entropy, true)
     }
 
     /// As [`FileVault::open`], with the keys in a device. Keys in it that no slot names stay: see
@@ -250,6 +259,42 @@ impl FileVault {
         };
         vault.warn_of_unnamed()?;
         Ok(vault)
+    }
+
+    /// Whether the vault was closed by who wrote to it last: then its checkpoints are the ledgers' last ones. They lag
+    /// otherwise, and events may have been acknowledged that it never heard of.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if a mirror cannot be read.
+    pub fn is_closed(&self) -> Result<bool, KeyStoreError> {
+        for mirror in &self.state.lock().mirrors {
+            if mirror.read(Path::new(CLOSED))?.as_deref() != Some(self.owner.0.as_slice()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says that ledgers may grow from here on. Before the first of them does.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if that cannot be made durable.
+    pub fn begin(&self) -> Result<(), KeyStoreError> {
+        let state = self.state.lock();
+        state
+            .mirrors
+            .iter()
+            .try_for_each(|mirror| mirror.remove(Path::new(CLOSED)))
+    }
+
+    /// Says that no ledger grows any more and that all last checkpoints are here.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Vault`] if a mirror is away or cannot be written.
+    pub fn close(&self) -> Result<(), KeyStoreError> {
+        let state = self.state.lock();
+        state.for_writing()?;
+        mark_closed(&state.mirrors, self.owner)
     }
 
     /// The epoch keys in the device whose names begin with `prefix` and that no slot names.
@@ -399,6 +444,11 @@ fn no_vault(unusable: &[MirrorHealth]) -> KeyStoreError {
         "the vault is missing ({})",
         problems.collect::<Vec<_>>().join("; ")
     ))
+}
+
+fn mark_closed(mirrors: &[Mirror], owner: VaultId) -> Result<(), KeyStoreError> {
+    let mut mirrors = mirrors.iter();
+    mirrors.try_for_each(|mirror| mirror.replace(Path::new(CLOSED), &owner.0))
 }
 
 impl State {
