@@ -356,7 +356,7 @@ fn a_redaction_names_the_backups_that_may_hold_what_left() {
         .unwrap();
     let before = super::backup::back_up(&client, &super::backup::beside(&data, "before"));
     let redaction = redact(&client, index, &["data"]).expect(202);
-    let known = json!([{"id": before["id"], "started_at": redaction["backups"][0]["started_at"], "index": 2}]);
+    let known = json!([{"id": before["id"], "started_at": redaction["backups"][0]["started_at"], "index": index + 1}]);
     assert_eq!(redaction["backups"], known);
     completed(&client, &redaction);
     super::backup::back_up(&client, &super::backup::beside(&data, "after"));
