@@ -114,16 +114,19 @@ fn a_log_of_warnings_names_the_request_also_for_work_on_other_threads() {
         .client()
         .send("GET", "/readyz", &[("x-request-id", "ready-1")], b"")
         .expect(200);
-    let lines = data.log();
-    let mut lines = lines
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let repair = lines.find(|line| {
-        line["fields"]["message"]
-            .as_str()
-            .unwrap_or_default()
-            .contains("repaired")
-    });
+    let repair = || {
+        let log = data.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find(|line| {
+            line["fields"]["message"]
+                .as_str()
+                .unwrap_or_default()
+                .contains("repaired")
+        })
+    };
+    // The log is written beside the work.
+    eventually("the repair is logged", || repair().is_some());
+    let repair = repair();
     assert_eq!(repair.unwrap()["span"]["id"], "ready-1", "{}", data.log());
     assert_eq!(answered(&data).len(), 0);
 }

@@ -395,7 +395,12 @@ fn certificates() -> Vec<Value> {
     };
     let mut vectors = vec![
         good("certificate: provisional", by(&plain)),
-        good("certificate: final", by(&finished(&plain))),
+        shows(
+            "certificate: final though something was pending",
+            "fact_mismatch",
+            "no event says that it is gone",
+            by(&finished(&plain)),
+        ),
         shows(
             "certificate: a count left out",
             "fact_mismatch",
