@@ -36,23 +36,18 @@ pub(super) fn about(lines: &str, person: &str) -> String {
     format!("{first}\n({} events like this one about {person})", events.len())
 }
 
-/// One event whose personal data is gone, and the number of them.
-pub(super) fn erased(lines: &str) -> String {
-    let is_erased = |event: &Value| {
-        event
-            .pointer("/personal/0/state")
-            .is_some_and(|state| state == "erased")
-    };
-    let events: Vec<Value> = lines
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .filter(is_erased)
-        .collect();
-    format!(
-        "{}\n({} events like this one)",
-        events.first().map(|event| brief(event, "")).unwrap_or_default(),
-        events.len()
-    )
+/// The events whose first block of personal data is in a state.
+pub(super) fn in_state(lines: &str, state: &str) -> Vec<Value> {
+    let is_in = |event: &Value| event.pointer("/personal/0/state").is_some_and(|now| now == state);
+    let events = lines.lines().filter_map(|line| serde_json::from_str(line).ok());
+    events.filter(is_in).collect()
+}
+
+/// One event of a state, and the number of them.
+pub(super) fn one_of(lines: &str, state: &str) -> String {
+    let events = in_state(lines, state);
+    let first = events.first().map(|event| brief(event, "")).unwrap_or_default();
+    format!("{first}\n({} events like this one)", events.len())
 }
 
 /// What matters of an event, on three lines.

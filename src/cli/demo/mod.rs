@@ -37,7 +37,6 @@ impl Demo {
             stage: Stage::new(folder, context.json),
             vkey: String::new(),
             person: String::new(),
-            other: String::new(),
         };
         tour.stage.say(
             "Oubliette is an audit ledger that never loses an event and can prove that it forgot a person.\n\

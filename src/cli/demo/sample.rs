@@ -36,11 +36,11 @@ pub(super) fn made_up() -> String {
     lines
 }
 
-/// The user names, those that stand in the most records first.
-pub(super) fn busiest_people(records: &str) -> Vec<String> {
+/// The user name that stands in the most records.
+pub(super) fn busiest_person(records: &str) -> Option<String> {
     let mut counts = BTreeMap::<String, usize>::new();
     for line in records.lines() {
-        let record = serde_json::from_str::<serde_json::Value>(line).unwrap_or_default();
+        let record = serde_json::from_str::<serde_json::Value>(line).ok()?;
         if let Some(name) = record
             .pointer("/userIdentity/userName")
             .and_then(serde_json::Value::as_str)
@@ -48,9 +48,7 @@ pub(super) fn busiest_people(records: &str) -> Vec<String> {
             *counts.entry(name.to_owned()).or_default() += 1;
         }
     }
-    let mut people: Vec<_> = counts.into_iter().collect();
-    people.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    people.into_iter().map(|(name, _)| name).collect()
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(name, _)| name)
 }
 
 /// How many files below a folder hold a text.

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::excerpt::{about, erased, first_lines, headline, places};
+use super::excerpt::{about, first_lines, headline, in_state, one_of, places};
 use super::sample;
 use super::stage::{self, Line, Stage};
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Exit, Failure};
 
 /// The question that is asked before and after the erasure, of a directory.
 pub(super) fn opened<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -23,8 +23,6 @@ pub(super) struct Tour {
     pub(super) vkey: String,
     /// Who is erased.
     pub(super) person: String,
-    /// Somebody who is not.
-    pub(super) other: String,
 }
 
 impl Tour {
@@ -94,9 +92,7 @@ impl Tour {
             Some(path) => std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?,
             None => sample::made_up(),
         };
-        let mut people = sample::busiest_people(&records).into_iter();
-        let mut next = || people.next().unwrap_or_else(|| "nobody".into());
-        (self.person, self.other) = (next(), next());
+        self.person = sample::busiest_person(&records).unwrap_or_else(|| "nobody".into());
         let what = if real {
             "Real audit logs"
         } else {
@@ -183,7 +179,16 @@ impl Tour {
     fn look_again(&mut self) -> Result<(), Failure> {
         self.stage
             .say("   After: the same question. The events are all there; what they said about the person is not.");
-        self.stage.expect(0, &Self::oubliette(&opened("data", &[])), erased)?;
+        self.ask_for(&Self::oubliette(&opened("data", &[])), "erased")
+    }
+
+    /// Asks, and shows an event whose personal data is in this state. There must be one.
+    pub(super) fn ask_for(&mut self, line: &Line<'_>, state: &str) -> Result<(), Failure> {
+        let printed = self.stage.expect(0, line, |out| one_of(out, state))?;
+        if in_state(&printed.out, state).is_empty() {
+            let detail = format!("no event came out with its personal data {state}");
+            return Err(Failure::new(Exit::Io, "demo_failed", detail));
+        }
         Ok(())
     }
 

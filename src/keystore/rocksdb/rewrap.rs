@@ -120,6 +120,9 @@ impl RocksKeyStore {
                 if let Some((at, order)) = orders.get(&handle).and_then(|orders| orders.iter().find(is_whole)) {
                     turned.gone.push((*at, 0, 1));
                     turned.deletes.push(rows::handle(ledger.id, handle));
+                    let suppression = ledger.suppression_row(&subject);
+                    let mark = suppression.get(17..).unwrap_or_default();
+                    turned.deletes.extend(self.notes_of(ledger, mark)?);
                     turned
                         .puts
                         .extend(self.suppression_of(ledger, order.request, &subject)?);

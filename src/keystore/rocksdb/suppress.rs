@@ -139,9 +139,26 @@ impl RocksKeyStore {
         let mut batch = WriteBatch::default();
         if carry_out {
             batch.delete(rows::row(Table::Suppression, ledger, &[mark]));
+            // One of an act that failed would lift the next suppression of the same id.
+            self.notes_of(&keys, mark)?
+                .into_iter()
+                .for_each(|note| batch.delete(note));
         }
         batch.delete(row);
         self.db.write(batch)
+    }
+
+    /// The rows of noted reopenings of one subject id, by the key of its suppression row.
+    pub(super) fn notes_of(&self, ledger: &Ledger, mark: &[u8]) -> Result<Vec<Vec<u8>>, KeyStoreError> {
+        let mut notes = Vec::new();
+        self.db
+            .scan(&rows::row(Table::Reopening, ledger.id, &[]), |row, value| {
+                if ledger.unmark(row, value) == Some(mark) {
+                    notes.push(row.to_vec());
+                }
+                Ok(())
+            })?;
+        Ok(notes)
     }
 
     pub(super) fn all_noted(&self, ledger: LedgerId) -> Result<Vec<RequestId>, KeyStoreError> {
