@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
-use uuid::Uuid;
 
 use super::auth::{Admin, NoQuery, OnStore, blocking};
 use super::body::Body;
 use super::page::{BackupPage, PageQuery};
+use super::path::id;
 use super::problem::Problem;
-use crate::service::{Code, Error, request};
+use crate::service::request;
 
 pub(super) async fn create(on: OnStore<Admin>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let view = on.service.start_backup(&on.caller, request::parse(&body)?).await?;
@@ -24,8 +24,7 @@ pub(super) async fn list(on: OnStore<Admin>, query: Query<PageQuery>) -> Result<
 }
 
 pub(super) async fn one(on: OnStore<Admin>, _: NoQuery, path: Path<String>) -> Result<HttpResponse, Problem> {
-    let unknown = |_| Error::new(Code::NotFound, "there is no backup of this id");
-    let id: Uuid = path.parse().map_err(unknown)?;
+    let id = id(&path, "backup")?;
     let service = Arc::clone(&on.service);
     Ok(HttpResponse::Ok().json(blocking(move || service.backup(id)).await??))
 }

@@ -2,13 +2,13 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
-use uuid::Uuid;
 
 use super::auth::{ErasureReader, NoQuery, Officer, On};
 use super::body::Body;
 use super::page::{ErasurePage, PageQuery};
+use super::path::id;
 use super::problem::Problem;
-use crate::service::{Code, Error, request};
+use crate::service::request;
 
 pub(super) async fn create(on: On<Officer>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let view = on.service.erase(&on.ledger, &on.caller, request::parse(&body)?).await?;
@@ -27,7 +27,7 @@ pub(super) async fn one(
     _: NoQuery,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let id = id(&path.1)?;
+    let id = id(&path.1, "erasure")?;
     let erasure = on.blocking(move |service, ledger| service.erasure(ledger, id)).await?;
     Ok(HttpResponse::Ok().json(erasure))
 }
@@ -37,12 +37,18 @@ pub(super) async fn approve(
     _: NoQuery,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let erasure = on.service.approve_erasure(&on.ledger, &on.caller, id(&path.1)?).await?;
+    let erasure = on
+        .service
+        .approve_erasure(&on.ledger, &on.caller, id(&path.1, "erasure")?)
+        .await?;
     Ok(HttpResponse::Accepted().json(erasure))
 }
 
 pub(super) async fn cancel(on: On<Officer>, _: NoQuery, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
-    let erasure = on.service.cancel_erasure(&on.ledger, &on.caller, id(&path.1)?).await?;
+    let erasure = on
+        .service
+        .cancel_erasure(&on.ledger, &on.caller, id(&path.1, "erasure")?)
+        .await?;
     Ok(HttpResponse::Accepted().json(erasure))
 }
 
@@ -51,16 +57,16 @@ pub(super) async fn certificate(
     _: NoQuery,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let id = id(&path.1)?;
+    let id = id(&path.1, "erasure")?;
     let signed = on
         .blocking(move |service, ledger| service.certificate(ledger, id))
         .await?;
-    Ok(HttpResponse::Ok()
-        .content_type("application/cose; cose-type=\"cose-sign1\"")
-        .body(signed))
+    Ok(signed_document(signed))
 }
 
-fn id(text: &str) -> Result<Uuid, Problem> {
-    text.parse()
-        .map_err(|_| Problem(Error::new(Code::NotFound, "there is no erasure of this id")))
+/// A signed document (RFC 9052).
+pub(super) fn signed_document(bytes: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/cose; cose-type=\"cose-sign1\"")
+        .body(bytes)
 }

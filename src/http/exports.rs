@@ -244,8 +244,7 @@ fn stream(
 
 /// An export and the tag that its content has now.
 async fn find(on: &On<Auditor>, id: &str) -> Result<(ExportView, String), Problem> {
-    let unknown = |_| Error::new(Code::NotFound, "there is no export of this id");
-    let id = id.parse().map_err(unknown)?;
+    let id = super::path::id(id, "export")?;
     on.blocking(move |service, ledger| {
         let export = service.export(ledger, id)?;
         let tag = tag_of(service, ledger, &export)?;

@@ -2,13 +2,13 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
-use uuid::Uuid;
 
 use super::auth::{ErasureReader, NoQuery, Officer, On};
 use super::body::Body;
 use super::page::{HoldPage, PageQuery, RestrictionPage};
+use super::path::id;
 use super::problem::Problem;
-use crate::service::{Code, Error, request};
+use crate::service::request;
 
 pub(super) async fn place(on: On<Officer>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let hold = on
@@ -74,10 +74,4 @@ pub(super) async fn lift(on: On<Officer>, _: NoQuery, path: Path<(String, String
     let id = id(&path.1, "restriction")?;
     let restriction = on.service.lift_restriction(&on.ledger, &on.caller, id).await?;
     Ok(HttpResponse::Ok().json(restriction))
-}
-
-/// The id in a path.
-pub(super) fn id(text: &str, of: &str) -> Result<Uuid, Problem> {
-    text.parse()
-        .map_err(|_| Problem(Error::new(Code::NotFound, format!("there is no {of} of this id"))))
 }

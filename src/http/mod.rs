@@ -19,6 +19,7 @@ mod log;
 mod observe;
 pub mod openapi;
 mod page;
+mod path;
 mod problem;
 mod proofs;
 mod range;

@@ -2,13 +2,14 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Path, Query};
-use uuid::Uuid;
 
 use super::auth::{ErasureReader, NoQuery, Officer, On};
 use super::body::Body;
+use super::erasures::signed_document;
 use super::page::{PageQuery, RedactionPage};
+use super::path::id;
 use super::problem::Problem;
-use crate::service::{Code, Error, request};
+use crate::service::request;
 
 pub(super) async fn create(on: On<Officer>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let view = on
@@ -30,7 +31,7 @@ pub(super) async fn one(
     _: NoQuery,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let id = id(&path.1)?;
+    let id = id(&path.1, "redaction")?;
     let redaction = on
         .blocking(move |service, ledger| service.redaction(ledger, id))
         .await?;
@@ -42,16 +43,9 @@ pub(super) async fn certificate(
     _: NoQuery,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let id = id(&path.1)?;
+    let id = id(&path.1, "redaction")?;
     let signed = on
         .blocking(move |service, ledger| service.redaction_certificate(ledger, id))
         .await?;
-    Ok(HttpResponse::Ok()
-        .content_type("application/cose; cose-type=\"cose-sign1\"")
-        .body(signed))
-}
-
-fn id(text: &str) -> Result<Uuid, Problem> {
-    text.parse()
-        .map_err(|_| Problem(Error::new(Code::NotFound, "there is no redaction of this id")))
+    Ok(signed_document(signed))
 }

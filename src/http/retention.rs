@@ -5,8 +5,8 @@ use actix_web::web::{Path, Query};
 
 use super::auth::{ErasureReader, NoQuery, Officer, On};
 use super::body::Body;
-use super::holds::id;
 use super::page::{PageQuery, RetentionRunPage};
+use super::path::id;
 use super::problem::Problem;
 use crate::service::request;
 

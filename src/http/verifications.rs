@@ -6,9 +6,10 @@ use actix_web::web::{Path, Query};
 use super::auth::{Auditor, NoQuery, On};
 use super::body::Body;
 use super::page::{PageQuery, VerificationPage};
+use super::path::id;
 use super::problem::Problem;
+use crate::service::request;
 use crate::service::verify::VerificationRequest;
-use crate::service::{Code, Error, request};
 
 pub(super) async fn start(on: On<Auditor>, _: NoQuery, body: Body) -> Result<HttpResponse, Problem> {
     let asked = if body.is_empty() {
@@ -26,8 +27,7 @@ pub(super) async fn list(on: On<Auditor>, query: Query<PageQuery>) -> Result<Htt
 }
 
 pub(super) async fn one(on: On<Auditor>, _: NoQuery, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
-    let unknown = |_| Error::new(Code::NotFound, "there is no verification of this id");
-    let id = path.1.parse().map_err(unknown)?;
+    let id = id(&path.1, "verification")?;
     let view = on
         .blocking(move |service, ledger| service.verification(ledger, id))
         .await?;
