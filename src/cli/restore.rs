@@ -148,6 +148,7 @@ fn words(restored: &Restored, context: &Context) -> String {
             "\nRolled back: {lost}. `{}` goes on under a new origin; its auditors need its key:\n  origin  {}\n  vkey    {}\n",
             rollback.ledger, rollback.origin, rollback.vkey
         );
+        text += "  holds, restrictions and erasures that waited, if they were placed in what is lost, are gone: place them anew\n";
         if rollback.erasures_recovered > 0 {
             text += &format!(
                 "  {} erasures that the old log lost are on record again\n",

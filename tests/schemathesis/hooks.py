@@ -23,6 +23,9 @@ RULES = (
     "lies after",
     "not a valid Ed25519 public key",
     "give either `subjects` or `handles`",
+    "give either `subject` or `handle`",
+    "this server writes no backups",
+    "belongs to one of Oubliette's own events",
     "different categories",
     "stands in If-Match too",
     # The generator cuts quotes off headers.
