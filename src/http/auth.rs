@@ -87,8 +87,7 @@ impl<R: 'static> On<R> {
         &self,
         work: impl FnOnce(&Service, &Ledger) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Problem> {
-        let (service, ledger) = (Arc::clone(&self.service), Arc::clone(&self.ledger));
-        Ok(blocking(move || work(&service, &ledger)).await??)
+        Ok(self.service.blocking(&self.ledger, work).await?)
     }
 
     /// Asks for one more role.

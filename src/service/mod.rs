@@ -181,6 +181,20 @@ impl Service {
         })
     }
 
+    /// Runs work that may wait for the disk off the server's threads, with the id of the request in what it logs. The
+    /// work goes on when the caller is gone.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        work: impl FnOnce(&Self, &Ledger) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (service, ledger) = (Arc::clone(self), Arc::clone(ledger));
+        append::blocking(move || work(&service, &ledger)).await
+    }
+
     /// The ledger of this name.
     ///
     /// # Errors
