@@ -9,7 +9,6 @@
 //! Each run is recorded at its beginning and, with counts, at its end; every erasure of it is one of its own, so a crash
 //! leaves a run without an end and each erasure whole.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -283,18 +282,15 @@ impl Service {
         cutoff: Timestamp,
     ) -> Result<Vec<Handle>, Error> {
         let end = self.first_at_or_after(ledger, cutoff)?;
-        let reopened = self.keystore.reopened(ledger.record.id).into_iter();
-        let live: HashMap<_, _> = reopened
-            .filter(|reopened| reopened.category == rule.category)
-            .map(|reopened| (reopened.handle, reopened.generation))
-            .collect();
         let mut due = Vec::new();
         for handle in handles {
             let state = self.keystore.state(ledger.record.id, handle)?;
             if !matches!(state, SubjectState::Active | SubjectState::Restricted) {
                 continue;
             }
-            let from = live.get(&handle).copied().unwrap_or(1);
+            let reopened = self.keystore.reopened_of(ledger.record.id, handle).into_iter();
+            let mut generations = reopened.filter(|reopened| reopened.category == rule.category);
+            let from = generations.next().map_or(1, |reopened| reopened.generation);
             let block = (handle, &rule.category, from);
             // A key without any block is of an append that is under way, or never was used: it is not due.
             if !self.has_block(ledger, block, end..u64::MAX)? && self.has_block(ledger, block, 0..end)? {
