@@ -40,6 +40,7 @@ pub(crate) use purge::NextLook;
 pub(super) use purge::PURGES;
 pub use purge::{Purge, Purging};
 pub(crate) use queue::Queue;
+use saga::Requested;
 pub(super) use saga::recorded;
 pub(crate) use saga::{Erasure, Recorded};
 pub(super) use saga::{RECOVERED, STREAM, sealed_blocks};
@@ -166,7 +167,7 @@ struct Targets {
 /// What becomes of a request.
 enum Decision {
     /// It begins at once.
-    Begin(saga::Requested),
+    Begin(Requested),
     /// It is recorded and waits.
     Wait(Box<(Submitted, crate::sequencer::NewEvent)>),
 }
@@ -235,11 +236,11 @@ impl Service {
     }
 
     /// Erases living people of these handles at once, whatever else is set; the caller holds the lock and has looked for
-    /// holds. Gives the request.
+    /// holds. `run` is the run of retention that wants it. Gives the request.
     pub(super) async fn erase_living(
         self: &Arc<Self>,
         ledger: &Arc<Ledger>,
-        by: By,
+        (run, by): (Uuid, By),
         request: &Arc<ErasureRequest>,
         handles: &[Handle],
     ) -> Result<Uuid, Error> {
@@ -247,7 +248,10 @@ impl Service {
             handles: handles.to_vec(),
             already_erased: 0,
         };
-        let payload = self.requested(ledger, by, request, &targets)?;
+        let payload = Requested {
+            run: Some(run),
+            ..self.requested(ledger, by, request, &targets)?
+        };
         let id = payload.request;
         let erased = match self.request_erasure(ledger, request, payload).await {
             Ok(erasure) => self.run_saga(ledger, erasure).await,

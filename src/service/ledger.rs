@@ -57,6 +57,8 @@ pub struct Ledger {
     pub(crate) waiting: AtomicBool,
     /// The erasures that wait.
     pub(crate) erasing: Queue,
+    /// Whether an act may be recorded and not carried out.
+    pub(crate) unsettled: AtomicBool,
     /// Whether an epoch key may be destroyed and that not recorded.
     pub(crate) unrecorded: AtomicBool,
     /// Moves with every step that takes keys away.
@@ -426,6 +428,7 @@ impl Service {
             unfinished: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             erasing: Queue::default(),
+            unsettled: AtomicBool::new(false),
             unrecorded: AtomicBool::new(false),
             fencing: Fencing::new(self.clock.now()),
             residues: super::erase::NextLook::default(),

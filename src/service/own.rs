@@ -126,6 +126,22 @@ impl Service {
             .await
     }
 
+    /// What was recorded just now, as reading it would give it.
+    pub(super) fn as_recorded<T>(&self, appended: &Appended, payload: T) -> Recorded<T> {
+        let placed = appended.events.first();
+        let (index, recorded_at) = placed.map_or((0, self.clock.now()), |placed| (placed.index, placed.recorded_at));
+        Recorded {
+            index,
+            recorded_at,
+            payload,
+        }
+    }
+
+    /// Ends what is withheld under an id.
+    pub(super) fn give_back(&self, ledger: &Ledger, id: Uuid) -> Result<(), Error> {
+        Ok(ledger.fencing.step(|| self.keystore.give_back(ledger.record.id, id))?)
+    }
+
     /// The living person that a request names by the caller's id or by handle.
     ///
     /// # Errors

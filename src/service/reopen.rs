@@ -167,27 +167,39 @@ impl Service {
             reason,
             by,
         };
-        // IMPORTANT: noted, then recorded, then carried out. A crash in between is looked after at start; an append that
-        // fails may have been written all the same, so the note stays until then.
-        let act = Act {
-            stream: STREAM,
-            event_type: REOPENED,
-            payload: &payload,
-            id,
-            handles: &[],
-        };
-        self.record_act(ledger, act).await?;
-        let settle = move |service: &Self, ledger: &Ledger| {
-            service.keystore.settle_reopening(ledger.record.id, id, true)?;
-            Ok(())
-        };
-        self.blocking(ledger, settle).await?;
+        // IMPORTANT: noted, then recorded, then carried out. An append that fails may have been written all the same, so
+        // the note stays: the tick, or the start, looks what the ledger says.
+        let lifted = self.lift_suppression(ledger, &payload).await;
+        lifted.inspect_err(|_| ledger.leave_unsettled())?;
         let handle = self.subject_handle(ledger, subject).await?;
         Ok(ReopeningView {
             id,
             handle,
             categories: None,
         })
+    }
+
+    async fn lift_suppression(self: &Arc<Self>, ledger: &Arc<Ledger>, payload: &Payload) -> Result<(), Error> {
+        let id = payload.reopening;
+        self.record_reopening(ledger, payload).await?;
+        let settle = move |service: &Self, ledger: &Ledger| {
+            service.keystore.settle_reopening(ledger.record.id, id, true)?;
+            Ok(())
+        };
+        self.blocking(ledger, settle).await
+    }
+
+    async fn record_reopening(&self, ledger: &Ledger, payload: &Payload) -> Result<(), Error> {
+        let people = payload.subjects.iter().flatten();
+        let handles: Vec<_> = people.map(|person| person.handle).collect();
+        let act = Act {
+            stream: STREAM,
+            event_type: REOPENED,
+            payload,
+            id: payload.reopening,
+            handles: &handles,
+        };
+        self.record_act(ledger, act).await.map(drop)
     }
 
     async fn reopen_categories(
@@ -219,28 +231,28 @@ impl Service {
         let people = self
             .blocking(ledger, move |service, ledger| service.to_reopen(ledger, &who))
             .await?;
-        let handles: Vec<_> = people.iter().map(|person| person.handle).collect();
         let payload = Payload {
             reopening: self.fresh_id(),
             subjects: Some(people),
             reason,
             by,
         };
-        let act = Act {
-            stream: STREAM,
-            event_type: REOPENED,
-            payload: &payload,
-            id: payload.reopening,
-            handles: &handles,
-        };
-        self.record_act(ledger, act).await?;
-        let id = payload.reopening;
+        let reopened = self.record_and_reopen(ledger, payload).await;
+        reopened.inspect_err(|_| ledger.leave_unsettled())
+    }
+
+    async fn record_and_reopen(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        payload: Payload,
+    ) -> Result<(Uuid, Vec<Person>), Error> {
+        self.record_reopening(ledger, &payload).await?;
         let carry_out = move |service: &Self, ledger: &Ledger| {
             let opened = service.carry_out(ledger, &payload)?;
             service.open_again(ledger, opened);
-            Ok(payload.subjects.unwrap_or_default())
+            Ok((payload.reopening, payload.subjects.unwrap_or_default()))
         };
-        Ok((id, self.blocking(ledger, carry_out).await?))
+        self.blocking(ledger, carry_out).await
     }
 
     fn to_reopen(&self, ledger: &Ledger, who: &[(Handle, Vec<Category>)]) -> Result<Vec<Person>, Error> {
@@ -338,7 +350,7 @@ impl Service {
     }
 
     /// Lets the sequencer take generations that reopenings opened, unless a later erasure closes them.
-    fn open_again(&self, ledger: &Ledger, reopened: Vec<Reopened>) {
+    pub(super) fn open_again(&self, ledger: &Ledger, reopened: Vec<Reopened>) {
         let is_open = |reopened: &Reopened| {
             let fences = self.keystore.fences_of(ledger.record.id, reopened.handle);
             !fences
@@ -356,29 +368,45 @@ impl Service {
         }
     }
 
-    /// Finishes reopenings that broke off, and brings the key store to what the ledger says. Before anything is served, and
-    /// before erasures are taken up.
+    /// Finishes reopenings that broke off, and brings the key store to what the ledger says. Under the lock of erasures, or
+    /// before anything is served, and before erasures are taken up. Gives the categories that were not open before.
     ///
     /// # Errors
     /// If the store or the key store fails.
-    pub(super) fn carry_over_reopenings(&self, ledger: &Ledger) -> Result<(), Error> {
+    pub(super) fn carry_over_reopenings(&self, ledger: &Ledger) -> Result<Vec<Reopened>, Error> {
         let id = ledger.record.id;
         let events = self.own_events(ledger, STREAM)?;
-        let mut recorded_ids = HashSet::new();
+        let (mut recorded_ids, mut opened) = (HashSet::new(), Vec::new());
         for event in events
             .iter()
             .filter(|event| event.header.event_type.as_str() == REOPENED)
         {
             let reopening: Recorded<Payload> = recorded(event)?;
             recorded_ids.insert(reopening.payload.reopening);
-            self.carry_out(ledger, &reopening.payload)?;
+            opened.extend(self.carry_out(ledger, &reopening.payload)?);
         }
         for noted in self.keystore.noted_reopenings(id)? {
             self.keystore
                 .settle_reopening(id, noted, recorded_ids.contains(&noted))?;
         }
-        self.open_again(ledger, self.keystore.reopened(id));
-        Ok(())
+        Ok(opened)
+    }
+
+    /// Whether a category is closed, and that by some of these erasures alone, whose keys are destroyed.
+    pub(super) fn is_closed_by(
+        &self,
+        ledger: &Ledger,
+        (handle, category): (Handle, &Category),
+        is_one: impl Fn(&Uuid) -> bool,
+    ) -> bool {
+        let id = ledger.record.id;
+        let reopened = self.keystore.reopened_of(id, handle).into_iter();
+        let mut over = reopened.filter(|reopened| reopened.category == *category);
+        let over = over.next().map(|reopened| reopened.over).unwrap_or_default();
+        let fences = self.keystore.fences_of(id, handle).into_iter();
+        let closing: Vec<_> = fences.filter(|fence| closes(fence, category, &over)).collect();
+        let by_one = |fence: &Fence| fence.destroyed.is_some() && is_one(&fence.order.request);
+        !closing.is_empty() && closing.iter().all(by_one)
     }
 }
 

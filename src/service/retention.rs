@@ -9,6 +9,8 @@
 //! Each run is recorded at its beginning and, with counts, at its end; every erasure of it is one of its own, so a crash
 //! leaves a run without an end and each erasure whole.
 
+mod left;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -176,7 +178,9 @@ impl Service {
             let (service, on, of) = (Arc::clone(self), Arc::clone(ledger), rule.clone());
             let Due { mut outcome, handles } = blocking(move || service.due_under(&on, &of)).await?;
             for batch in handles.chunks(BATCH) {
-                let erased = self.erase_due(ledger, &by, rule, batch.to_vec(), &mut outcome).await?;
+                let erased = self
+                    .erase_due(ledger, (run, &by), rule, batch.to_vec(), &mut outcome)
+                    .await?;
                 erasures.extend(erased);
             }
             rules.push(outcome);
@@ -215,7 +219,7 @@ impl Service {
     async fn erase_due(
         self: &Arc<Self>,
         ledger: &Arc<Ledger>,
-        by: &By,
+        (run, by): (Uuid, &By),
         rule: &RetentionRule,
         handles: Vec<Handle>,
         outcome: &mut RuleOutcome,
@@ -233,10 +237,23 @@ impl Service {
         if free.is_empty() {
             return Ok(None);
         }
-        let category = rule.category.clone();
+        let done = self.erase_and_reopen(ledger, (run, by), &rule.category, &free).await;
+        // What was erased and not reopened is looked after by the tick.
+        let id = done.inspect_err(|_| ledger.leave_unsettled())?;
+        outcome.erased += free.len() as u64;
+        Ok(Some(id))
+    }
+
+    async fn erase_and_reopen(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        (run, by): (Uuid, &By),
+        category: &Category,
+        free: &[Handle],
+    ) -> Result<Uuid, Error> {
         let request = Arc::new(ErasureRequest {
             subjects: None,
-            handles: Some(free.clone()),
+            handles: Some(free.to_vec()),
             categories: Some(vec![category.clone()]),
             basis: Basis::Retention,
             reason: Reason::Retention,
@@ -244,15 +261,11 @@ impl Service {
             wait: false,
             grace_seconds: None,
         });
-        let id = self.erase_living(ledger, by.clone(), &request, &free).await?;
-        outcome.erased += free.len() as u64;
-        let reopened = free
-            .into_iter()
-            .map(|handle| (handle, vec![category.clone()]))
-            .collect();
+        let id = self.erase_living(ledger, (run, by.clone()), &request, free).await?;
+        let reopened = free.iter().map(|handle| (*handle, vec![category.clone()])).collect();
         self.reopen_all(ledger, by.clone(), reopened, ReopeningReason::Retention)
             .await?;
-        Ok(Some(id))
+        Ok(id)
     }
 
     /// The subjects whose data is due under a rule.

@@ -54,6 +54,9 @@ pub(crate) struct Requested {
     /// When it was asked for, if it waited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) submitted_at: Option<Timestamp>,
+    /// The run of retention that erases; absent: somebody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<Uuid>,
     /// What is kept of the subject ids; absent: a keyed hash, for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) suppression: Option<SuppressionRecord>,
@@ -324,6 +327,7 @@ impl Service {
             reason: request.reason,
             due_at: one_month_after(now)?,
             submitted_at: None,
+            run: None,
             // Without a whole person there is no id to suppress.
             suppression: suppression.filter(|_| request.categories.is_none()),
             already_erased: targets.already_erased,

@@ -563,44 +563,6 @@ impl Service {
         Ok(Some(payload))
     }
 
-    /// Looks after erasures that wait, and after what has expired; called every few seconds.
-    pub async fn tick(self: &Arc<Self>) {
-        for ledger in self.all_ledgers() {
-            if ledger.waiting.load(Ordering::Acquire) {
-                let turn = ledger.erasing.turn.lock().await;
-                self.advance_waiting(&ledger, &turn).await;
-            }
-            let (service, on) = (Arc::clone(self), Arc::clone(&ledger));
-            let forgotten = blocking(move || service.forget_suppressed(&on)).await;
-            if let Err(error) = forgotten {
-                tracing::error!(ledger = %ledger.record.name, error = %error, "expired suppressions cannot be deleted");
-            }
-        }
-    }
-
-    fn forget_suppressed(&self, ledger: &Ledger) -> Result<(), Error> {
-        let forgotten = self.keystore.forget_suppressed(ledger.record.id, self.clock.now())?;
-        if forgotten > 0 {
-            tracing::info!(ledger = %ledger.record.name, forgotten, "suppressions of erased people have expired");
-        }
-        Ok(())
-    }
-
-    /// Brings the key store to what the ledger says of reopenings and restrictions, and drops expired suppressions. Before
-    /// erasures are taken up, and before anything is served.
-    ///
-    /// # Errors
-    /// If store or key store fails.
-    pub async fn carry_over(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        blocking(move || {
-            service.forget_suppressed(&on)?;
-            service.carry_over_reopenings(&on)?;
-            service.carry_over_restrictions(&on)
-        })
-        .await
-    }
-
     /// Takes up erasures that wait. After [`Service::carry_over`], before anything is served.
     ///
     /// # Errors
