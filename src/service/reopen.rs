@@ -7,7 +7,7 @@
 //!
 //! What was erased stays erased.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use super::append::subject_erased;
 use super::erase::sealed_blocks;
-use super::own::{Act, By, Recorded, at, never_seen, recorded};
+use super::own::{Act, By, Fold, Recorded, Unreadable, at, never_seen, recorded};
+use super::read::StoredEvent;
 use super::restrict::check_categories;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::keystore::{Fence, Reopened, Resolution};
@@ -375,19 +376,14 @@ impl Service {
     /// If the store or the key store fails.
     pub(super) fn carry_over_reopenings(&self, ledger: &Ledger) -> Result<Vec<Reopened>, Error> {
         let id = ledger.record.id;
-        let events = self.own_events(ledger, STREAM)?;
-        let (mut recorded_ids, mut opened) = (HashSet::new(), Vec::new());
-        for event in events
-            .iter()
-            .filter(|event| event.header.event_type.as_str() == REOPENED)
-        {
-            let reopening: Recorded<Payload> = recorded(event)?;
-            recorded_ids.insert(reopening.payload.reopening);
-            opened.extend(self.carry_out(ledger, &reopening.payload)?);
+        let reopenings = self.fold_own(ledger, Reopenings::default())?.0;
+        let mut opened = Vec::new();
+        for reopening in reopenings.values().filter(|reopening| reopening.subjects.is_some()) {
+            opened.extend(self.carry_out(ledger, reopening)?);
         }
         for noted in self.keystore.noted_reopenings(id)? {
             self.keystore
-                .settle_reopening(id, noted, recorded_ids.contains(&noted))?;
+                .settle_reopening(id, noted, reopenings.contains_key(&noted))?;
         }
         Ok(opened)
     }
@@ -408,6 +404,24 @@ impl Service {
         let by_one = |fence: &Fence| fence.destroyed.is_some() && is_one(&fence.order.request);
         !closing.is_empty() && closing.iter().all(by_one)
     }
+}
+
+/// All reopenings, by id, which is in the order of time. One that cannot be read opens nothing that is not open already.
+#[derive(Default)]
+struct Reopenings(BTreeMap<Uuid, Payload>);
+
+impl Fold for Reopenings {
+    const STREAM: &'static str = STREAM;
+
+    fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        if event.header.event_type.as_str() == REOPENED {
+            let reopening: Recorded<Payload> = recorded(event)?;
+            self.0.insert(reopening.payload.reopening, reopening.payload);
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, _: Unreadable) {}
 }
 
 /// Whether an erasure closes a category, those aside that a reopening is over.

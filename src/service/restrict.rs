@@ -9,7 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::own::{Act, By, Recorded, recorded};
+use super::own::{Act, By, Fold, Recorded, Unreadable, recorded};
+use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::keystore::{Withheld, Withholding};
 use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
@@ -251,45 +252,22 @@ impl Service {
     }
 
     fn find_restriction(&self, ledger: &Ledger, id: Uuid) -> Result<Restriction, Error> {
-        let found = self
-            .all_restrictions(ledger)?
-            .into_iter()
-            .find(|known| known.id() == id);
-        found.ok_or_else(|| Error::new(Code::NotFound, "there is no restriction of this id"))
-    }
-
-    fn all_restrictions(&self, ledger: &Ledger) -> Result<Vec<Restriction>, Error> {
-        let mut restrictions: Vec<Restriction> = Vec::new();
-        for event in self.events_about(ledger, STREAM)? {
-            match event.header.event_type.as_str() {
-                PLACED => restrictions.push(Restriction {
-                    placed: recorded(&event)?,
-                    lifted: None,
-                }),
-                LIFTED => {
-                    let lifted: Recorded<Lifted> = recorded(&event)?;
-                    let id = lifted.payload.restriction;
-                    if let Some(known) = restrictions.iter_mut().find(|known| known.id() == id) {
-                        known.lifted = Some(lifted);
-                    }
-                }
-                _ => {}
-            }
+        let known = self.fold_of(ledger, id, Restrictions::default())?;
+        let found = known.all.into_iter().find(|restriction| restriction.id() == id);
+        match (found, known.unreadable.first()) {
+            (Some(restriction), _) => Ok(restriction),
+            (None, Some(event)) => Err(event.error()),
+            (None, None) => Err(Error::new(Code::NotFound, "there is no restriction of this id")),
         }
-        Ok(restrictions)
     }
 
-    /// All restrictions, newest first.
+    /// All restrictions that can be read, newest first.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn restrictions(&self, ledger: &Ledger) -> Result<Vec<RestrictionView>, Error> {
-        Ok(self
-            .all_restrictions(ledger)?
-            .iter()
-            .rev()
-            .map(Restriction::view)
-            .collect())
+        let known = self.fold_about(ledger, Restrictions::default())?;
+        Ok(known.all.iter().rev().map(Restriction::view).collect())
     }
 
     /// One restriction.
@@ -325,8 +303,9 @@ impl Service {
     pub(super) fn carry_over_restrictions(&self, ledger: &Ledger) -> Result<(), Error> {
         let id = ledger.record.id;
         let known: std::collections::HashSet<_> = self.keystore.withheld(id).into_iter().collect();
-        let (lifted, active): (Vec<_>, Vec<_>) = self
-            .all_restrictions(ledger)?
+        let recorded = self.fold_about(ledger, Restrictions::default())?;
+        let (lifted, active): (Vec<_>, Vec<_>) = recorded
+            .all
             .into_iter()
             .partition(|restriction| restriction.lifted.is_some());
         let missing: Vec<_> = active
@@ -347,6 +326,40 @@ impl Service {
             }
         }
         Ok(())
+    }
+}
+
+/// All restrictions, in the order of their events. One that cannot be read stays withheld, in the key store; an end that
+/// cannot be read ends nothing, and can be repeated.
+#[derive(Debug, Default)]
+struct Restrictions {
+    all: Vec<Restriction>,
+    unreadable: Vec<Unreadable>,
+}
+
+impl Fold for Restrictions {
+    const STREAM: &'static str = STREAM;
+
+    fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        match event.header.event_type.as_str() {
+            PLACED => self.all.push(Restriction {
+                placed: recorded(event)?,
+                lifted: None,
+            }),
+            LIFTED => {
+                let lifted: Recorded<Lifted> = recorded(event)?;
+                let id = lifted.payload.restriction;
+                if let Some(known) = self.all.iter_mut().find(|known| known.id() == id) {
+                    known.lifted = Some(lifted);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, event: Unreadable) {
+        self.unreadable.push(event);
     }
 }
 

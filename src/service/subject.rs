@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::append::{blocking, subject_erased};
+use super::append::subject_erased;
 use super::{Code, Error, Ledger, Service};
 use crate::keystore::{Refusal, Resolution, SubjectState};
 use crate::spec::ids::{Handle, SubjectId};
@@ -28,12 +28,9 @@ impl Service {
     /// # Errors
     /// `subject_erased`, `subject_erasing`.
     pub async fn subject_handle(self: &Arc<Self>, ledger: &Arc<Ledger>, subject: SubjectId) -> Result<Handle, Error> {
-        let (service, id) = (Arc::clone(self), ledger.record.id);
-        blocking(move || {
-            service
-                .keystore
-                .provision_handles(id, &[subject])?
-                .pop()
+        let provision = move |service: &Self, ledger: &Ledger| {
+            let handles = service.keystore.provision_handles(ledger.record.id, &[subject])?.pop();
+            handles
                 .unwrap_or(Err(Refusal::Unavailable))
                 .map_err(|refusal| match refusal {
                     Refusal::Erased(_) => subject_erased("/subject"),
@@ -41,8 +38,8 @@ impl Service {
                     Refusal::Restricted => Error::new(Code::SubjectRestricted, "this person's data is restricted"),
                     Refusal::Unavailable => Error::new(Code::KeyUnavailable, "the key store cannot say"),
                 })
-        })
-        .await
+        };
+        self.blocking(ledger, provision).await
     }
 
     /// Looks a person up by id.
