@@ -400,6 +400,7 @@ impl App {
             service.carry_over(&ledger).await?;
             service.resume_erasures(&ledger).await?;
             service.apply_erasures(&ledger).await?;
+            service.resume_retention(&ledger).await;
             service.resume_waiting(&ledger).await?;
             service.settle_epochs(&ledger).await?;
             service.forget_newcomers(&ledger).await?;

@@ -36,3 +36,10 @@ pub enum KeyStoreError {
         known: u32,
     },
 }
+
+impl KeyStoreError {
+    /// Whether rows of single people are at fault: others can be erased without them.
+    pub fn is_of_one_person(&self) -> bool {
+        matches!(self, Self::Damaged("identity" | "subject key"))
+    }
+}

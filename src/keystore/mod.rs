@@ -296,15 +296,19 @@ pub trait KeyStore: Send + Sync {
     /// All that is withheld in a ledger.
     fn withheld(&self, ledger: LedgerId) -> Vec<Withholding>;
 
-    /// Opens an erased category of a living subject again: from now on its keys are of this generation or a later one.
-    /// Fences other than those that it names still close it. Repeating it changes nothing.
+    /// Opens erased categories of living subjects again, all in one write: from now on keys of theirs are of this generation
+    /// or a later one. Fences other than those that are named still close them. Each category of a subject stands there once.
+    /// Gives those that were not open before: repeating it changes nothing.
     ///
     /// # Errors
-    /// [`KeyStoreError`] if the write fails.
-    fn reopen_category(&self, ledger: LedgerId, reopened: &Reopened) -> Result<(), KeyStoreError>;
+    /// [`KeyStoreError`] if the write fails; nothing is opened then.
+    fn reopen_categories(&self, ledger: LedgerId, reopened: &[Reopened]) -> Result<Vec<Reopened>, KeyStoreError>;
 
     /// The newest reopening of each category.
     fn reopened(&self, ledger: LedgerId) -> Vec<Reopened>;
+
+    /// The newest reopening of each category of one subject.
+    fn reopened_of(&self, ledger: LedgerId, handle: Handle) -> Vec<Reopened>;
 
     /// Notes under an id that an erased person is to be reopened, durably and without any effect yet. Answers what the
     /// subject id leads to; only for an erased person anything is noted.
@@ -455,6 +459,9 @@ pub trait KeyStore: Send + Sync {
     /// # Errors
     /// [`KeyStoreError`] if the store fails.
     fn fences(&self, ledger: LedgerId) -> Result<Vec<Fence>, KeyStoreError>;
+
+    /// The fences of one subject, from memory.
+    fn fences_of(&self, ledger: LedgerId, handle: Handle) -> Vec<Fence>;
 
     /// The leaf index of the last erasure applied, or `None`.
     ///

@@ -1,6 +1,6 @@
 //! The subjects that may no longer appear in new events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use crate::spec::ids::{Category, Handle};
 
@@ -32,7 +32,7 @@ impl Fence {
 }
 
 /// All fences of a ledger: by category the first generation that is open. `None`: everything about the handle is closed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Fences(HashMap<Handle, Option<HashMap<Category, u32>>>);
 
 impl Fences {
@@ -56,6 +56,45 @@ impl Fences {
                 fenced.get(category).is_none_or(|open_from| generation >= open_from)
             }
         }
+    }
+}
+
+/// The fences of a ledger as the writer needs them after a failed commit: those that stand whatever happens, one for each
+/// category, and behind them, in order, those whose event may still be lost.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    durable: Fences,
+    /// Each with the index of the event that began it; `None`: no event did.
+    begun: VecDeque<(Option<u64>, Fence)>,
+}
+
+impl Standing {
+    /// Adds the newest fence.
+    pub(super) fn add(&mut self, index: Option<u64>, fence: Fence) {
+        self.begun.push_back((index, fence));
+    }
+
+    /// The first `size` events are durable: what they began stands.
+    pub(super) fn settle(&mut self, size: u64) {
+        while let Some((_, fence)) = self
+            .begun
+            .pop_front_if(|(index, _)| index.is_none_or(|index| index < size))
+        {
+            self.durable.add(fence);
+        }
+    }
+
+    /// Of all events only the first `size` are there: what others began never stood.
+    pub(super) fn recover(&mut self, size: u64) {
+        self.begun.retain(|(index, _)| index.is_none_or(|index| index < size));
+        self.settle(size);
+    }
+
+    /// All of them.
+    pub(super) fn fences(&self) -> Fences {
+        let mut all = self.durable.clone();
+        self.begun.iter().for_each(|(_, fence)| all.add(fence.clone()));
+        all
     }
 }
 
@@ -100,5 +139,40 @@ mod tests {
         assert_eq!(allow(&fences), [false, true, true]);
         fences.add(Fence::closed(handle, Some(vec![billing()])));
         assert_eq!(allow(&fences), [false, false, false]);
+    }
+
+    #[test]
+    fn what_is_opened_and_closed_a_thousand_times_is_kept_once() {
+        let (handle, mut standing) = (Handle([1; 16]), Standing::default());
+        for round in 0..1_000 {
+            standing.add(Some(round * 2 + 1), Fence::closed(handle, Some(vec![billing()])));
+            standing.add(
+                None,
+                Fence {
+                    open_from: Some(2),
+                    ..Fence::closed(handle, Some(vec![billing()]))
+                },
+            );
+            standing.settle(round * 2 + 2);
+        }
+        assert_eq!((standing.begun.len(), standing.durable.0.len()), (0, 1));
+        assert!(standing.fences().allow(handle, Some(&(billing(), 2))));
+    }
+
+    #[test]
+    fn a_lost_event_takes_its_fence_along_and_nothing_else() {
+        let [lost, kept, opened] = [1, 2, 3].map(|n| Handle([n; 16]));
+        let mut standing = Standing::default();
+        standing.add(Some(7), Fence::closed(kept, None));
+        standing.add(Some(8), Fence::closed(lost, None));
+        standing.add(None, Fence::closed(opened, None));
+        // Nothing passes what is in doubt: the later one counts.
+        standing.settle(8);
+        assert_eq!((standing.begun.len(), standing.durable.0.len()), (2, 1));
+        let allow = |standing: &Standing| [lost, kept, opened].map(|handle| standing.fences().allow(handle, None));
+        assert_eq!(allow(&standing), [false, false, false]);
+        standing.recover(8);
+        assert_eq!(allow(&standing), [true, false, false]);
+        assert!(standing.begun.is_empty());
     }
 }

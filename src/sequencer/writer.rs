@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use tokio::sync::oneshot;
 
 use super::clock::Watch;
-use super::fences::Fence;
+use super::fences::Standing;
 use super::meters::Meters;
 use super::plan::{Known, LedgerState, Plan, Planned};
 use super::pool::{Pending, Pool, Work};
@@ -41,9 +41,9 @@ enum Reply {
     Appended { events: Vec<Placed>, view: Arc<View> },
 }
 
-/// Every fence that stands, with the index of the event that began it (0 for those that were there before). A recovery
-/// makes the planner's states anew from these, without those whose event did not become durable.
-type Begun = HashMap<LedgerNumber, Vec<(u64, Fence)>>;
+/// Every fence that stands, by ledger. A recovery makes the planner's states anew from these, without those whose event did
+/// not become durable.
+type Fenced = HashMap<LedgerNumber, Standing>;
 
 /// When the writer ends, by whatever way: nobody is let in any more, and nobody waits for ever.
 struct End<'a>(&'a Parts, &'a Pool);
@@ -59,7 +59,7 @@ impl Drop for End<'_> {
 /// Runs until the pool is closed and empty.
 pub(super) fn run(parts: &Arc<Parts>, pool: &Pool) {
     let _end = End(parts, pool);
-    let mut fences = Begun::new();
+    let mut fences = Fenced::new();
     let mut watch = Watch::default();
     loop {
         let (to_committer, groups) = bounded(1);
@@ -83,9 +83,8 @@ pub(super) fn run(parts: &Arc<Parts>, pool: &Pool) {
         if !recover(parts, pool) {
             return;
         }
-        for (ledger, begun) in &mut fences {
-            let size = parts.view(*ledger).map_or(0, |view| view.size());
-            begun.retain(|(index, _)| *index == 0 || *index < size);
+        for (ledger, standing) in &mut fences {
+            standing.recover(parts.view(*ledger).map_or(0, |view| view.size()));
         }
     }
 }
@@ -132,7 +131,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// Plans until the pool is closed (true) or a commit failed (false).
-    fn run(mut self, pool: &Pool, fences: &mut Begun, to_committer: &Sender<Group>) -> bool {
+    fn run(mut self, pool: &Pool, fences: &mut Fenced, to_committer: &Sender<Group>) -> bool {
         loop {
             let pending = match pool.take() {
                 Work::Closed => return true,
@@ -140,10 +139,9 @@ impl Planner<'_> {
                     if let Some(state) = self.states.get_mut(&ledger) {
                         opened.iter().for_each(|fence| state.fences.add(fence.clone()));
                     }
-                    fences
-                        .entry(ledger)
-                        .or_default()
-                        .extend(opened.into_iter().map(|fence| (0, fence)));
+                    let standing = fences.entry(ledger).or_default();
+                    opened.into_iter().for_each(|fence| standing.add(None, fence));
+                    standing.settle(self.parts.view(ledger).map_or(0, |view| view.size()));
                     continue;
                 }
                 Work::Group(pending) => pending,
@@ -173,7 +171,7 @@ impl Planner<'_> {
     }
 
     /// Plans and signs one group over all ledgers for which something waits.
-    fn group(&mut self, mut pending: Vec<Pending>, fences: &mut Begun) -> Result<Group, StoreError> {
+    fn group(&mut self, mut pending: Vec<Pending>, fences: &mut Fenced) -> Result<Group, StoreError> {
         let mut group = Group {
             batch: Batch::default(),
             views: Vec::new(),
@@ -204,18 +202,16 @@ impl Planner<'_> {
     }
 
     /// Makes the ledger's state if need be and reads the clock.
-    fn plannable(&mut self, ledger: LedgerNumber, fences: &Begun) -> Result<Timestamp, Refusal> {
+    fn plannable(&mut self, ledger: LedgerNumber, fences: &mut Fenced) -> Result<Timestamp, Refusal> {
         let view = self.parts.view(ledger).ok_or(Refusal::UnknownLedger)?;
+        let standing = fences.entry(ledger).or_default();
         let state = self.states.entry(ledger).or_insert_with(|| {
             let mut state = LedgerState::new(&view);
-            fences
-                .get(&ledger)
-                .into_iter()
-                .flatten()
-                .for_each(|(_, fence)| state.fences.add(fence.clone()));
+            state.fences = standing.fences();
             state
         });
         state.retire(view.size());
+        standing.settle(view.size());
         let newest = state.head.map_or(Timestamp(0), |head| head.recorded_at);
         self.watch
             .check(self.parts.clock.read(), newest)
@@ -228,7 +224,7 @@ impl Planner<'_> {
         pending: Vec<Pending>,
         now: Timestamp,
         group: &mut Group,
-        fences: &mut Vec<(u64, Fence)>,
+        fences: &mut Standing,
     ) -> Result<(), StoreError> {
         let keys = self.parts.keys.read().get(&ledger).cloned();
         let (Some(state), Some(keys)) = (self.states.get_mut(&ledger), keys) else {
@@ -284,7 +280,7 @@ impl Planner<'_> {
                 Ok(range) => {
                     group.batch.records.extend(records);
                     let first = events.get(range.start).map_or(0, |planned| planned.event.row.index);
-                    fences.extend(begun.into_iter().map(|fence| (first, fence)));
+                    begun.into_iter().for_each(|fence| fences.add(Some(first), fence));
                     let placed = |planned: &Planned| Placed::of(&planned.event, planned.leaf_hash, planned.recorded_at);
                     let events = events.get(range).unwrap_or_default().iter().map(placed).collect();
                     Reply::Appended {

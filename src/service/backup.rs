@@ -28,7 +28,7 @@ pub use places::Places;
 
 use super::access::internal;
 use super::append::blocking;
-use super::own::{Recorded, recorded};
+use super::own::{Fold, Recorded, Unreadable, recorded};
 use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::keystore::vault::{EpochKey, EpochState};
@@ -422,19 +422,12 @@ impl Service {
 
     /// All backups that a ledger has on record, oldest first, whatever became of them.
     pub(super) fn begun_backups(&self, ledger: &Ledger) -> Result<Vec<KnownBackup>, Error> {
-        #[derive(Deserialize)]
-        struct Started {
-            backup: Uuid,
+        let begun = self.fold_own(ledger, Begun::default())?;
+        match begun.unreadable.first() {
+            // Whoever asks must know all of them.
+            Some(event) => Err(event.error()),
+            None => Ok(begun.backups),
         }
-        let known = |event: &StoredEvent| {
-            let started: Recorded<Started> = recorded(event)?;
-            Ok(KnownBackup {
-                id: started.payload.backup,
-                started_at: started.recorded_at,
-                index: started.index,
-            })
-        };
-        self.own_events(ledger, STREAM)?.iter().map(known).collect()
     }
 
     /// One backup.
@@ -479,5 +472,35 @@ fn backed_up(ledger: &CopiedLedger) -> BackedUpLedger {
         tree_size: ledger.head().ok().map(|head| head.size),
         epoch_dies_at: None,
         expired: false,
+    }
+}
+
+/// The backups that a log has on record.
+#[derive(Default)]
+struct Begun {
+    backups: Vec<KnownBackup>,
+    unreadable: Vec<Unreadable>,
+}
+
+impl Fold for Begun {
+    const STREAM: &'static str = STREAM;
+    const OF_OTHER_LOGS: bool = true;
+
+    fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Started {
+            backup: Uuid,
+        }
+        let started: Recorded<Started> = recorded(event)?;
+        self.backups.push(KnownBackup {
+            id: started.payload.backup,
+            started_at: started.recorded_at,
+            index: started.index,
+        });
+        Ok(())
+    }
+
+    fn unreadable(&mut self, event: Unreadable) {
+        self.unreadable.push(event);
     }
 }

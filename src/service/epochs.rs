@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::append::blocking;
-use super::erase::{Recorded, recorded};
+use super::own::{Fold, Recorded, Unreadable, recorded};
+use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::keystore::vault::{Epoch, EpochState};
 use crate::keystore::{Horizon, Refusal};
@@ -105,18 +105,17 @@ impl Service {
         // A task of its own: a caller who hangs up must not leave a change without its record.
         let task = tokio::spawn(async move {
             let _turn = on.erasing.turn.lock().await;
-            let (inner, at) = (Arc::clone(&service), Arc::clone(&on));
-            let changed = blocking(move || {
-                let (change, changed_at) = inner.keystore.renew_epoch(at.record.id, &inner.horizon())?;
+            let change = move |service: &Self, ledger: &Ledger| {
+                let (change, changed_at) = service.keystore.renew_epoch(ledger.record.id, &service.horizon())?;
                 Ok(EpochChanged {
                     from: change.from,
                     to: change.to,
                     changed_at,
-                    epoch_key_due_at: inner.retired(&at)?.get(&change.from).copied(),
+                    epoch_key_due_at: service.retired(ledger)?.get(&change.from).copied(),
                     by,
                 })
-            })
-            .await?;
+            };
+            let changed = service.blocking(&on, change).await?;
             let event = service.system_event(STREAM, CHANGED, &changed, None)?;
             service.append_at_last(&on, &event).await?;
             Ok(changed)
@@ -160,19 +159,17 @@ impl Service {
         by: String,
         (handle, request): (Handle, RenewRequest),
     ) -> Result<KeysRenewed, Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let minted = blocking(move || {
-            let answer = service
-                .keystore
-                .renew_keys(on.record.id, handle, request.categories.as_deref())?;
-            answer.map_err(|refusal| match refusal {
+        let mint = move |service: &Self, ledger: &Ledger| {
+            let (id, categories) = (ledger.record.id, request.categories.as_deref());
+            let minted = service.keystore.renew_keys(id, handle, categories)?;
+            minted.map_err(|refusal| match refusal {
                 Refusal::Erasing(_) => Error::new(Code::SubjectErasing, "this person is being erased"),
                 Refusal::Erased(_) => Error::new(Code::Erased, "this person was erased"),
                 Refusal::Restricted => Error::new(Code::SubjectRestricted, "this person's data is restricted"),
                 Refusal::Unavailable => Error::new(Code::SubjectNotFound, "this ledger has no such handle"),
             })
-        })
-        .await?;
+        };
+        let minted = self.blocking(ledger, mint).await?;
         let keys = minted.into_iter().map(|key| RenewedKey {
             category: key.category,
             generation: key.generation,
@@ -189,8 +186,11 @@ impl Service {
     /// # Errors
     /// If the key store cannot say where it is.
     pub async fn settle_epochs(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        blocking(move || Ok(service.keystore.settle_epochs(on.record.id, &service.horizon())?)).await?;
+        let settle = |service: &Self, ledger: &Ledger| {
+            service.keystore.settle_epochs(ledger.record.id, &service.horizon())?;
+            Ok(())
+        };
+        self.blocking(ledger, settle).await?;
         self.expire_epochs_of(ledger).await
     }
 
@@ -216,14 +216,13 @@ impl Service {
         ledger.unrecorded.store(true, Ordering::Release);
         let _turn = ledger.erasing.turn.lock().await;
         // IMPORTANT: first, and by the vault's own list: no event that cannot be read or written keeps a key alive.
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let destroyed = blocking(move || service.destroy_due(&on)).await?;
+        let destroyed = self.blocking(ledger, Self::destroy_due).await?;
         // An erasure that counts a key as living is completed before that key is recorded as gone.
         if !ledger.erasing.completed_within(COMPLETION).await {
             return Ok(());
         }
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        for gone in blocking(move || service.unrecorded_epochs(&on, destroyed)).await? {
+        let unrecorded = move |service: &Self, ledger: &Ledger| service.unrecorded_epochs(ledger, destroyed);
+        for gone in self.blocking(ledger, unrecorded).await? {
             if ledger.is_frozen() {
                 // A frozen log records nothing any more, and the log that goes on counts epochs of its own.
                 tracing::info!(ledger = %ledger.record.name, epoch = gone.epoch, "a retired epoch key of a frozen log is destroyed");
@@ -259,68 +258,24 @@ impl Service {
     /// All that is gone and not recorded: what was destroyed just now, and what the ledger says was retired and the vault
     /// does not have any more.
     fn unrecorded_epochs(&self, ledger: &Ledger, destroyed: Vec<EpochDestroyed>) -> Result<Vec<EpochDestroyed>, Error> {
-        let recorded = self.destroyed_epochs(ledger)?;
         let held = self.keystore.vault().epochs(ledger.record.id)?;
         let held: HashSet<_> = held.into_iter().map(|key| key.epoch).collect();
+        let mut retirements = self.kept_fold(ledger, &ledger.unended, |unended| unended.retired.clone())?;
         let mut gone: BTreeMap<_, _> = destroyed.into_iter().map(|gone| (gone.epoch, gone)).collect();
-        for (epoch, (retired_at, due_at)) in self.recorded_retirements(ledger)? {
-            if !held.contains(&epoch) && !recorded.contains_key(&epoch) {
-                gone.entry(epoch).or_insert(EpochDestroyed {
-                    epoch,
-                    retired_at,
-                    due_at,
-                    destroyed_at: self.clock.now(),
-                });
+        self.kept_fold(ledger, &ledger.epochs, |book| {
+            retirements.extend(&book.retired);
+            for (epoch, (retired_at, due_at)) in retirements {
+                if !held.contains(&epoch) && !book.destroyed.contains_key(&epoch) {
+                    gone.entry(epoch).or_insert(EpochDestroyed {
+                        epoch,
+                        retired_at,
+                        due_at,
+                        destroyed_at: self.clock.now(),
+                    });
+                }
             }
-        }
+        })?;
         Ok(gone.into_values().collect())
-    }
-
-    /// What the ledger says was retired.
-    fn recorded_retirements(&self, ledger: &Ledger) -> Result<BTreeMap<Epoch, Retired>, Error> {
-        let mut retired = BTreeMap::new();
-        for erasure in self.all_erasures(ledger)? {
-            if erasure.requested.payload.origin.is_some() {
-                continue; // of a frozen log, which has epochs of its own
-            }
-            let Some(completed) = erasure.completed.map(|completed| completed.payload) else {
-                continue;
-            };
-            let Some(until) = completed.epoch_key_due_at else {
-                continue;
-            };
-            for epoch in completed.retired_epochs {
-                let times = (completed.keys_destroyed_at, until);
-                if epoch == completed.epochs.from {
-                    retired.insert(epoch, times);
-                } else {
-                    // Retired before; what did it may have left no record.
-                    retired.entry(epoch).or_insert(times);
-                }
-            }
-        }
-        for event in self.own_stream(ledger, STREAM)? {
-            if event.header.event_type.as_str() == CHANGED {
-                let changed: Recorded<EpochChanged> = recorded(&event)?;
-                let changed = changed.payload;
-                if let Some(until) = changed.epoch_key_due_at {
-                    retired.insert(changed.from, (changed.changed_at, until));
-                }
-            }
-        }
-        Ok(retired)
-    }
-
-    /// Epochs whose retired key is recorded as destroyed.
-    pub(super) fn destroyed_epochs(&self, ledger: &Ledger) -> Result<HashMap<Epoch, Recorded<EpochDestroyed>>, Error> {
-        let mut destroyed = HashMap::new();
-        for event in self.own_stream(ledger, STREAM)? {
-            if event.header.event_type.as_str() == DESTROYED {
-                let event: Recorded<EpochDestroyed> = recorded(&event)?;
-                destroyed.insert(event.payload.epoch, event);
-            }
-        }
-        Ok(destroyed)
     }
 
     /// The epochs whose keys are retired, and until when.
@@ -332,4 +287,43 @@ impl Service {
         });
         Ok(retired.collect())
     }
+}
+
+/// What a log records of its epochs. What cannot be read is not recorded, and is recorded again once it is found.
+#[derive(Debug, Default)]
+pub(crate) struct EpochBook {
+    destroyed: HashMap<Epoch, Recorded<EpochDestroyed>>,
+    /// Without an erasure.
+    retired: BTreeMap<Epoch, Retired>,
+}
+
+impl EpochBook {
+    /// The record that an epoch's retired key is destroyed.
+    pub(super) fn destroyed(&self, epoch: Epoch) -> Option<&Recorded<EpochDestroyed>> {
+        self.destroyed.get(&epoch)
+    }
+}
+
+impl Fold for EpochBook {
+    const STREAM: &'static str = STREAM;
+    const OF_OTHER_LOGS: bool = true;
+
+    fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        match event.header.event_type.as_str() {
+            DESTROYED => {
+                let event: Recorded<EpochDestroyed> = recorded(event)?;
+                self.destroyed.insert(event.payload.epoch, event);
+            }
+            CHANGED => {
+                let changed = recorded::<EpochChanged>(event)?.payload;
+                let until = changed.epoch_key_due_at;
+                self.retired
+                    .extend(until.map(|until| (changed.from, (changed.changed_at, until))));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, _: Unreadable) {}
 }

@@ -14,9 +14,17 @@
 //!
 //! Steps 1 to 5 run for all requests that wait together (`queue`), 6 and 7 for each alone.
 
+mod advance;
+mod approve;
 mod certificate;
+mod destroy;
+mod history;
+mod note;
+mod payload;
 mod purge;
 mod queue;
+mod residue;
+mod resume;
 mod saga;
 mod waiting;
 
@@ -27,23 +35,23 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::append::blocking;
 use super::own::By;
 use super::policy::MAX_GRACE_SECONDS;
 use super::{Caller, Code, Error, FieldError, Ledger, Service};
-use crate::keystore::vault::JournalEntry;
 use crate::keystore::{ErasureOrder, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
 pub(crate) use certificate::SignedCertificate;
+pub(crate) use history::{Erasure, Unended};
+use payload::Requested;
+pub(super) use payload::{COMPLETED, RECOVERED, STREAM};
 pub(crate) use purge::NextLook;
 pub(super) use purge::PURGES;
 pub use purge::{Purge, Purging};
 pub(crate) use queue::Queue;
-pub(super) use saga::recorded;
-pub(crate) use saga::{Erasure, Recorded};
-pub(super) use saga::{RECOVERED, STREAM, sealed_blocks};
+pub(super) use saga::sealed_blocks;
 use waiting::Submitted;
+pub(crate) use waiting::Waits;
 
 /// The most subjects of one request.
 const MAX_SUBJECTS: usize = 1_000;
@@ -166,7 +174,7 @@ struct Targets {
 /// What becomes of a request.
 enum Decision {
     /// It begins at once.
-    Begin(saga::Requested),
+    Begin(Requested),
     /// It is recorded and waits.
     Wait(Box<(Submitted, crate::sequencer::NewEvent)>),
 }
@@ -235,11 +243,11 @@ impl Service {
     }
 
     /// Erases living people of these handles at once, whatever else is set; the caller holds the lock and has looked for
-    /// holds. Gives the request.
+    /// holds. `run` is the run of retention that wants it. Gives the request.
     pub(super) async fn erase_living(
         self: &Arc<Self>,
         ledger: &Arc<Ledger>,
-        by: By,
+        (run, by): (Uuid, By),
         request: &Arc<ErasureRequest>,
         handles: &[Handle],
     ) -> Result<Uuid, Error> {
@@ -247,7 +255,10 @@ impl Service {
             handles: handles.to_vec(),
             already_erased: 0,
         };
-        let payload = self.requested(ledger, by, request, &targets)?;
+        let payload = Requested {
+            run: Some(run),
+            ..self.requested(ledger, by, request, &targets)?
+        };
         let id = payload.request;
         let erased = match self.request_erasure(ledger, request, payload).await {
             Ok(erasure) => self.run_saga(ledger, erasure).await,
@@ -261,12 +272,10 @@ impl Service {
 
     /// Steps 2 to 7 of one erasure, by who has the turn.
     async fn run_saga(self: &Arc<Self>, ledger: &Arc<Ledger>, erasure: Erasure) -> Result<Erasure, Error> {
-        let deleted = self
-            .delete_together(ledger, std::slice::from_ref(&erasure))
-            .await?
-            .pop();
+        let mut deleted = self.delete_together(ledger, std::slice::from_ref(&erasure)).await?;
         let missing = || Error::new(Code::Internal, "an unexpected fault; see the server's log");
-        self.complete(ledger, erasure, deleted.ok_or_else(missing)?).await
+        let deleted = deleted.pop().ok_or_else(missing)??;
+        self.complete(ledger, erasure, deleted).await
     }
 
     /// Whom a request is about, and whether it waits. `named` are those of requests before this one, which are not fenced
@@ -304,12 +313,15 @@ impl Service {
                 if request.wait {
                     return Ok(true);
                 }
-                let (ground, id) = (hold.ground(), hold.id());
                 let detail = format!(
-                    "this person's data is under the legal hold {id} ({ground}); release it, or send `wait`: then the \
-                     erasure runs when nothing holds it any more"
+                    "this person's data is under {}; release it, or send `wait`: then the erasure runs when nothing holds \
+                     it any more",
+                    hold.named()
                 );
-                return Err(Error::new(Code::LegalHold, detail));
+                return Err(Error {
+                    index: hold.unreadable_event(),
+                    ..Error::new(Code::LegalHold, detail)
+                });
             }
             if let Some(id) = self.restrictions_on(ledger, *handle, categories).first() {
                 if request.wait {
@@ -351,131 +363,6 @@ impl Service {
         // Ids are in the order of time (UUIDv7), and an erasure that waited keeps its own.
         views.sort_by_key(|view| std::cmp::Reverse(view.id));
         Ok(views)
-    }
-
-    /// Applies every erasure that the ledger or the vault's journal knows to the key store, so that an old key store brings
-    /// nobody back. Before anything is served.
-    ///
-    /// # Errors
-    /// If store, key store or vault fails.
-    pub async fn apply_erasures(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        blocking(move || {
-            let id = on.record.id;
-            let fences = service.keystore.fences(id)?;
-            let done: HashSet<_> = fences
-                .iter()
-                .filter(|fence| fence.destroyed.is_some())
-                .map(|fence| &fence.order)
-                .collect();
-            for erasure in &service.erasures_about(&on)? {
-                let requested = &erasure.requested.payload;
-                service
-                    .keystore
-                    .suppress(id, requested.request, requested.suppression())?;
-            }
-            let recorded = service.recorded_orders(&on)?;
-            let journaled = service.keystore.vault().journaled(id)?;
-            // A vault that was put back from an older copy lacks what came after it: the next restore will need it.
-            let known: HashSet<_> = journaled.iter().map(|entry| &entry.order).collect();
-            let unjournaled: Vec<_> = recorded.iter().filter(|entry| !known.contains(&entry.order)).cloned().collect();
-            if !unjournaled.is_empty()
-                && let Err(error) = service.keystore.vault().journal(id, &unjournaled)
-            {
-                tracing::error!(error = %error, "the vault's journal lacks erasures that the ledger records, and takes none");
-            }
-            let missing: HashSet<_> = journaled
-                .into_iter()
-                .chain(recorded)
-                .filter(|entry| !done.contains(&entry.order))
-                .collect();
-            if missing.is_empty() {
-                return Ok(());
-            }
-            let missing: Vec<_> = missing.into_iter().collect();
-            tracing::warn!(
-                orders = missing.len(),
-                "erasures are missing in the key store; applying them"
-            );
-            let orders: Vec<_> = missing.iter().map(|entry| entry.order.clone()).collect();
-            // Without the fence nothing may be served. What comes after it can wait: nobody opens the data any more.
-            on.fencing.step(|| service.keystore.fence(id, &orders))?;
-            let mark = missing.iter().map(|entry| entry.index).max().unwrap_or_default();
-            let applied = service.keystore.vault().journal(id, &missing);
-            let destroy = || service.keystore.destroy(id, &orders, mark, &service.horizon());
-            if let Err(error) = applied.and_then(|()| on.fencing.step(destroy)) {
-                tracing::error!(error = %error, "erasures are fenced, but their keys could not be destroyed");
-                on.unfinished.store(true, Ordering::Release);
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// What a log's erasures order.
-    pub(super) fn recorded_orders(&self, ledger: &Ledger) -> Result<Vec<JournalEntry>, Error> {
-        let erasures = self.erasures_about(ledger)?;
-        let entries = erasures.iter().flat_map(|erasure| {
-            let index = erasure.requested.index;
-            let entry = move |order| JournalEntry { order, index };
-            erasure.orders().into_iter().map(entry)
-        });
-        Ok(entries.collect())
-    }
-
-    /// Finishes erasures that broke off while the server ran on: a full disk, a vault that was away. Called every few
-    /// seconds; looks only where something broke off.
-    pub async fn retry_erasures(self: &Arc<Self>) {
-        for ledger in self.all_ledgers() {
-            if !ledger.unfinished.load(Ordering::Acquire) {
-                continue;
-            }
-            let _turn = ledger.erasing.turn.lock().await;
-            // IMPORTANT: what a failed commit made durable all the same is seen only once the writer has recovered.
-            if !self.sequencer.is_healthy() {
-                continue;
-            }
-            ledger.unfinished.store(false, Ordering::Release);
-            let resumed = self.resume_erasures(&ledger).await;
-            let applied = self.apply_erasures(&ledger).await;
-            if let Err(error) = resumed.and(applied) {
-                tracing::error!(ledger = %ledger.record.name, error = %error, "erasures cannot be taken up; trying again");
-                ledger.unfinished.store(true, Ordering::Release);
-            }
-        }
-    }
-
-    /// Finishes what a crash left open: fences first, for all of them, then each saga. Before anything is served. A saga
-    /// that cannot be finished now is logged and tried again; its subject stays fenced.
-    ///
-    /// # Errors
-    /// If a fence cannot be set.
-    pub async fn resume_erasures(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
-        // IMPORTANT: asked before the ledger is read: what is not in it by then is recorded as completed, or open.
-        let completing = ledger.erasing.completing();
-        let open: Vec<_> = self
-            .erasures_about(ledger)?
-            .into_iter()
-            .filter(|erasure| erasure.is_open() && !completing.contains(&erasure.requested.payload.request))
-            // What was open in a log when it was frozen is for `apply_erasures`, and is on record as recovered.
-            .filter(|erasure| erasure.heirs > 0 || !ledger.is_frozen())
-            .collect();
-        let orders: Vec<_> = open.iter().flat_map(Erasure::orders).collect();
-        if orders.is_empty() && open.is_empty() {
-            return Ok(());
-        }
-        self.sequencer
-            .fence(ledger.record.number, open.iter().flat_map(Erasure::fences).collect());
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        blocking(move || Ok(on.fencing.step(|| service.keystore.fence(on.record.id, &orders))?)).await?;
-        for part in queue::parts(open) {
-            tracing::info!(erasures = part.len(), "finishing erasures that were interrupted");
-            if let Err(error) = self.finish(ledger, part).await {
-                tracing::error!(error = %error, "erasures cannot be finished; trying again");
-                ledger.unfinished.store(true, Ordering::Release);
-            }
-        }
-        Ok(())
     }
 }
 

@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::erase::Queue;
+use super::epochs::EpochBook;
+use super::erase::{Queue, Unended, Waits};
 use super::fencing::{Fencing, Stamp};
+use super::hold::HoldBook;
+use super::own::Kept;
 use super::{Code, Error, Service};
 use crate::sequencer::{ExpectedVersion, Fence, LedgerKeys, NewEvent};
 use crate::spec::event::{BodyKind, Meta};
@@ -57,6 +60,8 @@ pub struct Ledger {
     pub(crate) waiting: AtomicBool,
     /// The erasures that wait.
     pub(crate) erasing: Queue,
+    /// Whether an act may be recorded and not carried out.
+    pub(crate) unsettled: AtomicBool,
     /// Whether an epoch key may be destroyed and that not recorded.
     pub(crate) unrecorded: AtomicBool,
     /// Moves with every step that takes keys away.
@@ -67,6 +72,14 @@ pub struct Ledger {
     pub(crate) residues: super::erase::NextLook,
     /// When to look for redactions that are not completed.
     pub(crate) redacted: super::erase::NextLook,
+    /// Its legal holds.
+    pub(crate) holds: Kept<HoldBook>,
+    /// Erasures that wait.
+    pub(crate) waits: Kept<Waits>,
+    /// Erasures with something still to be done.
+    pub(crate) unended: Kept<Unended>,
+    /// Its epochs.
+    pub(crate) epochs: Kept<EpochBook>,
     /// What removed bodies, as read last.
     pub(crate) authorities: super::removed::Authorities,
 }
@@ -428,11 +441,16 @@ impl Service {
             unfinished: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             erasing: Queue::default(),
+            unsettled: AtomicBool::new(false),
             unrecorded: AtomicBool::new(false),
             newcomers: parking_lot::Mutex::default(),
             fencing: Fencing::new(self.clock.now()),
             residues: super::erase::NextLook::default(),
             redacted: super::erase::NextLook::default(),
+            holds: Kept::default(),
+            waits: Kept::default(),
+            unended: Kept::new(Unended::under(self.purging.purge)),
+            epochs: Kept::default(),
             authorities: super::removed::Authorities::default(),
         };
         self.sequencer

@@ -34,6 +34,7 @@ pub mod request;
 pub mod restrict;
 pub mod retention;
 pub mod rollback;
+mod settle;
 pub mod subject;
 pub mod subject_access;
 pub mod verify;

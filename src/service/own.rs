@@ -1,19 +1,21 @@
 //! Oubliette's own events as a source of state: what acts there were is folded from their streams, so that it is as
 //! durable as the ledger and needs no rows beside it.
 
+mod fold;
+
+pub(crate) use fold::Kept;
+pub(super) use fold::{Fold, Unreadable};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::access::internal;
 use super::append::subject_erased;
-use super::ledger::system_name;
 use super::read::StoredEvent;
 use super::{Caller, Code, Error, FieldError, Ledger, Service};
 use crate::keystore::{Resolution, SubjectState, Withheld};
 use crate::sequencer::{Appended, NewEvent};
-use crate::spec::ids::{Handle, Origin, SubjectId, Timestamp};
-use crate::store::Direction;
+use crate::spec::ids::{Handle, SubjectId, Timestamp};
 
 /// The API key behind an act, and its roles.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,15 +59,6 @@ pub(super) fn recorded<T: DeserializeOwned>(event: &StoredEvent) -> Result<Recor
     })
 }
 
-/// The frozen log that an own event is about; `None`: the log that it stands in.
-fn origin_of(event: &StoredEvent) -> Option<Origin> {
-    #[derive(Deserialize)]
-    struct About {
-        origin: Option<Origin>,
-    }
-    serde_json::from_slice::<About>(&event.data()?.bytes).ok()?.origin
-}
-
 /// What an own event says, and whom it is found under.
 pub(super) struct Act<'a, T> {
     pub(super) stream: &'static str,
@@ -78,34 +71,6 @@ pub(super) struct Act<'a, T> {
 }
 
 impl Service {
-    /// All events of an own stream, in order.
-    pub(super) fn own_events(&self, ledger: &Ledger, stream: &'static str) -> Result<Vec<StoredEvent>, Error> {
-        let number = ledger.record.number;
-        let Some(row) = self.store.stream_rows(number, &[system_name(stream)?])?.pop().flatten() else {
-            return Ok(Vec::new());
-        };
-        let versions = 1..row.version + 1;
-        let indexes = self
-            .store
-            .stream_events(number, row.stream_ref, versions, Direction::Forward, usize::MAX)?;
-        self.stored_events_at(ledger, &indexes)
-    }
-
-    /// The events of an own stream about a log: its own, and where it is frozen those that the logs record which go on from
-    /// it. A log's own events about one that it goes on from name that one's `origin`, and are left out.
-    pub(super) fn events_about(&self, ledger: &Ledger, stream: &'static str) -> Result<Vec<StoredEvent>, Error> {
-        let mut about = self.own_events(ledger, stream)?;
-        if !ledger.continues.is_empty() {
-            about.retain(|event| origin_of(event).is_none());
-        }
-        for heir in ledger.heirs() {
-            let mut events = self.own_events(heir, stream)?;
-            events.retain(|event| origin_of(event).as_ref() == Some(&ledger.record.origin));
-            about.append(&mut events);
-        }
-        Ok(about)
-    }
-
     /// An own event about a log: where another log records it, it names the `origin`.
     pub(super) fn event_about<T: Serialize>(
         &self,
@@ -124,6 +89,22 @@ impl Service {
         event.subjects = act.handles.iter().map(|handle| (*handle, None)).collect();
         self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
             .await
+    }
+
+    /// What was recorded just now, as reading it would give it.
+    pub(super) fn as_recorded<T>(&self, appended: &Appended, payload: T) -> Recorded<T> {
+        let placed = appended.events.first();
+        let (index, recorded_at) = placed.map_or((0, self.clock.now()), |placed| (placed.index, placed.recorded_at));
+        Recorded {
+            index,
+            recorded_at,
+            payload,
+        }
+    }
+
+    /// Ends what is withheld under an id.
+    pub(super) fn give_back(&self, ledger: &Ledger, id: Uuid) -> Result<(), Error> {
+        Ok(ledger.fencing.step(|| self.keystore.give_back(ledger.record.id, id))?)
     }
 
     /// The living person that a request names by the caller's id or by handle.

@@ -11,112 +11,37 @@
 
 mod certificate;
 mod doomed;
+mod request;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::append::blocking;
 use super::erase::NextLook;
-use super::ledger::system_name;
+use super::own::{self, Fold, Unreadable, recorded};
 use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::sequencer::{Append, Refusal};
 use crate::spec::certificate::KnownBackup;
-use crate::spec::event::BodyKind;
 use crate::spec::ids::Timestamp;
 use crate::spec::system::{BodiesRedacted, Position};
-use crate::store::{Direction, Scrub};
+use crate::store::Scrub;
 use doomed::Doomed;
+use request::check;
+pub use request::{PublicBody, RedactedEvent, RedactionReason, RedactionRequest};
 
 /// The stream of the redactions.
 pub(super) const STREAM: &str = "$redactions";
 const REDACTED: &str = "bodies.redacted";
 const RECORDED: &str = "redaction.recorded";
 const COMPLETED: &str = "redaction.completed";
-/// The most events of one request.
-const MAX_EVENTS: usize = 1_000;
 /// Completions that are recorded in one write.
 const AT_ONCE: usize = 100;
 /// How often a request is planned anew while its streams grow.
 const ATTEMPTS: usize = 16;
 /// Before something that failed is tried again.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(30);
-
-/// `POST /redactions`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[derive(utoipa::ToSchema)]
-pub struct RedactionRequest {
-    /// What is to leave.
-    #[schema(min_items = 1, max_items = 1000)]
-    pub events: Vec<RedactedEvent>,
-    /// Why.
-    pub reason: RedactionReason,
-}
-
-/// An event of which bodies leave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[derive(utoipa::ToSchema)]
-pub struct RedactedEvent {
-    /// Leaf index.
-    pub index: u64,
-    /// Which bodies, each once.
-    #[schema(min_items = 1, max_items = 2)]
-    pub bodies: Vec<PublicBody>,
-}
-
-/// A body in clear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[derive(utoipa::ToSchema)]
-pub enum PublicBody {
-    /// The envelope: stream name, id, actor, tags and so on.
-    Meta,
-    /// The payload.
-    Data,
-}
-
-impl PublicBody {
-    fn kind(self) -> BodyKind {
-        match self {
-            Self::Meta => BodyKind::Meta,
-            Self::Data => BodyKind::Data,
-        }
-    }
-
-    fn of(position: &Position) -> Self {
-        if position.ordinal == 0 { Self::Meta } else { Self::Data }
-    }
-}
-
-/// Why bodies are redacted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[derive(utoipa::ToSchema)]
-pub enum RedactionReason {
-    /// Personal data stood in clear.
-    PersonalData,
-    /// A password, a key or another secret.
-    Secret,
-    /// It must not be kept.
-    Unlawful,
-    /// Another reason.
-    Other,
-}
-
-impl RedactionReason {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::PersonalData => "personal_data",
-            Self::Secret => "secret",
-            Self::Unlawful => "unlawful",
-            Self::Other => "other",
-        }
-    }
-}
 
 /// A redaction as officers see it.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -254,8 +179,9 @@ impl Service {
         let id = self.fresh_id();
         let request = Arc::new(request);
         for _ in 0..ATTEMPTS {
-            let (service, on, asked) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(&request));
-            let doomed = blocking(move || service.doom_bodies(&on, &asked)).await?;
+            let asked = Arc::clone(&request);
+            let doom = move |service: &Self, ledger: &Ledger| service.doom_bodies(ledger, &asked);
+            let doomed = self.blocking(ledger, doom).await?;
             match self
                 .append_redaction(ledger, caller, id, request.reason, doomed)
                 .await?
@@ -264,8 +190,8 @@ impl Service {
                 Err(refusal) => return Err(refusal.into()),
                 Ok(()) => {
                     ledger.redacted.at_latest(Timestamp(0));
-                    let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-                    return blocking(move || service.redaction(&on, id)).await;
+                    let view = move |service: &Self, ledger: &Ledger| service.redaction(ledger, id);
+                    return self.blocking(ledger, view).await;
                 }
             }
         }
@@ -322,8 +248,7 @@ impl Service {
     }
 
     async fn complete_redactions_of(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let all = blocking(move || service.all_redactions(&on)).await?;
+        let all = self.blocking(ledger, Self::all_redactions).await?;
         let open: Vec<_> = all
             .into_iter()
             .filter(|redaction| redaction.completed.is_none())
@@ -331,8 +256,9 @@ impl Service {
         if open.is_empty() {
             return Ok(());
         }
-        let (service, on, scrub) = (Arc::clone(self), Arc::clone(ledger), scrub_of(&open));
-        if !blocking(move || service.scrub_store(&on, &scrub)).await? {
+        let scrub = scrub_of(&open);
+        let scrubbed = self.blocking(ledger, move |service, ledger| service.scrub_store(ledger, &scrub));
+        if !scrubbed.await? {
             let detail = "files of the ledger store are still held";
             return Err(Error::new(Code::NotReady, detail));
         }
@@ -361,9 +287,13 @@ impl Service {
     }
 
     fn find_redaction(&self, ledger: &Ledger, id: Uuid) -> Result<Redaction, Error> {
-        let mut all = self.all_redactions(ledger)?.into_iter();
-        all.find(|redaction| redaction.id == id)
-            .ok_or_else(|| Error::new(Code::NotFound, "there is no redaction of this id"))
+        let known = self.fold_of(ledger, id, Redactions::default())?;
+        let found = known.all.into_iter().find(|redaction| redaction.id == id);
+        match (found, known.unreadable.first()) {
+            (Some(redaction), _) => Ok(redaction),
+            (None, Some(event)) => Err(event.error()),
+            (None, None) => Err(Error::new(Code::NotFound, "there is no redaction of this id")),
+        }
     }
 
     /// All redactions, newest first.
@@ -378,47 +308,51 @@ impl Service {
     }
 
     fn all_redactions(&self, ledger: &Ledger) -> Result<Vec<Redaction>, Error> {
-        let number = ledger.record.number;
-        let Some(row) = self.store.stream_rows(number, &[system_name(STREAM)?])?.pop().flatten() else {
-            return Ok(Vec::new());
-        };
-        let (versions, all) = (1..row.version.saturating_add(1), usize::MAX);
-        let indexes = self
-            .store
-            .stream_events(number, row.stream_ref, versions, Direction::Forward, all)?;
-        let mut redactions: Vec<Redaction> = Vec::new();
-        for event in self.stored_events_at(ledger, &indexes)? {
-            add(&mut redactions, &event)?;
-        }
-        Ok(redactions)
+        Ok(self.fold_own(ledger, Redactions::default())?.all)
     }
 }
 
-fn add(redactions: &mut Vec<Redaction>, event: &StoredEvent) -> Result<(), Error> {
-    let damaged = || {
-        let detail = format!("the event of a redaction at index {}", event.index);
-        Error::new(Code::Damaged, detail)
-    };
-    let id = event.meta.as_ref().and_then(|meta| meta.correlation_id.as_deref());
-    let id: Uuid = id.and_then(|id| id.parse().ok()).ok_or_else(damaged)?;
-    let data = &event.data().ok_or_else(damaged)?.bytes;
-    match event.header.event_type.as_str() {
-        REDACTED => redactions.push(Redaction {
-            id,
-            authority: event.index,
-            redacted_at: event.header.recorded_at,
-            payload: serde_json::from_slice(data).map_err(|error| damaged().caused_by(error))?,
-            completed: None,
-        }),
-        COMPLETED => {
-            let completed = serde_json::from_slice(data).map_err(|error| damaged().caused_by(error))?;
-            if let Some(redaction) = redactions.iter_mut().find(|redaction| redaction.id == id) {
-                redaction.completed = Some((event.index, completed));
+/// All redactions, in the order of their events. An end that cannot be read is found again.
+#[derive(Default)]
+struct Redactions {
+    all: Vec<Redaction>,
+    unreadable: Vec<Unreadable>,
+}
+
+impl Fold for Redactions {
+    const STREAM: &'static str = STREAM;
+    const OF_OTHER_LOGS: bool = true;
+
+    fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        let id = event.meta.as_ref().and_then(|meta| meta.correlation_id.as_deref());
+        let id: Option<Uuid> = id.and_then(|id| id.parse().ok());
+        match event.header.event_type.as_str() {
+            REDACTED => {
+                let redacted: own::Recorded<BodiesRedacted> = recorded(event)?;
+                let nameless = || Error::new(Code::Damaged, "a redaction without its id");
+                self.all.push(Redaction {
+                    id: id.ok_or_else(nameless)?,
+                    authority: redacted.index,
+                    redacted_at: redacted.recorded_at,
+                    payload: redacted.payload,
+                    completed: None,
+                });
             }
+            COMPLETED => {
+                let completed: own::Recorded<Completed> = recorded(event)?;
+                let id = completed.payload.redaction;
+                if let Some(redaction) = self.all.iter_mut().find(|redaction| redaction.id == id) {
+                    redaction.completed = Some((completed.index, completed.payload));
+                }
+            }
+            _ => {}
         }
-        _ => {}
+        Ok(())
     }
-    Ok(())
+
+    fn unreadable(&mut self, event: Unreadable) {
+        self.unreadable.push(event);
+    }
 }
 
 /// One pass over the files for all of them.
@@ -430,26 +364,4 @@ fn scrub_of(open: &[Redaction]) -> Scrub {
         handles: Vec::new(),
         names: open.iter().any(|redaction| redaction.removed().meta > 0),
     }
-}
-
-fn check(request: &RedactionRequest) -> Result<(), Error> {
-    if !(1..=MAX_EVENTS).contains(&request.events.len()) {
-        return Err(Error::field("/events", format!("must name 1 to {MAX_EVENTS} events")));
-    }
-    let mut seen = std::collections::HashSet::new();
-    for (at, event) in request.events.iter().enumerate() {
-        if event.bodies.is_empty() {
-            return Err(Error::field(
-                format!("/events/{at}/bodies"),
-                "must name `data`, `meta` or both",
-            ));
-        }
-        for (body, kind) in event.bodies.iter().enumerate() {
-            if !seen.insert((event.index, *kind)) {
-                let pointer = format!("/events/{at}/bodies/{body}");
-                return Err(Error::field(pointer, "is named twice in this request"));
-            }
-        }
-    }
-    Ok(())
 }

@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::access::internal;
-use super::append::blocking;
 use super::{Code, Error, Ledger, Service};
 use crate::spec::compliance::{RefusedDay, day_of};
 use crate::spec::ids::Timestamp;
@@ -41,8 +40,9 @@ impl Service {
         if !matches!(code, Code::SubjectErased | Code::SubjectErasing) {
             return;
         }
-        let (service, number, day) = (Arc::clone(self), ledger.record.number, day_of(self.clock.now()));
-        if let Err(error) = blocking(move || service.count_on(number, day, code)).await {
+        let day = day_of(self.clock.now());
+        let count = move |service: &Self, ledger: &Ledger| service.count_on(ledger.record.number, day, code);
+        if let Err(error) = self.blocking(ledger, count).await {
             tracing::error!(error = %error, "a refused append could not be counted");
         }
     }

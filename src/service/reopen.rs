@@ -7,15 +7,16 @@
 //!
 //! What was erased stays erased.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::append::{blocking, subject_erased};
+use super::append::subject_erased;
 use super::erase::sealed_blocks;
-use super::own::{Act, By, Recorded, at, never_seen, recorded};
+use super::own::{Act, By, Fold, Recorded, Unreadable, at, never_seen, recorded};
+use super::read::StoredEvent;
 use super::restrict::check_categories;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::keystore::{Fence, Reopened, Resolution};
@@ -148,10 +149,12 @@ impl Service {
         subject: SubjectId,
         reason: ReopeningReason,
     ) -> Result<ReopeningView, Error> {
-        let id = self.fresh_id();
-        let (service, on, who) = (Arc::clone(self), ledger.record.id, subject.clone());
-        let found = blocking(move || Ok(service.keystore.prepare_reopening(on, id, &who)?)).await?;
-        match found {
+        let (id, who) = (self.fresh_id(), subject.clone());
+        let prepare = move |service: &Self, ledger: &Ledger| {
+            let found = service.keystore.prepare_reopening(ledger.record.id, id, &who)?;
+            Ok(found)
+        };
+        match self.blocking(ledger, prepare).await? {
             Resolution::Erased => {}
             Resolution::Unknown => return Err(never_seen("/subject")),
             Resolution::Known(_) => {
@@ -165,24 +168,39 @@ impl Service {
             reason,
             by,
         };
-        // IMPORTANT: noted, then recorded, then carried out. A crash in between is looked after at start; an append that
-        // fails may have been written all the same, so the note stays until then.
-        let act = Act {
-            stream: STREAM,
-            event_type: REOPENED,
-            payload: &payload,
-            id,
-            handles: &[],
-        };
-        self.record_act(ledger, act).await?;
-        let (service, on) = (Arc::clone(self), ledger.record.id);
-        blocking(move || Ok(service.keystore.settle_reopening(on, id, true)?)).await?;
+        // IMPORTANT: noted, then recorded, then carried out. An append that fails may have been written all the same, so
+        // the note stays: the tick, or the start, looks what the ledger says.
+        let lifted = self.lift_suppression(ledger, &payload).await;
+        lifted.inspect_err(|_| ledger.leave_unsettled())?;
         let handle = self.subject_handle(ledger, subject).await?;
         Ok(ReopeningView {
             id,
             handle,
             categories: None,
         })
+    }
+
+    async fn lift_suppression(self: &Arc<Self>, ledger: &Arc<Ledger>, payload: &Payload) -> Result<(), Error> {
+        let id = payload.reopening;
+        self.record_reopening(ledger, payload).await?;
+        let settle = move |service: &Self, ledger: &Ledger| {
+            service.keystore.settle_reopening(ledger.record.id, id, true)?;
+            Ok(())
+        };
+        self.blocking(ledger, settle).await
+    }
+
+    async fn record_reopening(&self, ledger: &Ledger, payload: &Payload) -> Result<(), Error> {
+        let people = payload.subjects.iter().flatten();
+        let handles: Vec<_> = people.map(|person| person.handle).collect();
+        let act = Act {
+            stream: STREAM,
+            event_type: REOPENED,
+            payload,
+            id: payload.reopening,
+            handles: &handles,
+        };
+        self.record_act(ledger, act).await.map(drop)
     }
 
     async fn reopen_categories(
@@ -192,8 +210,8 @@ impl Service {
         (subject, categories): (SubjectId, Vec<Category>),
         reason: ReopeningReason,
     ) -> Result<ReopeningView, Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let handle = blocking(move || service.living_subject(&on, &subject, "/subject")).await?;
+        let living = move |service: &Self, ledger: &Ledger| service.living_subject(ledger, &subject, "/subject");
+        let handle = self.blocking(ledger, living).await?;
         let (id, people) = self.reopen_all(ledger, by, vec![(handle, categories)], reason).await?;
         let named = people.into_iter().flat_map(|person| person.categories);
         Ok(ReopeningView {
@@ -211,68 +229,56 @@ impl Service {
         who: Vec<(Handle, Vec<Category>)>,
         reason: ReopeningReason,
     ) -> Result<(Uuid, Vec<Person>), Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let people = blocking(move || service.to_reopen(&on, &who)).await?;
-        let handles: Vec<_> = people.iter().map(|person| person.handle).collect();
+        let people = self
+            .blocking(ledger, move |service, ledger| service.to_reopen(ledger, &who))
+            .await?;
         let payload = Payload {
             reopening: self.fresh_id(),
             subjects: Some(people),
             reason,
             by,
         };
-        let act = Act {
-            stream: STREAM,
-            event_type: REOPENED,
-            payload: &payload,
-            id: payload.reopening,
-            handles: &handles,
+        let reopened = self.record_and_reopen(ledger, payload).await;
+        reopened.inspect_err(|_| ledger.leave_unsettled())
+    }
+
+    async fn record_and_reopen(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        payload: Payload,
+    ) -> Result<(Uuid, Vec<Person>), Error> {
+        self.record_reopening(ledger, &payload).await?;
+        let carry_out = move |service: &Self, ledger: &Ledger| {
+            let opened = service.carry_out(ledger, &payload)?;
+            service.open_again(ledger, opened);
+            Ok((payload.reopening, payload.subjects.unwrap_or_default()))
         };
-        self.record_act(ledger, act).await?;
-        let (service, on, id) = (Arc::clone(self), Arc::clone(ledger), payload.reopening);
-        let payload = blocking(move || {
-            service.carry_out(&on, &payload)?;
-            service.open_again(&on)?;
-            Ok(payload)
-        })
-        .await?;
-        Ok((id, payload.subjects.unwrap_or_default()))
+        self.blocking(ledger, carry_out).await
     }
 
     fn to_reopen(&self, ledger: &Ledger, who: &[(Handle, Vec<Category>)]) -> Result<Vec<Person>, Error> {
-        let handles: HashSet<_> = who.iter().map(|(handle, _)| *handle).collect();
-        let fences = self.keystore.fences(ledger.record.id)?;
-        let fences: Vec<_> = fences
-            .into_iter()
-            .filter(|fence| handles.contains(&fence.order.handle))
-            .collect();
-        let reopened = self.keystore.reopened(ledger.record.id);
         let person = |(handle, categories): &(Handle, Vec<Category>)| {
-            let categories = self.next_generations(ledger, (*handle, categories), &fences, &reopened)?;
             Ok(Person {
                 handle: *handle,
-                categories,
+                categories: self.next_generations(ledger, *handle, categories)?,
             })
         };
         who.iter().map(person).collect()
     }
 
     /// The next generations of erased categories, and what closed them.
-    fn next_generations(
-        &self,
-        ledger: &Ledger,
-        (handle, categories): (Handle, &[Category]),
-        fences: &[Fence],
-        reopened: &[Reopened],
-    ) -> Result<Vec<Named>, Error> {
+    fn next_generations(&self, ledger: &Ledger, handle: Handle, categories: &[Category]) -> Result<Vec<Named>, Error> {
+        let id = ledger.record.id;
+        let (fences, reopened) = (
+            self.keystore.fences_of(id, handle),
+            self.keystore.reopened_of(id, handle),
+        );
         let mut named = Vec::new();
         for (place, category) in categories.iter().enumerate() {
             let pointer = format!("/categories/{place}");
-            let before = reopened
-                .iter()
-                .find(|reopened| reopened.handle == handle && reopened.category == *category);
+            let before = reopened.iter().find(|reopened| reopened.category == *category);
             let over = before.map(|before| before.over.as_slice()).unwrap_or_default();
-            let own = fences.iter().filter(|fence| fence.order.handle == handle);
-            let closing: Vec<_> = own.filter(|fence| closes(fence, category, over)).collect();
+            let closing: Vec<_> = fences.iter().filter(|fence| closes(fence, category, over)).collect();
             if closing.is_empty() {
                 return Err(at(
                     Code::NotErased,
@@ -328,67 +334,94 @@ impl Service {
         Ok(newest)
     }
 
-    fn carry_out(&self, ledger: &Ledger, payload: &Payload) -> Result<(), Error> {
-        for person in payload.subjects.iter().flatten() {
-            for named in &person.categories {
-                let reopened = Reopened {
-                    handle: person.handle,
-                    category: named.reopened.category.clone(),
-                    generation: named.reopened.generation,
-                    over: named.over.clone(),
-                };
-                ledger
-                    .fencing
-                    .step(|| self.keystore.reopen_category(ledger.record.id, &reopened))?;
-            }
-        }
-        Ok(())
+    /// Opens in the key store what a reopening says. Gives what was not open before.
+    fn carry_out(&self, ledger: &Ledger, payload: &Payload) -> Result<Vec<Reopened>, Error> {
+        let people = payload.subjects.iter().flatten();
+        let reopened = people.flat_map(|person| {
+            person.categories.iter().map(|named| Reopened {
+                handle: person.handle,
+                category: named.reopened.category.clone(),
+                generation: named.reopened.generation,
+                over: named.over.clone(),
+            })
+        });
+        let reopened: Vec<_> = reopened.collect();
+        let id = ledger.record.id;
+        Ok(ledger.fencing.step(|| self.keystore.reopen_categories(id, &reopened))?)
     }
 
-    /// Lets the sequencer take the generations that reopenings opened, unless a later erasure closes them.
-    fn open_again(&self, ledger: &Ledger) -> Result<(), Error> {
-        let reopened = self.keystore.reopened(ledger.record.id);
-        if reopened.is_empty() {
-            return Ok(());
-        }
-        let fences = self.keystore.fences(ledger.record.id)?;
-        let open = reopened.into_iter().filter(|reopened| {
-            let own = fences.iter().filter(|fence| fence.order.handle == reopened.handle);
-            !own.into_iter()
+    /// Lets the sequencer take generations that reopenings opened, unless a later erasure closes them.
+    pub(super) fn open_again(&self, ledger: &Ledger, reopened: Vec<Reopened>) {
+        let is_open = |reopened: &Reopened| {
+            let fences = self.keystore.fences_of(ledger.record.id, reopened.handle);
+            !fences
+                .iter()
                 .any(|fence| closes(fence, &reopened.category, &reopened.over))
-        });
-        let open = open.map(|reopened| sequencer::Fence {
+        };
+        let open = reopened.into_iter().filter(is_open).map(|reopened| sequencer::Fence {
             handle: reopened.handle,
             categories: Some(vec![reopened.category]),
             open_from: Some(reopened.generation),
         });
-        self.sequencer.fence(ledger.record.number, open.collect());
-        Ok(())
+        let open: Vec<_> = open.collect();
+        if !open.is_empty() {
+            self.sequencer.fence(ledger.record.number, open);
+        }
     }
 
-    /// Finishes reopenings that broke off, and brings the key store to what the ledger says. Before anything is served, and
-    /// before erasures are taken up.
+    /// Finishes reopenings that broke off, and brings the key store to what the ledger says. Under the lock of erasures, or
+    /// before anything is served, and before erasures are taken up. Gives the categories that were not open before.
     ///
     /// # Errors
     /// If the store or the key store fails.
-    pub(super) fn carry_over_reopenings(&self, ledger: &Ledger) -> Result<(), Error> {
+    pub(super) fn carry_over_reopenings(&self, ledger: &Ledger) -> Result<Vec<Reopened>, Error> {
         let id = ledger.record.id;
-        let events = self.own_events(ledger, STREAM)?;
-        let mut recorded_ids = HashSet::new();
-        for event in events
-            .iter()
-            .filter(|event| event.header.event_type.as_str() == REOPENED)
-        {
-            let reopening: Recorded<Payload> = recorded(event)?;
-            recorded_ids.insert(reopening.payload.reopening);
-            self.carry_out(ledger, &reopening.payload)?;
+        let reopenings = self.fold_own(ledger, Reopenings::default())?.0;
+        let mut opened = Vec::new();
+        for reopening in reopenings.values().filter(|reopening| reopening.subjects.is_some()) {
+            opened.extend(self.carry_out(ledger, reopening)?);
         }
         for noted in self.keystore.noted_reopenings(id)? {
             self.keystore
-                .settle_reopening(id, noted, recorded_ids.contains(&noted))?;
+                .settle_reopening(id, noted, reopenings.contains_key(&noted))?;
         }
-        self.open_again(ledger)
+        Ok(opened)
     }
+
+    /// Whether a category is closed, and that by some of these erasures alone, whose keys are destroyed.
+    pub(super) fn is_closed_by(
+        &self,
+        ledger: &Ledger,
+        (handle, category): (Handle, &Category),
+        is_one: impl Fn(&Uuid) -> bool,
+    ) -> bool {
+        let id = ledger.record.id;
+        let reopened = self.keystore.reopened_of(id, handle).into_iter();
+        let mut over = reopened.filter(|reopened| reopened.category == *category);
+        let over = over.next().map(|reopened| reopened.over).unwrap_or_default();
+        let fences = self.keystore.fences_of(id, handle).into_iter();
+        let closing: Vec<_> = fences.filter(|fence| closes(fence, category, &over)).collect();
+        let by_one = |fence: &Fence| fence.destroyed.is_some() && is_one(&fence.order.request);
+        !closing.is_empty() && closing.iter().all(by_one)
+    }
+}
+
+/// All reopenings, by id, which is in the order of time. One that cannot be read opens nothing that is not open already.
+#[derive(Default)]
+struct Reopenings(BTreeMap<Uuid, Payload>);
+
+impl Fold for Reopenings {
+    const STREAM: &'static str = STREAM;
+
+    fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        if event.header.event_type.as_str() == REOPENED {
+            let reopening: Recorded<Payload> = recorded(event)?;
+            self.0.insert(reopening.payload.reopening, reopening.payload);
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, _: Unreadable) {}
 }
 
 /// Whether an erasure closes a category, those aside that a reopening is over.

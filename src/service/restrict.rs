@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::append::blocking;
-use super::own::{Act, By, Recorded, recorded};
+use super::own::{Act, By, Fold, Recorded, Unreadable, recorded};
+use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::keystore::{Withheld, Withholding};
 use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
@@ -161,50 +161,47 @@ impl Service {
         let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
         let task = tokio::spawn(async move {
             let _turn = on.erasing.turn.lock().await;
-            let (reader, of) = (Arc::clone(&service), Arc::clone(&on));
-            let (handle, request) = blocking(move || {
-                let handle = reader.living_one(&of, request.subject.as_ref(), request.handle)?;
-                Ok((handle, request))
-            })
-            .await?;
+            let (subject, handle) = (request.subject, request.handle);
+            let living = move |service: &Self, ledger: &Ledger| service.living_one(ledger, subject.as_ref(), handle);
             let payload = Placed {
                 restriction: service.fresh_id(),
-                handle,
+                handle: service.blocking(&on, living).await?,
                 categories: request.categories,
                 reason: request.reason,
                 by,
             };
-            let act = Act {
-                stream: STREAM,
-                event_type: PLACED,
-                payload: &payload,
-                id: payload.restriction,
-                handles: &[handle],
-            };
-            let appended = service.record_act(&on, act).await?;
-            let (index, recorded_at) = appended
-                .events
-                .first()
-                .map_or((0, service.clock.now()), |placed| (placed.index, placed.recorded_at));
-            let restriction = Restriction {
-                placed: Recorded {
-                    index,
-                    recorded_at,
-                    payload,
-                },
-                lifted: None,
-            };
-            // IMPORTANT: a crash here leaves it to the start, see `carry_over_restrictions`.
-            let withholding = restriction.withholding();
-            let (service, of) = (Arc::clone(&service), Arc::clone(&on));
-            blocking(move || {
-                let id = of.record.id;
-                Ok(of.fencing.step(|| service.keystore.withhold(id, &[withholding]))?)
-            })
-            .await?;
-            Ok(restriction.view())
+            let placed = service.place_restriction(&on, payload).await;
+            placed.inspect_err(|_| on.leave_unsettled())
         });
         task.await.map_err(super::access::internal)?
+    }
+
+    /// Records a restriction, then withholds the keys. IMPORTANT: where that breaks off in between, or the event may be
+    /// durable although its append failed, the tick and the start carry it out: `carry_over_restrictions`.
+    async fn place_restriction(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        payload: Placed,
+    ) -> Result<RestrictionView, Error> {
+        let act = Act {
+            stream: STREAM,
+            event_type: PLACED,
+            payload: &payload,
+            id: payload.restriction,
+            handles: &[payload.handle],
+        };
+        let appended = self.record_act(ledger, act).await?;
+        let restriction = Restriction {
+            placed: self.as_recorded(&appended, payload),
+            lifted: None,
+        };
+        let withholding = restriction.withholding();
+        let withhold = move |service: &Self, ledger: &Ledger| {
+            let id = ledger.record.id;
+            Ok(ledger.fencing.step(|| service.keystore.withhold(id, &[withholding]))?)
+        };
+        self.blocking(ledger, withhold).await?;
+        Ok(restriction.view())
     }
 
     /// Lifts a restriction; an erasure that waited for it runs. Repeating it changes nothing.
@@ -220,72 +217,57 @@ impl Service {
         let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
         let task = tokio::spawn(async move {
             let turn = on.erasing.turn.lock().await;
-            let (reader, of) = (Arc::clone(&service), Arc::clone(&on));
-            let mut restriction = blocking(move || reader.find_restriction(&of, id)).await?;
-            if restriction.lifted.is_none() {
-                let payload = Lifted { restriction: id, by };
-                let act = Act {
-                    stream: STREAM,
-                    event_type: LIFTED,
-                    payload: &payload,
-                    id,
-                    handles: &[],
-                };
-                let appended = service.record_act(&on, act).await?;
-                restriction.lifted = appended.events.first().map(|placed| Recorded {
-                    index: placed.index,
-                    recorded_at: placed.recorded_at,
-                    payload,
-                });
-            }
-            let (keeper, of) = (Arc::clone(&service), Arc::clone(&on));
-            blocking(move || Ok(of.fencing.step(|| keeper.keystore.give_back(of.record.id, id))?)).await?;
+            let find = move |service: &Self, ledger: &Ledger| service.find_restriction(ledger, id);
+            let restriction = service.blocking(&on, find).await?;
+            let lifted = service.end_restriction(&on, restriction, by).await;
+            let restriction = lifted.inspect_err(|_| on.leave_unsettled())?;
             service.advance_waiting(&on, &turn).await;
             Ok(restriction.view())
         });
         task.await.map_err(super::access::internal)?
     }
 
-    fn find_restriction(&self, ledger: &Ledger, id: Uuid) -> Result<Restriction, Error> {
-        let found = self
-            .all_restrictions(ledger)?
-            .into_iter()
-            .find(|known| known.id() == id);
-        found.ok_or_else(|| Error::new(Code::NotFound, "there is no restriction of this id"))
-    }
-
-    fn all_restrictions(&self, ledger: &Ledger) -> Result<Vec<Restriction>, Error> {
-        let mut restrictions: Vec<Restriction> = Vec::new();
-        for event in self.events_about(ledger, STREAM)? {
-            match event.header.event_type.as_str() {
-                PLACED => restrictions.push(Restriction {
-                    placed: recorded(&event)?,
-                    lifted: None,
-                }),
-                LIFTED => {
-                    let lifted: Recorded<Lifted> = recorded(&event)?;
-                    let id = lifted.payload.restriction;
-                    if let Some(known) = restrictions.iter_mut().find(|known| known.id() == id) {
-                        known.lifted = Some(lifted);
-                    }
-                }
-                _ => {}
-            }
+    async fn end_restriction(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        mut restriction: Restriction,
+        by: By,
+    ) -> Result<Restriction, Error> {
+        let id = restriction.id();
+        if restriction.lifted.is_none() {
+            let payload = Lifted { restriction: id, by };
+            let act = Act {
+                stream: STREAM,
+                event_type: LIFTED,
+                payload: &payload,
+                id,
+                handles: &[],
+            };
+            let appended = self.record_act(ledger, act).await?;
+            restriction.lifted = Some(self.as_recorded(&appended, payload));
         }
-        Ok(restrictions)
+        let give_back = move |service: &Self, ledger: &Ledger| service.give_back(ledger, id);
+        self.blocking(ledger, give_back).await?;
+        Ok(restriction)
     }
 
-    /// All restrictions, newest first.
+    fn find_restriction(&self, ledger: &Ledger, id: Uuid) -> Result<Restriction, Error> {
+        let known = self.fold_of(ledger, id, Restrictions::default())?;
+        let found = known.all.into_iter().find(|restriction| restriction.id() == id);
+        match (found, known.unreadable.first()) {
+            (Some(restriction), _) => Ok(restriction),
+            (None, Some(event)) => Err(event.error()),
+            (None, None) => Err(Error::new(Code::NotFound, "there is no restriction of this id")),
+        }
+    }
+
+    /// All restrictions that can be read, newest first.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn restrictions(&self, ledger: &Ledger) -> Result<Vec<RestrictionView>, Error> {
-        Ok(self
-            .all_restrictions(ledger)?
-            .iter()
-            .rev()
-            .map(Restriction::view)
-            .collect())
+        let known = self.fold_about(ledger, Restrictions::default())?;
+        Ok(known.all.iter().rev().map(Restriction::view).collect())
     }
 
     /// One restriction.
@@ -321,8 +303,9 @@ impl Service {
     pub(super) fn carry_over_restrictions(&self, ledger: &Ledger) -> Result<(), Error> {
         let id = ledger.record.id;
         let known: std::collections::HashSet<_> = self.keystore.withheld(id).into_iter().collect();
-        let (lifted, active): (Vec<_>, Vec<_>) = self
-            .all_restrictions(ledger)?
+        let recorded = self.fold_about(ledger, Restrictions::default())?;
+        let (lifted, active): (Vec<_>, Vec<_>) = recorded
+            .all
             .into_iter()
             .partition(|restriction| restriction.lifted.is_some());
         let missing: Vec<_> = active
@@ -339,10 +322,44 @@ impl Service {
         }
         for restriction in lifted {
             if known.iter().any(|withheld| withheld.id == restriction.id()) {
-                ledger.fencing.step(|| self.keystore.give_back(id, restriction.id()))?;
+                self.give_back(ledger, restriction.id())?;
             }
         }
         Ok(())
+    }
+}
+
+/// All restrictions, in the order of their events. One that cannot be read stays withheld, in the key store; an end that
+/// cannot be read ends nothing, and can be repeated.
+#[derive(Debug, Default)]
+struct Restrictions {
+    all: Vec<Restriction>,
+    unreadable: Vec<Unreadable>,
+}
+
+impl Fold for Restrictions {
+    const STREAM: &'static str = STREAM;
+
+    fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        match event.header.event_type.as_str() {
+            PLACED => self.all.push(Restriction {
+                placed: recorded(event)?,
+                lifted: None,
+            }),
+            LIFTED => {
+                let lifted: Recorded<Lifted> = recorded(event)?;
+                let id = lifted.payload.restriction;
+                if let Some(known) = self.all.iter_mut().find(|known| known.id() == id) {
+                    known.lifted = Some(lifted);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, event: Unreadable) {
+        self.unreadable.push(event);
     }
 }
 

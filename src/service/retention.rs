@@ -9,16 +9,17 @@
 //! Each run is recorded at its beginning and, with counts, at its end; every erasure of it is one of its own, so a crash
 //! leaves a run without an end and each erasure whole.
 
-use std::collections::HashMap;
+mod left;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::append::blocking;
 use super::erase::{ErasureRequest, sealed_blocks};
-use super::own::{Act, By, Recorded, recorded};
+use super::own::{Act, By, Fold, Recorded, Unreadable, recorded};
 use super::policy::{RetentionAction, RetentionRule};
+use super::read::StoredEvent;
 use super::reopen::ReopeningReason;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::keystore::SubjectState;
@@ -143,16 +144,15 @@ impl Service {
 
     async fn count_due(self: &Arc<Self>, ledger: &Arc<Ledger>, by: By) -> Result<RetentionRunView, Error> {
         let started_at = self.clock.now();
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let rules = blocking(move || {
+        let count = |service: &Self, ledger: &Ledger| {
             let counted = service.policy.retention.iter().map(|rule| {
-                let Due { mut outcome, handles } = service.due_under(&on, rule)?;
-                service.unblocked(&on, rule, handles, &mut outcome)?;
+                let Due { mut outcome, handles } = service.due_under(ledger, rule)?;
+                service.unblocked(ledger, rule, handles, &mut outcome)?;
                 Ok(outcome)
             });
             counted.collect::<Result<Vec<_>, Error>>()
-        })
-        .await?;
+        };
+        let rules = self.blocking(ledger, count).await?;
         Ok(RetentionRunView {
             id: None,
             state: "dry_run",
@@ -174,10 +174,13 @@ impl Service {
         self.record_run(ledger, STARTED, run, &started).await?;
         let (mut rules, mut erasures) = (Vec::new(), Vec::new());
         for rule in &started.rules {
-            let (service, on, of) = (Arc::clone(self), Arc::clone(ledger), rule.clone());
-            let Due { mut outcome, handles } = blocking(move || service.due_under(&on, &of)).await?;
+            let of = rule.clone();
+            let due = self.blocking(ledger, move |service, ledger| service.due_under(ledger, &of));
+            let Due { mut outcome, handles } = due.await?;
             for batch in handles.chunks(BATCH) {
-                let erased = self.erase_due(ledger, &by, rule, batch.to_vec(), &mut outcome).await?;
+                let erased = self
+                    .erase_due(ledger, (run, &by), rule, batch.to_vec(), &mut outcome)
+                    .await?;
                 erasures.extend(erased);
             }
             rules.push(outcome);
@@ -216,28 +219,41 @@ impl Service {
     async fn erase_due(
         self: &Arc<Self>,
         ledger: &Arc<Ledger>,
-        by: &By,
+        (run, by): (Uuid, &By),
         rule: &RetentionRule,
         handles: Vec<Handle>,
         outcome: &mut RuleOutcome,
     ) -> Result<Option<Uuid>, Error> {
         let _turn = ledger.erasing.turn.lock().await;
-        let (service, on, of, mut counted) = (Arc::clone(self), Arc::clone(ledger), rule.clone(), outcome.clone());
-        let (free, counted) = blocking(move || {
+        let (of, mut counted) = (rule.clone(), outcome.clone());
+        let free = move |service: &Self, ledger: &Ledger| {
             // Once more, now that nothing else erases or holds: data that came since the count stays.
-            let still = service.still_due(&on, &of, handles, counted.cutoff)?;
-            let free = service.unblocked(&on, &of, still, &mut counted)?;
+            let still = service.still_due(ledger, &of, handles, counted.cutoff)?;
+            let free = service.unblocked(ledger, &of, still, &mut counted)?;
             Ok((free, counted))
-        })
-        .await?;
+        };
+        let (free, counted) = self.blocking(ledger, free).await?;
         *outcome = counted;
         if free.is_empty() {
             return Ok(None);
         }
-        let category = rule.category.clone();
+        let done = self.erase_and_reopen(ledger, (run, by), &rule.category, &free).await;
+        // What was erased and not reopened is looked after by the tick.
+        let id = done.inspect_err(|_| ledger.leave_unsettled())?;
+        outcome.erased += free.len() as u64;
+        Ok(Some(id))
+    }
+
+    async fn erase_and_reopen(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        (run, by): (Uuid, &By),
+        category: &Category,
+        free: &[Handle],
+    ) -> Result<Uuid, Error> {
         let request = Arc::new(ErasureRequest {
             subjects: None,
-            handles: Some(free.clone()),
+            handles: Some(free.to_vec()),
             categories: Some(vec![category.clone()]),
             basis: Basis::Retention,
             reason: Reason::Retention,
@@ -245,15 +261,11 @@ impl Service {
             wait: false,
             grace_seconds: None,
         });
-        let id = self.erase_living(ledger, by.clone(), &request, &free).await?;
-        outcome.erased += free.len() as u64;
-        let reopened = free
-            .into_iter()
-            .map(|handle| (handle, vec![category.clone()]))
-            .collect();
+        let id = self.erase_living(ledger, (run, by.clone()), &request, free).await?;
+        let reopened = free.iter().map(|handle| (*handle, vec![category.clone()])).collect();
         self.reopen_all(ledger, by.clone(), reopened, ReopeningReason::Retention)
             .await?;
-        Ok(Some(id))
+        Ok(id)
     }
 
     /// The subjects whose data is due under a rule.
@@ -283,18 +295,15 @@ impl Service {
         cutoff: Timestamp,
     ) -> Result<Vec<Handle>, Error> {
         let end = self.first_at_or_after(ledger, cutoff)?;
-        let reopened = self.keystore.reopened(ledger.record.id).into_iter();
-        let live: HashMap<_, _> = reopened
-            .filter(|reopened| reopened.category == rule.category)
-            .map(|reopened| (reopened.handle, reopened.generation))
-            .collect();
         let mut due = Vec::new();
         for handle in handles {
             let state = self.keystore.state(ledger.record.id, handle)?;
             if !matches!(state, SubjectState::Active | SubjectState::Restricted) {
                 continue;
             }
-            let from = live.get(&handle).copied().unwrap_or(1);
+            let reopened = self.keystore.reopened_of(ledger.record.id, handle).into_iter();
+            let mut generations = reopened.filter(|reopened| reopened.category == rule.category);
+            let from = generations.next().map_or(1, |reopened| reopened.generation);
             let block = (handle, &rule.category, from);
             // A key without any block is of an append that is under way, or never was used: it is not due.
             if !self.has_block(ledger, block, end..u64::MAX)? && self.has_block(ledger, block, 0..end)? {
@@ -358,34 +367,7 @@ impl Service {
     /// # Errors
     /// If the store cannot be read.
     pub fn retention_runs(&self, ledger: &Ledger) -> Result<Vec<RetentionRunView>, Error> {
-        let mut runs: Vec<RetentionRunView> = Vec::new();
-        for event in self.own_events(ledger, STREAM)? {
-            match event.header.event_type.as_str() {
-                STARTED => {
-                    let started: Recorded<Started> = recorded(&event)?;
-                    runs.push(RetentionRunView {
-                        id: Some(started.payload.run),
-                        state: "started",
-                        started_at: started.recorded_at,
-                        completed_at: None,
-                        rules: Vec::new(),
-                        erasures: Vec::new(),
-                        by: started.payload.by.by,
-                    });
-                }
-                COMPLETED => {
-                    let completed: Recorded<Completed> = recorded(&event)?;
-                    let run = runs.iter_mut().find(|run| run.id == Some(completed.payload.run));
-                    if let Some(run) = run {
-                        run.state = "completed";
-                        run.completed_at = Some(completed.recorded_at);
-                        run.rules = completed.payload.rules;
-                        run.erasures = completed.payload.erasures;
-                    }
-                }
-                _ => {}
-            }
-        }
+        let mut runs = self.fold_own(ledger, Runs::default())?.all;
         runs.reverse();
         Ok(runs)
     }
@@ -395,7 +377,56 @@ impl Service {
     /// # Errors
     /// `not_found`.
     pub fn retention_run(&self, ledger: &Ledger, id: Uuid) -> Result<RetentionRunView, Error> {
-        let run = self.retention_runs(ledger)?.into_iter().find(|run| run.id == Some(id));
-        run.ok_or_else(|| Error::new(Code::NotFound, "there is no run of this id"))
+        let runs = self.fold_of(ledger, id, Runs::default())?;
+        let found = runs.all.into_iter().find(|run| run.id == Some(id));
+        match (found, runs.unreadable.first()) {
+            (Some(run), _) => Ok(run),
+            (None, Some(event)) => Err(event.error()),
+            (None, None) => Err(Error::new(Code::NotFound, "there is no run of this id")),
+        }
+    }
+}
+
+/// All runs, in the order of their events. One whose end cannot be read stands as started.
+#[derive(Default)]
+struct Runs {
+    all: Vec<RetentionRunView>,
+    unreadable: Vec<Unreadable>,
+}
+
+impl Fold for Runs {
+    const STREAM: &'static str = STREAM;
+
+    fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        match event.header.event_type.as_str() {
+            STARTED => {
+                let started: Recorded<Started> = recorded(event)?;
+                self.all.push(RetentionRunView {
+                    id: Some(started.payload.run),
+                    state: "started",
+                    started_at: started.recorded_at,
+                    completed_at: None,
+                    rules: Vec::new(),
+                    erasures: Vec::new(),
+                    by: started.payload.by.by,
+                });
+            }
+            COMPLETED => {
+                let completed: Recorded<Completed> = recorded(event)?;
+                let run = self.all.iter_mut().find(|run| run.id == Some(completed.payload.run));
+                if let Some(run) = run {
+                    run.state = "completed";
+                    run.completed_at = Some(completed.recorded_at);
+                    run.rules = completed.payload.rules;
+                    run.erasures = completed.payload.erasures;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, event: Unreadable) {
+        self.unreadable.push(event);
     }
 }

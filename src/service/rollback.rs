@@ -13,9 +13,10 @@ use std::sync::atomic::Ordering;
 
 use uuid::Uuid;
 
-use super::append::blocking;
-use super::erase::{RECOVERED, STREAM};
+use super::erase::{COMPLETED, RECOVERED, STREAM};
 use super::ledger::RecoveryKey;
+use super::own::{Fold, Unreadable, recorded};
+use super::read::StoredEvent;
 use super::verify::read_records;
 use super::{Code, Error, Ledger, Service};
 use crate::keystore::vault::{JournalEntry, Vault};
@@ -301,8 +302,10 @@ impl Service {
     /// If a key could not be destroyed; whatever appending may answer.
     pub async fn recover_erasures(self: &Arc<Self>, rollback: &Rollback) -> Result<u64, Error> {
         let ledger = self.ledger(&rollback.name)?;
-        let (service, rollback) = (Arc::clone(self), rollback.clone());
-        let missing = blocking(move || service.unrecorded(&rollback)).await?;
+        let of = rollback.clone();
+        let missing = self
+            .blocking(&ledger, move |service, _| service.unrecorded(&of))
+            .await?;
         let events = missing
             .iter()
             .map(|erasure| self.system_event(STREAM, RECOVERED, erasure, Some(erasure.request.to_string())))
@@ -361,20 +364,32 @@ impl Service {
     }
 
     /// The requests whose erasures a log tells to the end.
-    fn told_to_the_end(&self, ledger: &Ledger) -> Result<Vec<Uuid>, Error> {
+    fn told_to_the_end(&self, ledger: &Ledger) -> Result<HashSet<Uuid>, Error> {
+        Ok(self.fold_own(ledger, Ended::default())?.0)
+    }
+}
+
+/// Erasures that came to their end.
+#[derive(Default)]
+struct Ended(HashSet<Uuid>);
+
+impl Fold for Ended {
+    const STREAM: &'static str = STREAM;
+    const OF_OTHER_LOGS: bool = true;
+
+    fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
         #[derive(serde::Deserialize)]
         struct Named {
             request: Uuid,
         }
-        let events = self.erasure_events(ledger)?;
-        let ended = events
-            .iter()
-            .filter(|event| matches!(event.header.event_type.as_str(), RECOVERED | "erasure.completed"));
-        Ok(ended
-            .filter_map(|event| serde_json::from_slice::<Named>(&event.data()?.bytes).ok())
-            .map(|named| named.request)
-            .collect())
+        if matches!(event.header.event_type.as_str(), RECOVERED | COMPLETED) {
+            self.0.insert(recorded::<Named>(event)?.payload.request);
+        }
+        Ok(())
     }
+
+    /// It is put on record again.
+    fn unreadable(&mut self, _: Unreadable) {}
 }
 
 #[cfg(test)]

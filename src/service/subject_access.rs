@@ -10,7 +10,6 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::access::internal;
-use super::append::blocking;
 use super::erase::sealed_blocks;
 use super::own::never_seen;
 use super::read::{Direction, EventView, Filter, PersonalState, Reveal, certificate_of};
@@ -71,24 +70,21 @@ impl Service {
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(Error::field("/limit", format!("must be 1 to {MAX_LIMIT}")));
         }
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let view = blocking(move || {
-            let handle = match service.keystore.resolve(on.record.id, &request.subject)? {
+        let open = move |service: &Self, ledger: &Ledger| {
+            let handle = match service.keystore.resolve(ledger.record.id, &request.subject)? {
                 Resolution::Known(handle) => handle,
                 Resolution::Erased => return Err(Error::new(Code::Erased, "this person was erased")),
                 Resolution::Unknown => return Err(never_seen("/subject")),
             };
-            service.access_page(&on, handle, request.after, limit)
-        })
-        .await?;
+            service.access_page(ledger, handle, request.after, limit)
+        };
+        let mut view = self.blocking(ledger, open).await?;
         self.record_reveal(ledger, caller, &view.events).await?;
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        blocking(move || {
-            let mut view = view;
-            service.withdraw_fenced(&on, &mut view.events)?;
+        let withdraw = move |service: &Self, ledger: &Ledger| {
+            service.withdraw_fenced(ledger, &mut view.events)?;
             Ok(view)
-        })
-        .await
+        };
+        self.blocking(ledger, withdraw).await
     }
 
     fn access_page(

@@ -5,10 +5,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod broken_off;
 mod canary;
 mod crash;
 mod damage;
 mod disk;
+mod faulty;
 mod hsm;
 mod parts;
 mod writer;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ed25519_dalek::SigningKey;
 use oubliette::env::{Entropy, System};
@@ -11,156 +11,16 @@ use oubliette::sequencer::{Append, ExpectedVersion, LedgerKeys, Limits, NewEvent
 use oubliette::spec::checkpoint;
 use oubliette::spec::event::{Body, BodyKind, Header, Meta};
 use oubliette::spec::hash::{Hash, leaf_hash};
-use oubliette::spec::ids::{EventRef, LedgerId, StreamName};
+use oubliette::spec::ids::{EventRef, LedgerId};
 use oubliette::spec::note::SignerKey;
 use oubliette::spec::signature::{Kind, Signer, Verifier};
-use oubliette::spec::tiles::TileId;
 use oubliette::store::rocksdb::RocksStore;
-use oubliette::store::{
-    Batch, BodyRow, Direction, Head, HeaderRow, LedgerNumber, LedgerRecord, LedgerStore, Lookup, RecordWrite, Removal,
-    Scrub, StoreError, StreamRow,
-};
+use oubliette::store::{LedgerNumber, LedgerRecord, LedgerStore, Removal};
 use uuid::Uuid;
 
+use crate::faulty::{Failing, Faulty};
 use crate::support::eventually;
 use crate::support::receipts::root_of;
-
-/// What becomes of a commit that fails.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Failing {
-    /// Nothing was written.
-    Lost,
-    /// All of it was written, but nobody was told so.
-    Persisted,
-}
-
-/// A real store whose n-th commits fail.
-struct Faulty {
-    inner: RocksStore,
-    commits: AtomicU64,
-    events: AtomicUsize,
-    /// Every how many commits one fails; 0: never.
-    every: u64,
-    failing: Failing,
-}
-
-impl Faulty {
-    fn new(folder: &std::path::Path, every: u64, failing: Failing) -> Arc<Self> {
-        let inner = RocksStore::create(folder, LedgerId([9; 16])).unwrap();
-        Arc::new(Self {
-            inner,
-            commits: AtomicU64::new(0),
-            events: AtomicUsize::new(0),
-            every,
-            failing,
-        })
-    }
-}
-
-impl LedgerStore for Faulty {
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        let number = 1 + self.commits.fetch_add(1, Ordering::SeqCst);
-        let fails = self.every > 0 && number.is_multiple_of(self.every);
-        if !fails || self.failing == Failing::Persisted {
-            self.inner.commit(batch)?;
-            self.events.fetch_add(
-                batch.ledgers.iter().map(|ledger| ledger.events.len()).sum(),
-                Ordering::SeqCst,
-            );
-        }
-        if fails {
-            Err(StoreError::Io("the test says so".into()))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn id(&self) -> LedgerId {
-        self.inner.id()
-    }
-    fn ledgers(&self) -> Result<Vec<LedgerRecord>, StoreError> {
-        self.inner.ledgers()
-    }
-    fn head(&self, ledger: LedgerNumber) -> Result<Option<Head>, StoreError> {
-        self.inner.head(ledger)
-    }
-    fn headers(&self, ledger: LedgerNumber, indexes: Range<u64>) -> Result<Vec<HeaderRow>, StoreError> {
-        self.inner.headers(ledger, indexes)
-    }
-    fn bodies(&self, ledger: LedgerNumber, indexes: Range<u64>) -> Result<Vec<BodyRow>, StoreError> {
-        self.inner.bodies(ledger, indexes)
-    }
-    fn headers_at(&self, ledger: LedgerNumber, indexes: &[u64]) -> Result<Vec<Option<HeaderRow>>, StoreError> {
-        self.inner.headers_at(ledger, indexes)
-    }
-    fn bodies_at(
-        &self,
-        ledger: LedgerNumber,
-        bodies: &[(u64, u16, oubliette::spec::event::BodyKind)],
-    ) -> Result<Vec<Option<BodyRow>>, StoreError> {
-        self.inner.bodies_at(ledger, bodies)
-    }
-    fn removed(&self, ledger: LedgerNumber, bodies: &[(u64, u16)]) -> Result<Vec<Option<u64>>, StoreError> {
-        self.inner.removed(ledger, bodies)
-    }
-    fn scrub(
-        &self,
-        ledger: LedgerNumber,
-        removed: &Scrub,
-        pause: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<bool, StoreError> {
-        self.inner.scrub(ledger, removed, pause)
-    }
-    fn indexes_of(&self, ledger: LedgerNumber, ids: &[Uuid]) -> Result<Vec<Option<u64>>, StoreError> {
-        self.inner.indexes_of(ledger, ids)
-    }
-    fn stream_rows(&self, ledger: LedgerNumber, names: &[StreamName]) -> Result<Vec<Option<StreamRow>>, StoreError> {
-        self.inner.stream_rows(ledger, names)
-    }
-    fn streams(
-        &self,
-        ledger: LedgerNumber,
-        after: Option<&StreamName>,
-        limit: usize,
-    ) -> Result<Vec<(StreamName, StreamRow)>, StoreError> {
-        self.inner.streams(ledger, after, limit)
-    }
-    fn stream_events(
-        &self,
-        ledger: LedgerNumber,
-        stream: oubliette::spec::ids::StreamRef,
-        versions: Range<u64>,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<Vec<u64>, StoreError> {
-        self.inner.stream_events(ledger, stream, versions, direction, limit)
-    }
-    fn find(
-        &self,
-        ledger: LedgerNumber,
-        lookup: &Lookup,
-        indexes: Range<u64>,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<Vec<u64>, StoreError> {
-        self.inner.find(ledger, lookup, indexes, direction, limit)
-    }
-    fn tiles(&self, ledger: LedgerNumber, ids: &[TileId]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.inner.tiles(ledger, ids)
-    }
-    fn checkpoint(&self, ledger: LedgerNumber, size: u64) -> Result<Option<(u64, String)>, StoreError> {
-        self.inner.checkpoint(ledger, size)
-    }
-    fn record(&self, ledger: Option<LedgerNumber>, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.record(ledger, kind, id)
-    }
-    fn records(&self, ledger: Option<LedgerNumber>, kind: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        self.inner.records(ledger, kind)
-    }
-    fn put_records(&self, records: &[RecordWrite]) -> Result<(), StoreError> {
-        self.inner.put_records(records)
-    }
-}
 
 /// Remembers the largest size that was ever published of each ledger.
 #[derive(Default)]

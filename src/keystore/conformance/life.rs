@@ -145,6 +145,13 @@ fn reopened(handle: Handle, generation: u32, over: &[u8]) -> Reopened {
     }
 }
 
+fn reopen_one(store: &dyn KeyStore, reopened: Reopened) {
+    assert_eq!(
+        store.reopen_categories(ONE, std::slice::from_ref(&reopened)).unwrap(),
+        [reopened]
+    );
+}
+
 fn a_reopened_category_has_a_new_key_and_the_old_generation_stays_erased(store: Arc<dyn KeyStore>, reopen: Reopen<'_>) {
     let first = provision(&*store, ONE, "ada", "invoice").unwrap();
     erase(&*store, 1, first.handle, Some(&["invoice"]));
@@ -152,9 +159,14 @@ fn a_reopened_category_has_a_new_key_and_the_old_generation_stays_erased(store: 
         provision(&*store, ONE, "ada", "invoice"),
         Err(Refusal::Erased(Some(request(1))))
     );
-    store.reopen_category(ONE, &reopened(first.handle, 5, &[1])).unwrap();
-    // An older one does not turn it back.
-    store.reopen_category(ONE, &reopened(first.handle, 2, &[1])).unwrap();
+    let reopen_all = |all: &[Reopened]| store.reopen_categories(ONE, all).unwrap();
+    let newest = reopened(first.handle, 5, &[1]);
+    assert_eq!(reopen_all(std::slice::from_ref(&newest)), [newest]);
+    // An older one does not turn it back, and a repeat opens nothing.
+    assert_eq!(
+        reopen_all(&[2, 5].map(|generation| reopened(first.handle, generation, &[1]))),
+        []
+    );
     let second = provision(&*store, ONE, "ada", "invoice").unwrap();
     assert_eq!((second.handle, second.generation), (first.handle, 5));
     let secret = bytes(&*store, ONE, &second).unwrap();
@@ -164,12 +176,15 @@ fn a_reopened_category_has_a_new_key_and_the_old_generation_stays_erased(store: 
     assert_eq!(bytes(&*store, ONE, &first), Err(Refusal::Erased(Some(request(1)))));
     assert_eq!(store.keys_of(ONE, first.handle).unwrap(), [second]);
     assert_eq!(store.reopened(ONE), [reopened(first.handle, 5, &[1])]);
+    assert_eq!(store.reopened_of(ONE, first.handle), store.reopened(ONE));
+    assert_eq!(store.fences_of(ONE, first.handle), store.fences(ONE).unwrap());
+    assert_eq!(store.reopened_of(ONE, Handle([9; 16])), []);
 }
 
 fn a_reopening_is_over_the_erasures_that_it_names_only(store: Arc<dyn KeyStore>, reopen: Reopen<'_>) {
     let first = provision(&*store, ONE, "ada", "invoice").unwrap();
     erase(&*store, 1, first.handle, Some(&["invoice"]));
-    store.reopen_category(ONE, &reopened(first.handle, 2, &[1])).unwrap();
+    reopen_one(&*store, reopened(first.handle, 2, &[1]));
     let second = provision(&*store, ONE, "ada", "invoice").unwrap();
     erase(&*store, 2, first.handle, Some(&["invoice"]));
     let store = reopen(Some(store));
@@ -179,12 +194,10 @@ fn a_reopening_is_over_the_erasures_that_it_names_only(store: Arc<dyn KeyStore>,
         Err(Refusal::Erased(Some(request(2))))
     );
     // The whole person is never opened again under this handle, whatever a reopening names.
-    store.reopen_category(ONE, &reopened(first.handle, 3, &[1, 2])).unwrap();
+    reopen_one(&*store, reopened(first.handle, 3, &[1, 2]));
     let third = provision(&*store, ONE, "ada", "invoice").unwrap();
     erase(&*store, 3, first.handle, None);
-    store
-        .reopen_category(ONE, &reopened(first.handle, 4, &[1, 2, 3]))
-        .unwrap();
+    reopen_one(&*store, reopened(first.handle, 4, &[1, 2, 3]));
     let fourth = KeyRef {
         generation: 4,
         ..third.clone()

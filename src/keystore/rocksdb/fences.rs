@@ -111,6 +111,11 @@ impl Fences {
             .cloned()
     }
 
+    /// The fences of a subject.
+    pub(super) fn of(&self, ledger: LedgerId, handle: Handle) -> Vec<Fence> {
+        self.of.read().get(&(ledger, handle)).cloned().unwrap_or_default()
+    }
+
     /// All fences of a ledger, ordered by subject and request.
     pub(super) fn all(&self, ledger: LedgerId) -> Vec<Fence> {
         let all = self.of.read();

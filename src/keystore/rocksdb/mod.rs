@@ -301,12 +301,16 @@ impl KeyStore for RocksKeyStore {
         self.all_withheld(ledger)
     }
 
-    fn reopen_category(&self, ledger: LedgerId, reopened: &Reopened) -> Result<(), KeyStoreError> {
-        self.open_category_again(ledger, reopened)
+    fn reopen_categories(&self, ledger: LedgerId, reopened: &[Reopened]) -> Result<Vec<Reopened>, KeyStoreError> {
+        self.open_categories_again(ledger, reopened)
     }
 
     fn reopened(&self, ledger: LedgerId) -> Vec<Reopened> {
-        self.all_reopened(ledger)
+        self.fences.life.all_reopened(ledger)
+    }
+
+    fn reopened_of(&self, ledger: LedgerId, handle: Handle) -> Vec<Reopened> {
+        self.fences.life.reopened_of(ledger, handle)
     }
 
     fn prepare_reopening(
@@ -420,6 +424,10 @@ impl KeyStore for RocksKeyStore {
 
     fn fences(&self, ledger: LedgerId) -> Result<Vec<Fence>, KeyStoreError> {
         Ok(self.fences.all(ledger))
+    }
+
+    fn fences_of(&self, ledger: LedgerId, handle: Handle) -> Vec<Fence> {
+        self.fences.of(ledger, handle)
     }
 
     fn applied(&self, ledger: LedgerId) -> Result<Option<u64>, KeyStoreError> {

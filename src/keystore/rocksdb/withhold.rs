@@ -82,7 +82,11 @@ impl Life {
         of_ledger(&self.withheld.read(), ledger)
     }
 
-    fn all_reopened(&self, ledger: LedgerId) -> Vec<Reopened> {
+    pub(super) fn reopened_of(&self, ledger: LedgerId, handle: Handle) -> Vec<Reopened> {
+        self.reopened.read().get(&(ledger, handle)).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn all_reopened(&self, ledger: LedgerId) -> Vec<Reopened> {
         of_ledger(&self.reopened.read(), ledger)
     }
 }
@@ -157,28 +161,32 @@ impl RocksKeyStore {
         self.fences.life.all_withheld(ledger)
     }
 
-    pub(super) fn open_category_again(&self, ledger: LedgerId, reopened: &Reopened) -> Result<(), KeyStoreError> {
+    pub(super) fn open_categories_again(
+        &self,
+        ledger: LedgerId,
+        reopened: &[Reopened],
+    ) -> Result<Vec<Reopened>, KeyStoreError> {
         let _one_at_a_time = self.admin.lock();
         let keys = self.ledger(ledger)?;
-        let known = self.fences.life.reopened(ledger, reopened.handle, &reopened.category);
-        if known.is_some_and(|known| known.generation >= reopened.generation) {
-            return Ok(());
+        let is_new = |reopened: &&Reopened| {
+            let known = self.fences.life.reopened(ledger, reopened.handle, &reopened.category);
+            known.is_none_or(|known| known.generation < reopened.generation)
+        };
+        let new: Vec<_> = reopened.iter().filter(is_new).cloned().collect();
+        if new.is_empty() {
+            return Ok(new);
         }
         let mut batch = WriteBatch::default();
-        put(
-            &mut batch,
-            &keys,
-            reopened_row(ledger, reopened),
-            &encode_reopened(reopened),
-        );
+        for reopened in &new {
+            let (row, value) = (reopened_row(ledger, reopened), encode_reopened(reopened));
+            put(&mut batch, &keys, row, &value);
+        }
         self.db.write(batch)?;
-        self.fences.life.reopen(ledger, reopened.clone());
-        self.purge(ledger, std::iter::once(reopened.handle));
-        Ok(())
-    }
-
-    pub(super) fn all_reopened(&self, ledger: LedgerId) -> Vec<Reopened> {
-        self.fences.life.all_reopened(ledger)
+        for reopened in &new {
+            self.fences.life.reopen(ledger, reopened.clone());
+        }
+        self.purge(ledger, new.iter().map(|reopened| reopened.handle));
+        Ok(new)
     }
 
     fn purge(&self, ledger: LedgerId, handles: impl Iterator<Item = Handle>) {

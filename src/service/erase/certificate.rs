@@ -12,8 +12,9 @@ use super::super::access::internal;
 use super::super::own::Recorded;
 use super::super::verify::read_records;
 use super::super::{Code, Error, Ledger, Service};
+use super::history::Erasure;
+use super::payload::{Completed, EPOCH_KEY, Outcome};
 use super::purge::{CIPHERTEXT, KEY_STORE_FILES};
-use super::saga::{Completed, EPOCH_KEY, Erasure};
 use crate::spec::certificate::{
     Certificate, CertifiedSubject, DestructionCheck, FORMAT, Residue, Status, Suppression, Times,
 };
@@ -151,7 +152,7 @@ impl Service {
         let requested = &erasure.requested.payload;
         let (size, checkpoint) = self.checkpoint_covering(ledger, erasure.last_index())?;
         let evidence = |index| self.evidence(ledger, index, size);
-        let subject = |outcome: &super::saga::Outcome| CertifiedSubject {
+        let subject = |outcome: &Outcome| CertifiedSubject {
             handle: outcome.handle,
             categories: requested.categories.clone(),
             keys_destroyed: Some(outcome.keys_destroyed),
@@ -289,10 +290,7 @@ mod tests {
 
     #[test]
     fn every_pending_code_has_its_words() {
-        for code in super::super::saga::PENDING
-            .into_iter()
-            .chain([super::super::saga::EPOCH_KEY])
-        {
+        for code in super::super::payload::PENDING.into_iter().chain([EPOCH_KEY]) {
             assert!(RESIDUES.iter().any(|(known, _)| *known == code), "{code}");
         }
     }

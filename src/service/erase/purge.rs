@@ -19,15 +19,16 @@ use metrics::{counter, histogram};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::super::append::blocking;
 use super::super::ledger::system_name;
 use super::super::{Code, Error, Ledger, Service};
-use super::ResidueView;
-use super::saga::{Erasure, RESIDUE_REMOVED, STREAM, sealed_blocks};
+use super::history::Erasure;
+use super::payload::{RESIDUE_REMOVED, STREAM};
+use super::residue::{derived, is_alone, residue_removed, scrub_of, serves};
+use super::saga::sealed_blocks;
 use crate::sequencer::{Append, Appended, NewEvent};
 use crate::spec::event::{Actor, BodyKind};
-use crate::spec::ids::{Handle, Timestamp};
-use crate::spec::system::{BodiesPurged, DerivedStore, ErasureResidueRemoved, Ground, MAX_POSITIONS, is_reserved};
+use crate::spec::ids::Timestamp;
+use crate::spec::system::{BodiesPurged, ErasureResidueRemoved, Ground, MAX_POSITIONS, is_reserved};
 use crate::store::{Direction, Lookup, Removal, Scrub};
 
 /// The stream of the purges.
@@ -115,64 +116,6 @@ impl NextLook {
 /// Blocks to remove, by place, each with the erasures that cover it.
 type Covered = BTreeMap<(u64, u16), (Removal, BTreeSet<Uuid>)>;
 
-impl Erasure {
-    /// Whether it is completed, left this pending, and nothing says that it is gone since.
-    pub(super) fn has_pending(&self, residue: &str) -> bool {
-        self.pending().contains(&residue)
-    }
-
-    /// The record that something pending is gone; the first, if there are several.
-    pub(super) fn removed(&self, residue: &str) -> Option<&ErasureResidueRemoved> {
-        let mut removed = self.removed.iter().map(|removed| &removed.payload);
-        removed.find(|removed| &*removed.residue == residue)
-    }
-
-    /// The leaf indexes of its events, ascending.
-    pub(super) fn indexes(&self) -> BTreeSet<u64> {
-        let completed = self.completed.iter().map(|completed| completed.index);
-        let removed = self.removed.iter().map(|removed| removed.index);
-        let epoch_key = self.epochs_destroyed.iter().map(|destroyed| destroyed.index);
-        std::iter::once(self.requested.index)
-            .chain(completed)
-            .chain(removed)
-            .chain(epoch_key)
-            .collect()
-    }
-
-    pub(super) fn last_index(&self) -> u64 {
-        self.indexes().last().copied().unwrap_or(self.requested.index)
-    }
-
-    /// As those of its events tell it that a reader knows; its completion is one of them.
-    pub(super) fn known(mut self, is_known: impl Fn(u64) -> bool) -> Self {
-        self.removed.retain(|removed| is_known(removed.index));
-        self.epochs_destroyed.retain(|destroyed| is_known(destroyed.index));
-        self
-    }
-
-    /// What it left pending, and when that was gone.
-    pub(super) fn residues(&self) -> Vec<ResidueView> {
-        let pending = self.completed.iter().flat_map(|completed| &completed.payload.pending);
-        let view = |code: &String| {
-            let removed_at = self.gone(code);
-            ResidueView {
-                residue: code.clone(),
-                state: if removed_at.is_some() { "removed" } else { "pending" },
-                removed_at,
-            }
-        };
-        pending.map(view).collect()
-    }
-
-    fn has_work(&self, purge: Purge) -> bool {
-        self.has_pending(KEY_STORE_FILES) || (purge != Purge::Never && self.has_pending(CIPHERTEXT))
-    }
-
-    fn id(&self) -> Uuid {
-        self.requested.payload.request
-    }
-}
-
 impl Service {
     /// Removes residues where it is time to. Called every few seconds; looks only where an erasure completed. What fails is
     /// logged and tried again.
@@ -196,10 +139,16 @@ impl Service {
     /// Tells when to look again, if anything is left.
     async fn remove_residues_of(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<Option<Timestamp>, Error> {
         let purge = self.purging.purge;
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let mut open = blocking(move || service.all_erasures(&on)).await?;
+        let work = move |service: &Self, ledger: &Ledger| {
+            service.kept_fold(ledger, &ledger.unended, |unended| {
+                let own = unended
+                    .all()
+                    .filter(|erasure| erasure.requested.payload.origin.is_none());
+                own.filter(|erasure| erasure.has_work(purge)).cloned().collect()
+            })
+        };
         // What a frozen log left is not in this one's store rows: nothing may be recorded as gone from there.
-        open.retain(|erasure| erasure.requested.payload.origin.is_none() && erasure.has_work(purge));
+        let mut open: Vec<Erasure> = self.blocking(ledger, work).await?;
         let completed = open.iter().filter_map(|erasure| erasure.completed.as_ref());
         let Some(first) = completed.map(|completed| completed.recorded_at).min() else {
             return Ok(None);
@@ -229,8 +178,9 @@ impl Service {
         while !pending.is_empty() {
             let mut covered = Covered::new();
             while let Some(erasure) = pending.pop() {
-                let (service, on, erasure) = (Arc::clone(self), Arc::clone(ledger), erasure.clone());
-                covered = blocking(move || service.covered_blocks(&on, &erasure, covered)).await?;
+                let erasure = erasure.clone();
+                let cover = move |service: &Self, ledger: &Ledger| service.covered_blocks(ledger, &erasure, covered);
+                covered = self.blocking(ledger, cover).await?;
                 if covered.len() >= ENOUGH_BLOCKS {
                     break;
                 }
@@ -330,7 +280,7 @@ impl Service {
     }
 
     /// T3. Whether the key store's files hold nothing of the erased any more.
-    async fn scrub_keys(self: &Arc<Self>, ledger: &Ledger, open: &[Erasure]) -> Result<bool, Error> {
+    async fn scrub_keys(self: &Arc<Self>, ledger: &Arc<Ledger>, open: &[Erasure]) -> Result<bool, Error> {
         let pending: Vec<_> = open
             .iter()
             .filter(|erasure| erasure.has_pending(KEY_STORE_FILES))
@@ -338,9 +288,9 @@ impl Service {
         if pending.is_empty() {
             return Ok(true);
         }
-        let service = Arc::clone(self);
         let started = Instant::now();
-        if !blocking(move || Ok(service.keystore.scrub()?)).await? {
+        let scrub = |service: &Self, _: &Ledger| Ok(service.keystore.scrub()?);
+        if !self.blocking(ledger, scrub).await? {
             tracing::warn!("files of the key store are still held or could not be written anew; trying again");
             return Ok(false);
         }
@@ -359,12 +309,13 @@ impl Service {
         let Some(first) = pending.iter().map(|erasure| erasure.requested.index).min() else {
             return Ok(true);
         };
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let purges = blocking(move || service.purges_since(&on, first)).await?;
+        let purges = self
+            .blocking(ledger, move |service, ledger| service.purges_since(ledger, first))
+            .await?;
         let scrub = scrub_of(&pending, &purges);
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         let started = Instant::now();
-        if !blocking(move || service.scrub_store(&on, &scrub)).await? {
+        let scrubbed = self.blocking(ledger, move |service, ledger| service.scrub_store(ledger, &scrub));
+        if !scrubbed.await? {
             tracing::warn!("files of the ledger store are still held or could not be written anew; trying again");
             return Ok(false);
         }
@@ -417,64 +368,4 @@ impl Service {
         }
         Ok(purges)
     }
-}
-
-fn residue_removed(erasure: &Erasure, residue: &str, at: Timestamp) -> ErasureResidueRemoved {
-    ErasureResidueRemoved {
-        request: erasure.id(),
-        residue: residue.into(),
-        at,
-        purges: None,
-        alone: None,
-        derived: None,
-    }
-}
-
-fn serves(purge: &BodiesPurged, erasure: &Erasure) -> bool {
-    purge.requests.iter().flatten().any(|request| *request == erasure.id())
-}
-
-/// Whether a list shows which blocks belonged to one person.
-fn is_alone(purge: &BodiesPurged, erasure: &Erasure) -> bool {
-    purge.requests.iter().flatten().count() == 1 && erasure.requested.payload.subjects.len() == 1
-}
-
-fn scrub_of(pending: &[Erasure], purges: &[(u64, BodiesPurged)]) -> Scrub {
-    let own = purges
-        .iter()
-        .filter(|(_, purge)| pending.iter().any(|erasure| serves(purge, erasure)));
-    let positions = own.flat_map(|(_, purge)| &purge.positions);
-    let handles: BTreeSet<Handle> = pending
-        .iter()
-        .flat_map(Erasure::orders)
-        .map(|order| order.handle)
-        .collect();
-    Scrub {
-        bodies: positions
-            .map(|position| (position.index, position.ordinal, BodyKind::Sealed))
-            .collect(),
-        handles: handles.into_iter().collect(),
-        names: false,
-    }
-}
-
-/// Everything that is made from events, and what became of the erased person's part in it.
-fn derived(erasure: &Erasure, at: Timestamp) -> Vec<DerivedStore> {
-    let fenced = erasure.completed.as_ref().map(|completed| completed.payload.fenced_at);
-    [
-        // Rows stay where the person is the actor, or where an event of Oubliette's own names them.
-        ("handle_index", "blocks_purged", Some(at)),
-        ("key_caches", "dropped", fenced),
-        ("opened_exports", "dropped", fenced),
-        ("export_files", "not_kept", None),
-        ("folded_states", "not_kept", None),
-        ("reports", "not_kept", None),
-        ("block_caches", "memory_only", None),
-    ]
-    .map(|(store, state, at)| DerivedStore {
-        store: store.into(),
-        state: state.into(),
-        at,
-    })
-    .to_vec()
 }

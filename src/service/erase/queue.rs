@@ -11,10 +11,11 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::super::access::internal;
-use super::super::append::blocking;
 use super::super::own::By;
 use super::super::{Caller, Error, Ledger, Service};
-use super::saga::{Deleted, Erasure, Requested};
+use super::destroy::Deleted;
+use super::history::Erasure;
+use super::payload::Requested;
 use super::waiting::Turn;
 use super::{Decision, ErasureRequest, ErasureView};
 
@@ -135,9 +136,9 @@ impl Service {
     async fn erase_together(self: &Arc<Self>, ledger: &Arc<Ledger>, asked: Vec<Asked>, turn: &Turn<'_>) {
         let (mut named, mut requests, mut waits) = (HashSet::new(), Vec::new(), Vec::new());
         for asked in asked {
-            let (service, on, request) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(&asked.request));
-            let (before, by) = (named.clone(), By::of(&asked.caller));
-            match blocking(move || service.decide(&on, by, &request, &before)).await {
+            let (before, by, request) = (named.clone(), By::of(&asked.caller), Arc::clone(&asked.request));
+            let decide = move |service: &Self, ledger: &Ledger| service.decide(ledger, by, &request, &before);
+            match self.blocking(ledger, decide).await {
                 Ok(Decision::Begin(payload)) => {
                     named.extend(payload.subjects.iter().map(|named| named.handle));
                     requests.push((asked, payload));
@@ -169,29 +170,21 @@ impl Service {
                     waiting.push(answer);
                     erasures.push(erasure);
                 }
-                Err(error) => {
-                    // It may be recorded all the same; `retry_erasures` looks.
-                    ledger.unfinished.store(true, Ordering::Release);
-                    drop(answer.send(Err(error)));
-                }
+                Err(error) => drop(answer.send(Err(error))),
             }
         }
         if erasures.is_empty() {
             return;
         }
-        let deleted = self.delete_together(ledger, &erasures).await;
-        if deleted.is_err() {
+        let deleted = match self.delete_together(ledger, &erasures).await {
+            Ok(deleted) => deleted,
+            Err(error) => erasures.iter().map(|_| Err(not_answered(&error))).collect(),
+        };
+        if deleted.iter().any(Result::is_err) {
             ledger.unfinished.store(true, Ordering::Release);
         }
-        for (at, (answer, erasure)) in waiting.into_iter().zip(erasures).enumerate() {
-            let mine = match &deleted {
-                Ok(all) => all
-                    .get(at)
-                    .cloned()
-                    .map(|deleted| Answer::Deleted(Box::new((erasure, deleted))))
-                    .ok_or_else(|| not_answered(None)),
-                Err(error) => Err(not_answered(Some(error))),
-            };
+        for ((answer, erasure), deleted) in waiting.into_iter().zip(erasures).zip(deleted) {
+            let mine = deleted.map(|deleted| Answer::Deleted(Box::new((erasure, deleted))));
             if let Ok(Answer::Deleted(both)) = &mine {
                 let request = both.0.requested.payload.request;
                 ledger.erasing.completing.lock().insert(request);
@@ -200,24 +193,11 @@ impl Service {
             drop(answer.send(mine));
         }
     }
-
-    /// Steps 2 to 5 of several erasures, one answer each.
-    pub(super) async fn delete_together(
-        self: &Arc<Self>,
-        ledger: &Arc<Ledger>,
-        erasures: &[Erasure],
-    ) -> Result<Vec<Deleted>, Error> {
-        let (service, on, all) = (Arc::clone(self), Arc::clone(ledger), erasures.to_vec());
-        blocking(move || service.delete(&on, &all)).await
-    }
 }
 
 /// One failure, told to everybody whose erasure was in it.
-fn not_answered(error: Option<&Error>) -> Error {
-    match error {
-        Some(error) => Error::new(error.code, error.detail.clone()),
-        None => Error::new(super::Code::Internal, "an unexpected fault; see the server's log"),
-    }
+pub(super) fn not_answered(error: &Error) -> Error {
+    Error::new(error.code, error.detail.clone())
 }
 
 /// Erasures in parts that go together.

@@ -53,11 +53,7 @@ impl Service {
                 self.check_body(ledger, &stored, *kind, &format!("{pointer}/bodies/{body}"))?;
             }
             if let Some(hold) = self.hold_on_event(ledger, &holds, &stored)? {
-                let (id, ground) = (hold.id(), hold.ground());
-                let detail = format!(
-                    "event {} is under the legal hold {id} ({ground}); release it first",
-                    event.index
-                );
+                let detail = format!("event {} is under {}; release it first", event.index, hold.named());
                 return Err(named(Code::LegalHold, &pointer, detail));
             }
             bodies.entry(event.index).or_default().extend(&event.bodies);
