@@ -10,5 +10,6 @@ mod crash;
 mod damage;
 mod disk;
 mod hsm;
+mod moving;
 mod parts;
 mod writer;

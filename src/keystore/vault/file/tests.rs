@@ -5,11 +5,14 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::keys::epoch_name;
+use super::slots::SIZE as SLOT;
 use super::*;
 use crate::env::System;
+use crate::keystore::KeyStoreError;
 use crate::keystore::conformance::vault as conformance;
-use crate::keystore::vault::Vault;
-use crate::keystore::vault::file::slots::SIZE as SLOT;
+use crate::keystore::vault::{Epoch, Secret, Vault};
+use crate::spec::ids::Timestamp;
 
 const LEDGER: LedgerId = LedgerId([1; 16]);
 const NOW: Timestamp = Timestamp(1_000_000);
