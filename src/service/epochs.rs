@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::append::blocking;
 use super::erase::{Recorded, recorded};
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::keystore::vault::{Epoch, EpochState, KeyPlace};
@@ -117,19 +116,18 @@ impl Service {
         // A task of its own: a caller who hangs up must not leave a change without its record.
         let task = tokio::spawn(async move {
             let _turn = on.erasing.turn.lock().await;
-            let (inner, at) = (Arc::clone(&service), Arc::clone(&on));
-            let changed = blocking(move || {
-                let (change, changed_at) = inner.keystore.renew_epoch(at.record.id, &inner.horizon())?;
+            let changed = service.blocking(&on, move |service, ledger| {
+                let (change, changed_at) = service.keystore.renew_epoch(ledger.record.id, &service.horizon())?;
                 Ok(EpochChanged {
                     from: change.from,
                     to: change.to,
                     changed_at,
-                    epoch_key_due_at: inner.retired(&at)?.get(&change.from).copied(),
+                    epoch_key_due_at: service.retired(ledger)?.get(&change.from).copied(),
                     vault: None,
                     by,
                 })
-            })
-            .await?;
+            });
+            let changed = changed.await?;
             let event = service.system_event(STREAM, CHANGED, &changed, None)?;
             service.append_at_last(&on, &event).await?;
             Ok(changed)
@@ -209,20 +207,18 @@ impl Service {
         by: String,
         (handle, request): (Handle, RenewRequest),
     ) -> Result<KeysRenewed, Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let minted = blocking(move || {
+        let minted = self.blocking(ledger, move |service, ledger| {
             let answer = service
                 .keystore
-                .renew_keys(on.record.id, handle, request.categories.as_deref())?;
+                .renew_keys(ledger.record.id, handle, request.categories.as_deref())?;
             answer.map_err(|refusal| match refusal {
                 Refusal::Erasing(_) => Error::new(Code::SubjectErasing, "this person is being erased"),
                 Refusal::Erased(_) => Error::new(Code::Erased, "this person was erased"),
                 Refusal::Restricted => Error::new(Code::SubjectRestricted, "this person's data is restricted"),
                 Refusal::Unavailable => Error::new(Code::SubjectNotFound, "this ledger has no such handle"),
             })
-        })
-        .await?;
-        let keys = minted.into_iter().map(|key| RenewedKey {
+        });
+        let keys = minted.await?.into_iter().map(|key| RenewedKey {
             category: key.category,
             generation: key.generation,
         });
@@ -238,8 +234,11 @@ impl Service {
     /// # Errors
     /// If the key store cannot say where it is.
     pub async fn settle_epochs(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        blocking(move || Ok(service.keystore.settle_epochs(on.record.id, &service.horizon())?)).await?;
+        let settle = |service: &Self, ledger: &Ledger| {
+            let settled = service.keystore.settle_epochs(ledger.record.id, &service.horizon());
+            settled.map_err(Error::from)
+        };
+        self.blocking(ledger, settle).await?;
         self.expire_epochs_of(ledger).await
     }
 
@@ -265,14 +264,15 @@ impl Service {
         ledger.unrecorded.store(true, Ordering::Release);
         let _turn = ledger.erasing.turn.lock().await;
         // IMPORTANT: first, and by the vault's own list: no event that cannot be read or written keeps a key alive.
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let destroyed = blocking(move || service.destroy_due(&on)).await?;
+        let destroyed = self.blocking(ledger, Self::destroy_due).await?;
         // An erasure that counts a key as living is completed before that key is recorded as gone.
         if !ledger.erasing.completed_within(COMPLETION).await {
             return Ok(());
         }
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        for gone in blocking(move || service.unrecorded_epochs(&on, destroyed)).await? {
+        let gone = self.blocking(ledger, move |service, ledger| {
+            service.unrecorded_epochs(ledger, destroyed)
+        });
+        for gone in gone.await? {
             if ledger.is_frozen() {
                 // A frozen log records nothing any more, and the log that goes on counts epochs of its own.
                 tracing::info!(ledger = %ledger.record.name, epoch = gone.epoch, "a retired epoch key of a frozen log is destroyed");

@@ -151,7 +151,11 @@ fn erased_stays_erased_into_a_token_and_out_of_it_again() {
     assert_eq!((&moved["from"], &moved["to"]), (&json!("file"), &json!("pkcs11")));
 
     let dirs = place.dirs();
-    let settings = [&token.environment()[..], &[("OUBLIETTE_VAULT_DIRS", dirs.as_str())]].concat();
+    let more = [
+        ("OUBLIETTE_VAULT_DIRS", dirs.as_str()),
+        ("OUBLIETTE_ERASURE_PURGE_DELAY_SECONDS", "0"),
+    ];
+    let settings = [&token.environment()[..], &more].concat();
     assert_eq!(data.refused_with(&token.environment()).code, "key_unavailable");
     let server = data.serve_with(&settings);
     let client = server.client();

@@ -484,3 +484,29 @@ fn a_damaged_checkpoint_is_served_from_the_other_mirror() {
     place.flip(1, &file, 50);
     assert!(vault.checkpoint(LEDGER).is_err());
 }
+
+#[test]
+fn an_append_that_failed_on_one_mirror_is_caught_up_by_the_next_and_stands_once() {
+    let place = place();
+    let vault = place.create();
+    let entries: Vec<_> = (1..=3).map(|n| conformance::entry(n, None)).collect();
+    vault.journal(LEDGER, &entries[..1]).unwrap();
+    let (file, aside) = (place.file(1, &journal_file()), place.file(1, "aside"));
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert!(
+        vault.journal(LEDGER, &entries[1..2]).is_err(),
+        "a mirror cannot be written"
+    );
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    for _ in 0..2 {
+        vault.journal(LEDGER, &entries[1..]).unwrap();
+    }
+    assert_eq!(vault.journaled(LEDGER).unwrap(), entries);
+    vault.journal(LEDGER, &entries).unwrap();
+    let [a, b] = [0, 1].map(|mirror| std::fs::read(place.file(mirror, &journal_file())).unwrap());
+    assert!(a == b && a.len() % SLOT == 0);
+    drop(vault);
+    assert_eq!(place.open().unwrap().journaled(LEDGER).unwrap(), entries);
+}
