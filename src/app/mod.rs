@@ -4,6 +4,7 @@ mod anchor;
 mod inspect;
 mod keyfiles;
 mod lock;
+mod moving;
 mod restore;
 mod server;
 mod tls;
@@ -27,6 +28,7 @@ use crate::store::{LedgerStore, StoreError};
 pub use crate::http::openapi::text as openapi;
 pub use inspect::{Inspection, inspect};
 pub use lock::{LockError, is_served};
+pub use moving::{MovedLedger, MovedVault, move_vault};
 pub use restore::{Drilled, DrilledLedger, Restore, Restored, drill, restore};
 pub use server::{LocalServer, check, serve};
 pub use tls::TlsError;
@@ -120,7 +122,7 @@ pub enum AppError {
     /// A backup whose keys are destroyed.
     #[error(
         "the backup has expired: the keys of ledger {ledger} hang under epoch {epoch}, whose key was destroyed when its \
-         horizon had passed. Nothing was restored; use a younger backup"
+         horizon had passed, or when the vault was moved. Nothing was restored; use a younger backup"
     )]
     BackupExpired {
         /// The ledger.
@@ -154,6 +156,19 @@ pub enum AppError {
         /// The fewest events that would be lost.
         lost: u64,
     },
+    /// A place where a vault must not lie.
+    #[error(
+        "{0} lies where the old vault, a store or the signing keys lie, or within another of the new folders; nothing was \
+         changed. Name folders apart, best on devices of their own"
+    )]
+    VaultPlace(std::path::PathBuf),
+    /// Backups that open with the keys of the vault that is to be left.
+    #[error(
+        "backups of the key store were taken under keys of this vault, which cannot leave it and would be destroyed: no such \
+         backup opens after a move. Nothing was changed. Wait until their horizon has passed, or move with --forget-backups \
+         and take a backup at once"
+    )]
+    BackupsWouldExpire,
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -182,6 +197,8 @@ impl AppError {
             Self::Tls(_) | Self::OpenFiles { .. } => "invalid_configuration",
             Self::Listen { .. } => "address_unavailable",
             Self::RolledBack { .. } | Self::LedgerLost(_) => "ledger_rolled_back",
+            Self::VaultPlace(_) => "vault_place_refused",
+            Self::BackupsWouldExpire => "backups_would_expire",
             Self::RestoreUnfinished(_) => "restore_unfinished",
             Self::BackupIncomplete(_) => "backup_incomplete",
             Self::BackupDamaged(_) => "backup_damaged",
@@ -258,7 +275,7 @@ impl App {
         Self::harden();
         let vault = Arc::new(vault::create(settings, Arc::clone(&entropy))?);
         let keystore = RocksKeyStore::create(&settings.keystore_path(), vault.clone(), Arc::clone(&entropy))?;
-        let store = RocksStore::create(&settings.ledger_path(), LedgerId(vault.owner().0))?;
+        let store = RocksStore::create(&settings.ledger_path(), LedgerId(vault.store().0))?;
         let opened = Opened {
             store: Arc::new(store),
             keystore: Arc::new(keystore),
@@ -308,9 +325,19 @@ impl App {
         let lock = lock::Lock::take(&settings.data)?;
         Self::harden();
         let vault = Arc::new(vault::open(settings, Arc::clone(&entropy))?);
+        Self::open_with(settings, lock, vault, entropy).await
+    }
+
+    /// As [`App::open`], with a vault that is open.
+    async fn open_with(
+        settings: &Settings,
+        lock: lock::Lock,
+        vault: Arc<FileVault>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, AppError> {
         let keystore = RocksKeyStore::open(&settings.keystore_path(), vault.clone(), Arc::clone(&entropy))?;
         let store = RocksStore::open(&settings.ledger_path())?;
-        if store.id().0 != vault.owner().0 {
+        if store.id().0 != vault.store().0 {
             let detail = "key store and vault belong to another ledger store; put the matching ones back";
             return Err(crate::keystore::KeyStoreError::Foreign(detail.into()).into());
         }

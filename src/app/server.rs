@@ -136,7 +136,7 @@ pub fn serve(settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<(), 
 impl App {
     /// Gives the directory free once nothing works on it: exports and verifications run on threads of their own, and a
     /// store must not be torn down under them.
-    async fn close(self) {
+    pub(super) async fn close(self) {
         self.service.stop_background();
         let mut waits = 0_u32;
         while Arc::strong_count(&self.service) > 1 && waits < CLOSING_WAITS {

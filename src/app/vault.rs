@@ -27,7 +27,8 @@ pub(super) fn open_to_read(settings: &Settings, entropy: Arc<dyn Entropy>) -> Re
     FileVault::open_to_read(&settings.vault_paths(), device(settings)?, entropy)
 }
 
-fn device(settings: &Settings) -> Result<Option<Arc<dyn Device>>, KeyStoreError> {
+/// The device that keeps its keys, if one does.
+pub(super) fn device(settings: &Settings) -> Result<Option<Arc<dyn Device>>, KeyStoreError> {
     let (VaultKind::Pkcs11, Some(module), Some(label)) =
         (settings.vault_kind, &settings.vault_module, &settings.vault_token)
     else {

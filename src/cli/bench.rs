@@ -15,6 +15,7 @@ mod machine;
 mod mixed;
 mod payload;
 mod postgres;
+mod removal;
 mod report;
 mod server;
 mod verify;

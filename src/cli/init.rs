@@ -67,8 +67,8 @@ fn words(made: &Initialised, data: &str) -> String {
     )
 }
 
-/// The asynchronous runtime for making the ledger.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+/// The asynchronous runtime of a command that opens the directory itself.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -32,6 +32,7 @@ mod retention;
 mod serve;
 mod target;
 mod tls;
+mod vault;
 mod verify;
 
 use std::io::Write;
@@ -115,6 +116,9 @@ enum Command {
     Backup(backup::Backup),
     /// Put a backup back into a new directory; or prove with --drill that it could be.
     Restore(restore::Restore),
+    /// Move the vault: to other folders, into an HSM, or out of one.
+    #[command(subcommand)]
+    Vault(vault::Vault),
     /// A guided tour on a throw-away ledger.
     Demo(demo::Demo),
     /// Load a throw-away server and report its figures beside the machine's own bounds.
@@ -237,6 +241,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::ApiKey(command) => command.run(&context),
         Command::Backup(command) => command.run(&context),
         Command::Restore(command) => command.run(context),
+        Command::Vault(command) => command.run(context),
         Command::Demo(command) => command.run(&context),
         Command::Bench(command) => command.run(context),
         Command::Completions { .. } | Command::Man { .. } | Command::ConfigReference | Command::Openapi => {

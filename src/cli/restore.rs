@@ -71,10 +71,7 @@ impl Restore {
             accept_rollback: self.accept_rollback,
             keep_api_keys: self.keep_api_keys,
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
+        let runtime = super::init::runtime()?;
         crate::env::raise_open_files();
         if self.drill {
             let trust = Trust {

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use files::{MANIFEST, read_manifest};
-pub use places::Places;
+pub use places::{Places, touch};
 
 use super::access::internal;
 use super::append::blocking;

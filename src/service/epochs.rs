@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::own::{Fold, Recorded, Unreadable, recorded};
 use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
-use crate::keystore::vault::{Epoch, EpochState};
+use crate::keystore::vault::{Epoch, EpochState, KeyPlace};
 use crate::keystore::{Horizon, Refusal};
 use crate::spec::ids::{Category, Handle, Timestamp};
 
@@ -39,8 +39,20 @@ pub struct EpochChanged {
     /// Until when the old key lives, for backups taken under it; absent: it was destroyed at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch_key_due_at: Option<Timestamp>,
-    /// The API key that asked.
+    /// There if the keys went to another vault: the old key was destroyed in the one that they left, and so was every retired one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<VaultMoved>,
+    /// The API key that asked; `vault move` for a move.
     pub by: String,
+}
+
+/// From where to where the epoch keys of a vault went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct VaultMoved {
+    /// Where the old vault kept them.
+    pub from: KeyPlace,
+    /// Where the new one does.
+    pub to: KeyPlace,
 }
 
 /// The payload of `epoch.destroyed`: a retired epoch key is gone.
@@ -112,6 +124,7 @@ impl Service {
                     to: change.to,
                     changed_at,
                     epoch_key_due_at: service.retired(ledger)?.get(&change.from).copied(),
+                    vault: None,
                     by,
                 })
             };
@@ -121,6 +134,37 @@ impl Service {
             Ok(changed)
         });
         task.await.map_err(super::access::internal)?
+    }
+
+    /// Puts on record that a ledger's keys went to another vault. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// Whatever appending may answer.
+    pub async fn record_move(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        (from, to): (Epoch, Epoch),
+        moved: VaultMoved,
+    ) -> Result<(), Error> {
+        // A frozen log records nothing any more, and the log that goes on counts epochs of its own.
+        if ledger.is_frozen() || self.is_recorded(ledger, to)? {
+            return Ok(());
+        }
+        let changed = EpochChanged {
+            from,
+            to,
+            changed_at: self.clock.now(),
+            epoch_key_due_at: None,
+            vault: Some(moved),
+            by: "vault move".to_owned(),
+        };
+        let event = self.system_event(STREAM, CHANGED, &changed, None)?;
+        self.append_at_last(ledger, &event).await.map(drop)
+    }
+
+    /// Whether a change to this epoch is on record.
+    fn is_recorded(&self, ledger: &Ledger, to: Epoch) -> Result<bool, Error> {
+        self.kept_fold(ledger, &ledger.epochs, |book| book.changed_to.contains(&to))
     }
 
     /// Mints the next generation of a subject's keys. What was sealed before stays open.
@@ -295,6 +339,8 @@ pub(crate) struct EpochBook {
     destroyed: HashMap<Epoch, Recorded<EpochDestroyed>>,
     /// Without an erasure.
     retired: BTreeMap<Epoch, Retired>,
+    /// Without an erasure: the epochs that changes led to.
+    changed_to: HashSet<Epoch>,
 }
 
 impl EpochBook {
@@ -316,6 +362,7 @@ impl Fold for EpochBook {
             }
             CHANGED => {
                 let changed = recorded::<EpochChanged>(event)?.payload;
+                self.changed_to.insert(changed.to);
                 let until = changed.epoch_key_due_at;
                 self.retired
                     .extend(until.map(|until| (changed.from, (changed.changed_at, until))));

@@ -1,79 +1,17 @@
 //! A vault in a hardware security module: SoftHSM2 over PKCS#11, from `init` to an erasure, through restarts, without its
 //! token and with a wrong PIN.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::json;
 
+use crate::support::softhsm::{LABEL, PIN, SoftToken};
 use crate::support::{Data, copy_folder, eventually, files};
-
-const PIN: &str = "4711-user-pin";
-const LABEL: &str = "oubliette test";
-
-/// A token of its own.
-struct Hsm {
-    folder: tempfile::TempDir,
-    module: String,
-    settings: String,
-    pin_file: String,
-}
-
-impl Hsm {
-    fn new() -> Self {
-        let module = [
-            "/usr/lib/softhsm/libsofthsm2.so",
-            "/usr/lib64/softhsm/libsofthsm2.so",
-            "/usr/local/lib/softhsm/libsofthsm2.so",
-        ];
-        let module = module.into_iter().find(|path| Path::new(path).exists());
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        let (settings, pin_file) = (path("softhsm2.conf"), path("pin"));
-        std::fs::create_dir(path("tokens")).unwrap();
-        std::fs::write(&settings, format!("directories.tokendir = {}\n", path("tokens"))).unwrap();
-        std::fs::write(&pin_file, format!("{PIN}\n")).unwrap();
-        let made = Command::new("softhsm2-util")
-            .args([
-                "--init-token",
-                "--free",
-                "--label",
-                LABEL,
-                "--so-pin",
-                "so-pin",
-                "--pin",
-                PIN,
-            ])
-            .env("SOFTHSM2_CONF", &settings)
-            .output()
-            .expect("SoftHSM2 is missing; `make test` installs it (Debian: softhsm2)");
-        assert!(made.status.success(), "{made:?}");
-        Self {
-            module: module.expect("the module of SoftHSM2").to_owned(),
-            folder,
-            settings,
-            pin_file,
-        }
-    }
-
-    fn tokens(&self) -> PathBuf {
-        self.folder.path().join("tokens")
-    }
-
-    fn environment(&self) -> [(&str, &str); 5] {
-        [
-            ("SOFTHSM2_CONF", &self.settings),
-            ("OUBLIETTE_VAULT_KIND", "pkcs11"),
-            ("OUBLIETTE_VAULT_MODULE", &self.module),
-            ("OUBLIETTE_VAULT_TOKEN", LABEL),
-            ("OUBLIETTE_VAULT_PIN_FILE", &self.pin_file),
-        ]
-    }
-}
 
 #[test]
 fn a_ledger_lives_on_a_token_through_restarts_and_an_erasure() {
-    let hsm = Hsm::new();
+    let hsm = SoftToken::new();
     let data = Data::made_with(&hsm.environment());
     let server = data.serve_with(&hsm.environment());
     let client = server.client();
@@ -123,7 +61,7 @@ fn a_ledger_lives_on_a_token_through_restarts_and_an_erasure() {
 
 #[test]
 fn without_its_token_or_with_a_wrong_pin_nothing_is_served() {
-    let hsm = Hsm::new();
+    let hsm = SoftToken::new();
     let data = Data::made_with(&hsm.environment());
     let refused = |environment: &[(&str, &str)], words: &str| {
         let refused = data.refused_with(environment);
@@ -148,23 +86,22 @@ fn without_its_token_or_with_a_wrong_pin_nothing_is_served() {
     let mut other = hsm.environment();
     other[2].1 = "/nowhere/module.so";
     refused(&other, "/nowhere/module.so");
-    std::fs::rename(hsm.tokens(), hsm.folder.path().join("away")).unwrap();
+    hsm.put_away();
     std::fs::create_dir(hsm.tokens()).unwrap();
     refused(&hsm.environment(), LABEL);
     std::fs::remove_dir(hsm.tokens()).unwrap();
-    std::fs::rename(hsm.folder.path().join("away"), hsm.tokens()).unwrap();
+    hsm.bring_back();
     data.serve_with(&hsm.environment()).stop();
 }
 
 #[test]
 fn an_erasure_waits_for_an_hsm_that_is_away_and_goes_on_when_it_is_back() {
-    let hsm = Hsm::new();
+    let hsm = SoftToken::new();
     let data = Data::made_with(&hsm.environment());
     let server = data.serve_with(&hsm.environment());
     let client = server.client();
     client.append("s", json!({"type": "t", "personal": [{"subject": "ada", "data": 1}]}));
-    let away = hsm.folder.path().join("away");
-    std::fs::rename(hsm.tokens(), &away).unwrap();
+    hsm.put_away();
     let erase = json!({"subjects": ["ada"], "basis": "other", "reason": "request"});
     let refused = client.post("erasures", &erase);
     assert_eq!(refused.status, 503, "{refused:?}");
@@ -180,7 +117,7 @@ fn an_erasure_waits_for_an_hsm_that_is_away_and_goes_on_when_it_is_back() {
         "fenced all the same"
     );
     client.append("s", json!({"type": "t"}));
-    std::fs::rename(&away, hsm.tokens()).unwrap();
+    hsm.bring_back();
     eventually("the erasure is completed", || {
         client.get("erasures").expect(200)["erasures"][0]["state"] == "completed"
     });
@@ -192,7 +129,7 @@ fn an_erasure_waits_for_an_hsm_that_is_away_and_goes_on_when_it_is_back() {
 
 #[test]
 fn an_older_copy_of_the_folders_is_refused_and_costs_no_key() {
-    let hsm = Hsm::new();
+    let hsm = SoftToken::new();
     let data = Data::made_with(&hsm.environment());
     let server = data.serve_with(&hsm.environment());
     server
@@ -230,7 +167,7 @@ fn an_older_copy_of_the_folders_is_refused_and_costs_no_key() {
 
 #[test]
 fn a_backup_is_drilled_and_restored_with_the_keys_on_the_token() {
-    let hsm = Hsm::new();
+    let hsm = SoftToken::new();
     let data = Data::made_with(&hsm.environment());
     let beside = |name: &str| data.path().parent().unwrap().join(name);
     let root = data.path().parent().unwrap().to_str().unwrap().to_owned();

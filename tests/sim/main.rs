@@ -12,5 +12,6 @@ mod damage;
 mod disk;
 mod faulty;
 mod hsm;
+mod moving;
 mod parts;
 mod writer;

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each of the two suites uses its part of it")]
 
 pub(crate) mod receipts;
+pub(crate) mod softhsm;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};

@@ -64,7 +64,7 @@ impl Source {
 
     /// Refuses a vault of another store, and epochs whose keys are destroyed.
     pub(super) fn check_vault(&self, vault: &dyn Vault) -> Result<(), AppError> {
-        if self.manifest.store.0 != vault.owner().0 {
+        if self.manifest.store.0 != vault.store().0 {
             let detail = "it was taken of another store than the one that this vault was made with";
             return Err(AppError::BackupForeign(detail.into()));
         }

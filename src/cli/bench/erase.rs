@@ -2,7 +2,7 @@
 //!
 //! The key store is filled in process, through the same trait that the server uses, while the server is down; the people
 //! have a handle and one key each and no events, since an erasure's cost up to T2 does not depend on events. The one with
-//! many blocks shows that. T2 is the server's own (`keys_destroyed_at`), and so is the request's time.
+//! many blocks shows that (`removal`). T2 is the server's own (`keys_destroyed_at`), and so is the request's time.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use super::super::Failure;
 use super::client::{Connection, block_on};
 use super::failed;
 use super::load::Latency;
+use super::removal::{self, Long};
 use super::server::Server;
 use crate::app::App;
 use crate::config::Settings;
@@ -32,8 +33,6 @@ const CHANGES: u32 = 20;
 const TOGETHER: u64 = 1_000;
 /// People whose keys are minted in one call.
 const GROUP: u64 = 5_000;
-/// Events of an append.
-const BATCH: u64 = 500;
 
 /// What was measured among so many people.
 #[derive(Debug, Clone, Serialize)]
@@ -48,27 +47,22 @@ pub(super) struct Mark {
     /// A thousand people in one request, in seconds: to T2, and to the answer.
     pub(super) together_t2_seconds: f64,
     pub(super) together_seconds: f64,
-    /// One person with `blocks` blocks, in milliseconds to T2.
+    /// One person with many blocks, until nothing of her is left in the files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) long: Option<Long>,
 }
 
-/// An erasure of somebody with many blocks.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Long {
-    pub(super) blocks: u64,
-    pub(super) to_t2_ms: f64,
-    pub(super) to_answer_ms: f64,
-}
-
+/// What is answered to an erasure.
 #[derive(Deserialize)]
-struct View {
+pub(super) struct View {
+    pub(super) id: String,
     requested_at: Timestamp,
     keys_destroyed_at: Timestamp,
+    pub(super) completed_at: Timestamp,
 }
 
 impl View {
-    fn to_t2(&self) -> Duration {
+    pub(super) fn to_t2(&self) -> Duration {
         Duration::from_micros(self.keys_destroyed_at.0.saturating_sub(self.requested_at.0))
     }
 }
@@ -79,9 +73,11 @@ pub(super) fn measure(parent: &Path, people: u64, blocks: u64, bar: &ProgressBar
     let (mut marks, mut there, mut next) = (Vec::new(), 0, FIRST);
     while next <= people {
         server.restart(|data| fill(data, there..next, bar))?;
-        let mut mark = block_on(at(&server, next))?;
+        let (mut mark, last) = block_on(at(&server, next))?;
         if next.saturating_mul(10) > people && blocks > 0 {
-            mark.long = Some(block_on(long(&server, blocks))?);
+            server.set("OUBLIETTE_ERASURE_PURGE_DELAY_SECONDS", "0");
+            server.restart(|_| Ok(()))?;
+            mark.long = Some(removal::measure(&server, parent, &last, blocks)?);
         }
         marks.push(mark);
         (there, next) = (next, next.saturating_mul(10));
@@ -125,8 +121,8 @@ fn person(number: u64) -> String {
     format!("person-{number}")
 }
 
-/// The people are erased from the end of each range, so that none is met twice.
-async fn at(server: &Server, people: u64) -> Result<Mark, Failure> {
+/// The people are erased from the end of each range, so that none is met twice. Also gives the last erasure's id.
+async fn at(server: &Server, people: u64) -> Result<(Mark, String), Failure> {
     let mut connection = Connection::open(server).await?;
     let mut changes = Vec::new();
     for _ in 0..CHANGES {
@@ -146,7 +142,7 @@ async fn at(server: &Server, people: u64) -> Result<Mark, Failure> {
     let first = people - SINGLES - TOGETHER;
     let together: Vec<_> = (first..first + TOGETHER).map(person).collect();
     let (view, took) = erase(&mut connection, &together).await?;
-    Ok(Mark {
+    let mark = Mark {
         people,
         to_t2: Latency::of(to_t2),
         to_answer: Latency::of(to_answer),
@@ -154,30 +150,11 @@ async fn at(server: &Server, people: u64) -> Result<Mark, Failure> {
         together_t2_seconds: view.to_t2().as_secs_f64(),
         together_seconds: took.as_secs_f64(),
         long: None,
-    })
+    };
+    Ok((mark, view.id))
 }
 
-async fn long(server: &Server, blocks: u64) -> Result<Long, Failure> {
-    let mut connection = Connection::open(server).await?;
-    let mut left = blocks;
-    while left > 0 {
-        let count = left.min(BATCH);
-        let event = json!({"type": "bench.block", "personal": [{"subject": "long", "data": "a block of data"}]});
-        let events: Vec<_> = (0..count).map(|_| event.clone()).collect();
-        let body = Bytes::from(json!({"events": events}).to_string());
-        let path = "/v1/ledgers/main/streams/long/events?proof=none";
-        connection.post(path, body).await?.success()?;
-        left -= count;
-    }
-    let (view, took) = erase(&mut connection, &["long".to_owned()]).await?;
-    Ok(Long {
-        blocks,
-        to_t2_ms: view.to_t2().as_secs_f64() * 1e3,
-        to_answer_ms: took.as_secs_f64() * 1e3,
-    })
-}
-
-async fn erase(connection: &mut Connection, subjects: &[String]) -> Result<(View, Duration), Failure> {
+pub(super) async fn erase(connection: &mut Connection, subjects: &[String]) -> Result<(View, Duration), Failure> {
     let body = json!({"subjects": subjects, "basis": "other", "reason": "other"}).to_string();
     let start = Instant::now();
     let answer = connection.post("/v1/ledgers/main/erasures", Bytes::from(body)).await?;
@@ -206,13 +183,6 @@ pub(super) fn table(marks: &[Mark]) -> String {
             format!("{:.2} / {:.2} s", mark.together_t2_seconds, mark.together_seconds),
         ]);
     }
-    let long = marks.iter().filter_map(|mark| mark.long).map(|long| {
-        let (blocks, t2, answer) = (
-            super::report::grouped(long.blocks as f64),
-            long.to_t2_ms,
-            long.to_answer_ms,
-        );
-        format!("\none person with {blocks} blocks: {t2:.1} ms to T2, {answer:.1} ms to the answer")
-    });
+    let long = marks.iter().filter_map(|mark| mark.long.as_ref()).map(removal::table);
     format!("\nerasures\n{table}{}\n", long.collect::<String>())
 }

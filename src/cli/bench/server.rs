@@ -21,6 +21,8 @@ pub(super) struct Server {
     folder: Folder,
     pub(super) address: SocketAddr,
     pub(super) made: Made,
+    /// Settings of the next start, in its environment.
+    settings: Vec<(&'static str, &'static str)>,
 }
 
 /// What `init` printed.
@@ -75,12 +77,13 @@ impl Server {
             return Err(failed("`oubliette init` failed"));
         }
         let made: Made = serde_json::from_slice(&made.stdout).map_err(failed)?;
-        let (child, address) = serve(folder.path())?;
+        let (child, address) = serve(folder.path(), &[])?;
         Ok(Self {
             child,
             folder,
             address,
             made,
+            settings: Vec::new(),
         })
     }
 
@@ -93,7 +96,7 @@ impl Server {
         self.end()?;
         let done = between(&self.data())?;
         let start = Instant::now();
-        (self.child, self.address) = serve(self.folder.path())?;
+        (self.child, self.address) = serve(self.folder.path(), &self.settings)?;
         while !block_on(async { Connection::open(self).await?.get("/readyz").await })?
             .status
             .is_success()
@@ -106,7 +109,12 @@ impl Server {
         Ok((done, start.elapsed()))
     }
 
-    fn data(&self) -> PathBuf {
+    /// Sets something from the next start on.
+    pub(super) fn set(&mut self, variable: &'static str, value: &'static str) {
+        self.settings.push((variable, value));
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
@@ -164,7 +172,7 @@ impl Drop for Server {
 }
 
 /// Starts the server on the folder's data directory and waits until it listens.
-fn serve(folder: &Path) -> Result<(Child, SocketAddr), Failure> {
+fn serve(folder: &Path, settings: &[(&str, &str)]) -> Result<(Child, SocketAddr), Failure> {
     let log = std::fs::File::create(folder.join("server.log"))?;
     let mut serve = Command::new(std::env::current_exe()?);
     serve
@@ -172,7 +180,8 @@ fn serve(folder: &Path) -> Result<(Child, SocketAddr), Failure> {
         .arg("--data")
         .arg(folder.join("data"))
         .args(["--listen", "127.0.0.1:0"])
-        .env("OUBLIETTE_ACCESS_LOG", "false");
+        .env("OUBLIETTE_ACCESS_LOG", "false")
+        .envs(settings.iter().copied());
     let mut child = serve.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
     match address(&mut child) {
         Ok(address) => Ok((child, address)),

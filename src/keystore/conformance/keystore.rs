@@ -214,13 +214,13 @@ fn who_is_new_is_forgotten_or_confirmed(store: Arc<dyn KeyStore>, reopen: Reopen
     let store = reopen(Some(store));
     assert!(bytes(&*store, ONE, &keys[0]).is_ok());
     assert_eq!(store.state(ONE, keys[1].handle).unwrap(), SubjectState::Active);
-    for n in 2..5 {
+    for (n, key) in keys.iter().enumerate().skip(2) {
         assert_eq!(
             store.resolve(ONE, &id(&format!("new-{n}"))).unwrap(),
             Resolution::Unknown
         );
-        assert_eq!(bytes(&*store, ONE, &keys[n]), Err(Refusal::Unavailable));
-        assert_eq!(store.keys_of(ONE, keys[n].handle).unwrap(), []);
+        assert_eq!(bytes(&*store, ONE, key), Err(Refusal::Unavailable));
+        assert_eq!(store.keys_of(ONE, key.handle).unwrap(), []);
     }
     assert_eq!(store.census(ONE).unwrap().active, 2);
     new = store.new_handles(ONE, None, 10).unwrap();

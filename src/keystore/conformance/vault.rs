@@ -63,7 +63,7 @@ fn keys_are_made_once_and_outlive_a_reopening(vault: Arc<dyn Vault>, reopen: Reo
             v.epochs(ONE).unwrap(),
             v.bucket_hash_key(ONE).unwrap(),
             v.suppression_key(ONE).unwrap(),
-            v.owner(),
+            v.store(),
         )
     };
     let before = keys(&vault);

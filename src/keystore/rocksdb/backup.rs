@@ -23,6 +23,50 @@ impl Database {
     pub(super) fn copy_to(&self, folder: &Path) -> Result<(), KeyStoreError> {
         Ok(Checkpoint::new(&self.db)?.create_checkpoint(folder)?)
     }
+
+    /// Opens a key store that is there, of a format that is known.
+    pub(super) fn open_known(path: &Path) -> Result<Self, KeyStoreError> {
+        if !Self::exists(path) {
+            return Err(KeyStoreError::Foreign(format!(
+                "the key store is missing in {}",
+                path.display()
+            )));
+        }
+        let db = Self::open(path, false)?;
+        // IMPORTANT: before anything else is read: a newer format may mean all of it differently.
+        migrations::check(migrations::format(&db)?.unwrap_or_default())?;
+        Ok(db)
+    }
+
+    /// Every ledger's master, as it is stored.
+    pub(super) fn masters(&self) -> Result<Vec<(LedgerId, Vec<u8>)>, KeyStoreError> {
+        let mut masters = Vec::new();
+        self.scan(&[Table::Master as u8], |row, value| {
+            let id = rows::ledger_of(row).ok_or(KeyStoreError::Damaged("epoch master"))?;
+            masters.push((id, value.to_vec()));
+            Ok(())
+        })?;
+        Ok(masters)
+    }
+
+    /// Adds to a write: a ledger's pages of bucket keys under a new master of the present epoch of `vault`.
+    pub(super) fn wrap_again(
+        &self,
+        ledger: &Ledger,
+        vault: &dyn Vault,
+        entropy: &dyn Entropy,
+        batch: &mut WriteBatch,
+    ) -> Result<(), KeyStoreError> {
+        let mut pages = Vec::new();
+        self.scan(&rows::row(Table::Bucket, ledger.id, &[]), |row, value| {
+            pages.push((row.to_vec(), value.to_vec()));
+            Ok(())
+        })?;
+        for (row, value) in ledger.wrap_again(pages, vault, entropy)? {
+            batch.put(row, value);
+        }
+        Ok(())
+    }
 }
 
 impl RocksKeyStore {
@@ -34,22 +78,9 @@ impl RocksKeyStore {
     /// [`KeyStoreError::Foreign`] if the vault has no key of a ledger's epoch any more: the copy is expired. Otherwise as
     /// [`RocksKeyStore::open`].
     pub fn adopt(path: &Path, vault: &dyn Vault, entropy: &dyn Entropy) -> Result<(), KeyStoreError> {
-        if !Database::exists(path) {
-            return Err(KeyStoreError::Foreign(format!(
-                "the key store is missing in {}",
-                path.display()
-            )));
-        }
-        let db = Database::open(path, false)?;
-        // IMPORTANT: before anything else is read: a newer format may mean all of it differently.
-        migrations::check(migrations::format(&db)?.unwrap_or_default())?;
+        let db = Database::open_known(path)?;
         let arena = Arena::new();
-        let mut masters = Vec::new();
-        db.scan(&[Table::Master as u8], |row, value| {
-            let id = rows::ledger_of(row).ok_or(KeyStoreError::Damaged("epoch master"))?;
-            masters.push((id, value.to_vec()));
-            Ok(())
-        })?;
+        let masters = db.masters()?;
         masters
             .iter()
             .try_for_each(|(id, value)| adopt(&db, (*id, value), vault, entropy, &arena))
@@ -74,14 +105,7 @@ fn adopt(
         }
     }
     let ledger = Ledger::unwrap(id, (epoch, wrapped), vault, arena)?;
-    let mut pages = Vec::new();
-    db.scan(&rows::row(Table::Bucket, id, &[]), |row, value| {
-        pages.push((row.to_vec(), value.to_vec()));
-        Ok(())
-    })?;
     let mut batch = WriteBatch::default();
-    for (row, value) in ledger.wrap_again(pages, vault, entropy)? {
-        batch.put(row, value);
-    }
+    db.wrap_again(&ledger, vault, entropy, &mut batch)?;
     db.write(batch)
 }

@@ -44,8 +44,8 @@ impl FaultyVault {
 }
 
 impl Vault for FaultyVault {
-    fn owner(&self) -> VaultId {
-        self.inner.owner()
+    fn store(&self) -> StoreId {
+        self.inner.store()
     }
     fn create_ledger(&self, ledger: LedgerId, now: Timestamp) -> Result<(), KeyStoreError> {
         self.inner.create_ledger(ledger, now)
@@ -333,32 +333,34 @@ fn a_copy_of_the_files_from_before_opens_with_no_key_that_is_left() {
 }
 
 #[test]
-fn a_backup_put_back_opens_until_its_horizon_and_only_as_a_backup() {
+fn a_backup_put_back_opens_until_its_horizon_and_only_once_adopted() {
     let mut scene = Scene::new(true).restart();
-    let copy = scene.path.with_extension("copy");
+    let (copy, late) = (scene.path.with_extension("copy"), scene.path.with_extension("late"));
     drop(scene.store.take());
     copy_files(&scene.path, &copy);
+    copy_files(&scene.path, &late);
     scene = scene.restart();
     scene.destroy().unwrap();
     drop(scene.store.take());
     let vault: Arc<dyn Vault> = scene.vault.clone();
     let live = RocksKeyStore::open(&copy, Arc::clone(&vault), Arc::new(System));
     assert!(matches!(live, Err(KeyStoreError::Foreign(_))), "its epoch is retired");
-    let store = RocksKeyStore::open_backup(&copy, Arc::clone(&vault), Arc::new(System), &HORIZON).unwrap();
-    assert_eq!(store.epoch(ONE).unwrap(), 3);
+    for _ in 0..2 {
+        RocksKeyStore::adopt(&copy, &*vault, &System).unwrap();
+    }
+    let store = RocksKeyStore::open(&copy, Arc::clone(&vault), Arc::new(System)).unwrap();
+    assert_eq!(store.epoch(ONE).unwrap(), 2, "the vault's present one");
     let order = [order(1, scene.ada.handle, None)];
     store.fence(ONE, &order).unwrap();
     store.destroy(ONE, &order, 7, &HORIZON).unwrap();
+    assert_eq!(store.epoch(ONE).unwrap(), 3);
     scene.store = Some(store);
     scene.is_at_its_end(true);
     drop(scene.store.take());
-    let late = scene.path.clone();
+    let refused = |path: &Path| RocksKeyStore::adopt(path, &*vault, &System).unwrap_err().to_string();
+    assert!(refused(&scene.path).contains("epoch 2"), "the replaced one's key went");
     vault.destroy_epoch(ONE, 1).unwrap();
-    let store = RocksKeyStore::open_backup(&late, vault, Arc::new(System), &HORIZON);
-    assert!(
-        matches!(store, Err(KeyStoreError::Foreign(_))),
-        "the live one's epoch went with the restore"
-    );
+    assert!(refused(&late).contains("epoch 1"), "its horizon has passed");
 }
 
 fn copy_files(from: &Path, to: &Path) {

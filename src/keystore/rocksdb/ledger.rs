@@ -41,15 +41,6 @@ pub(super) struct Ledger {
     pub(super) attempted: AtomicU32,
 }
 
-/// For what a store is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
-    /// To go on with it.
-    Live,
-    /// It was put back from a backup: its epoch may be retired.
-    Backup,
-}
-
 /// What a change of epoch replaces.
 #[derive(Debug)]
 pub(super) struct Top {
@@ -120,13 +111,11 @@ impl Ledger {
         master_row: &[u8],
         vault: &dyn Vault,
         arena: &Arc<Arena>,
-        of: Use,
     ) -> Result<Self, KeyStoreError> {
         let (epoch, wrapped) = rows::split_epoch(master_row).ok_or(KeyStoreError::Damaged("epoch master"))?;
         let epochs = vault.epochs(id)?;
         match epochs.iter().find(|key| key.epoch == epoch).map(|key| key.state) {
             Some(EpochState::Fresh | EpochState::Current) => {}
-            Some(EpochState::Retired { .. }) if of == Use::Backup => {}
             Some(EpochState::Retired { .. }) => {
                 let text = format!("ledger {id} is at epoch {epoch}, which is retired: this is a copy from a backup");
                 return Err(KeyStoreError::Foreign(text));

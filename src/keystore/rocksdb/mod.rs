@@ -26,6 +26,7 @@ mod group;
 mod ledger;
 mod lend;
 mod migrations;
+mod moving;
 mod new;
 mod people;
 mod provision;
@@ -50,11 +51,11 @@ use self::database::Database;
 use self::fences::Fences;
 use self::gate::Gate;
 use self::group::Group;
-use self::ledger::{Ledger, Use, broken};
+use self::ledger::{Ledger, broken};
 use self::provision::{Ask, Settled};
 use self::rows::{Bucket, Table};
 use super::memory::Arena;
-use super::vault::{Epoch, Vault, VaultId};
+use super::vault::{Epoch, StoreId, Vault};
 use super::{
     Census, Destruction, EpochChange, ErasureOrder, Fence, Horizon, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal,
     Remains, Reopened, RequestId, Resolution, SubjectState, Suppression, Wanted, Withholding,
@@ -105,7 +106,7 @@ impl RocksKeyStore {
             )));
         }
         let mut first = WriteBatch::default();
-        first.put(rows::store_row("owner"), vault.owner().0);
+        first.put(rows::store_row("owner"), vault.store().0);
         migrations::migrate(&db, 0, first)?;
         // The folder's own name must outlive a crash, too.
         let parent = path
@@ -115,7 +116,7 @@ impl RocksKeyStore {
         std::fs::File::open(parent)
             .and_then(|folder| folder.sync_all())
             .map_err(broken)?;
-        Self::load(db, vault, entropy, Use::Live)
+        Self::load(db, vault, entropy)
     }
 
     /// Opens a key store with the vault it was made with; brings an older format up to date.
@@ -125,30 +126,6 @@ impl RocksKeyStore {
     /// [`KeyStoreError::NewerFormat`], [`KeyStoreError::Damaged`] if a master or fence does not open (what is fenced
     /// must be known before anything is lent), [`KeyStoreError::Vault`], [`KeyStoreError::Store`].
     pub fn open(path: &Path, vault: Arc<dyn Vault>, entropy: Arc<dyn Entropy>) -> Result<Self, KeyStoreError> {
-        Self::open_at(path, vault, entropy, Use::Live)
-    }
-
-    /// Opens a key store that was put back from a backup, whose epochs may be retired, and brings every ledger of it to
-    /// an epoch of its own: from then on it is the live one, and the keys of whatever was live before go as after any
-    /// other change. The caller applies the vault's journal before anybody is served.
-    ///
-    /// # Errors
-    /// As [`RocksKeyStore::open`]; [`KeyStoreError::Foreign`] also if the backup's horizon has passed.
-    pub fn open_backup(
-        path: &Path,
-        vault: Arc<dyn Vault>,
-        entropy: Arc<dyn Entropy>,
-        horizon: &Horizon<'_>,
-    ) -> Result<Self, KeyStoreError> {
-        let store = Self::open_at(path, vault, entropy, Use::Backup)?;
-        let ledgers: Vec<_> = store.ledgers.read().keys().copied().collect();
-        for ledger in ledgers {
-            store.turn_alone(ledger, horizon)?;
-        }
-        Ok(store)
-    }
-
-    fn open_at(path: &Path, vault: Arc<dyn Vault>, entropy: Arc<dyn Entropy>, of: Use) -> Result<Self, KeyStoreError> {
         let missing = || KeyStoreError::Foreign(format!("the key store is missing in {}", path.display()));
         if !Database::exists(path) {
             return Err(missing());
@@ -160,14 +137,14 @@ impl RocksKeyStore {
         let owner = db
             .get(&rows::store_row("owner"))?
             .and_then(|bytes| bytes.try_into().ok())
-            .map(VaultId);
-        if owner != Some(vault.owner()) {
+            .map(StoreId);
+        if owner != Some(vault.store()) {
             return Err(KeyStoreError::Foreign(
-                "the vault is not the one that the key store was made with".into(),
+                "the vault belongs to another store than the one that this is the key store of".into(),
             ));
         }
         migrations::migrate(&db, format, WriteBatch::default())?;
-        Self::load(db, vault, entropy, of)
+        Self::load(db, vault, entropy)
     }
 
     /// Bytes of secret memory that could not be locked and might reach swap.
@@ -175,7 +152,7 @@ impl RocksKeyStore {
         self.arena.unlocked_bytes()
     }
 
-    fn load(db: Database, vault: Arc<dyn Vault>, entropy: Arc<dyn Entropy>, of: Use) -> Result<Self, KeyStoreError> {
+    fn load(db: Database, vault: Arc<dyn Vault>, entropy: Arc<dyn Entropy>) -> Result<Self, KeyStoreError> {
         let store = Self {
             db,
             vault,
@@ -194,7 +171,7 @@ impl RocksKeyStore {
         };
         store.db.scan(&[Table::Master as u8], |row, value| {
             let id = rows::ledger_of(row).ok_or(KeyStoreError::Damaged("epoch master"))?;
-            store.load_ledger(id, value, of)
+            store.load_ledger(id, value)
         })?;
         store
             .db
@@ -211,8 +188,8 @@ impl RocksKeyStore {
         Ok(store)
     }
 
-    fn load_ledger(&self, id: LedgerId, master_row: &[u8], of: Use) -> Result<(), KeyStoreError> {
-        let ledger = Ledger::load(id, master_row, self.vault.as_ref(), &self.arena, of)?;
+    fn load_ledger(&self, id: LedgerId, master_row: &[u8]) -> Result<(), KeyStoreError> {
+        let ledger = Ledger::load(id, master_row, self.vault.as_ref(), &self.arena)?;
         self.ledgers.write().insert(id, Arc::new(ledger));
         Ok(())
     }
@@ -250,7 +227,7 @@ impl KeyStore for RocksKeyStore {
         let mut batch = WriteBatch::default();
         batch.put(row, &value);
         self.db.write(batch)?;
-        self.load_ledger(ledger, &value, Use::Live)
+        self.load_ledger(ledger, &value)
     }
 
     fn known(&self, ledger: LedgerId, wanted: &[Wanted]) -> Option<Vec<Result<KeyRef, Refusal>>> {

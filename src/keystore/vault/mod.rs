@@ -16,6 +16,7 @@ mod reading;
 
 pub use reading::Reading;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{ErasureOrder, KeyStoreError};
@@ -27,9 +28,26 @@ pub type Secret = Zeroizing<[u8; 32]>;
 /// A number of an epoch, from 1.
 pub type Epoch = u32;
 
-/// A vault's random id. The key store that belongs to it carries the same, so that neither is mistaken for another.
+/// The random id of a store: its ledgers' store, its key store, its backups and its vault carry the same, so that none is
+/// mistaken for another's. It goes along when a vault moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct VaultId(pub [u8; 16]);
+pub struct StoreId(pub [u8; 16]);
+
+/// A vault's own random id: the same on every mirror, in every block and in the name of every key of a device. A vault that is
+/// moved gets another, so that no file of the old one is taken for a mirror of the new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VaultId(#[serde(with = "hex::serde")] pub [u8; 16]);
+
+/// Where a vault keeps its epoch keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub enum KeyPlace {
+    /// In its files.
+    #[serde(rename = "file")]
+    File,
+    /// In a hardware security module, over PKCS#11.
+    #[serde(rename = "pkcs11")]
+    Pkcs11,
+}
 
 /// What an epoch key may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +89,8 @@ pub struct JournalEntry {
 
 /// Where epoch keys live. Every write is durable and read back before its method returns.
 pub trait Vault: Send + Sync {
-    /// Who this vault is: minted with it, the same on every mirror, never changed.
-    fn owner(&self) -> VaultId;
+    /// Whose vault this is: the same on every mirror, never changed.
+    fn store(&self) -> StoreId;
 
     /// Makes the first epoch key (number 1, or the next that is free in a device), the bucket-hash key and the suppression key of a ledger. Repeating it
     /// changes nothing.

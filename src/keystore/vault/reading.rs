@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Epoch, EpochKey, EpochState, JournalEntry, Secret, Vault, VaultId};
+use super::{Epoch, EpochKey, EpochState, JournalEntry, Secret, StoreId, Vault};
 use crate::keystore::KeyStoreError;
 use crate::spec::ids::{LedgerId, Timestamp};
 
@@ -26,8 +26,8 @@ fn refused() -> KeyStoreError {
 }
 
 impl Vault for Reading {
-    fn owner(&self) -> VaultId {
-        self.0.owner()
+    fn store(&self) -> StoreId {
+        self.0.store()
     }
 
     fn create_ledger(&self, _: LedgerId, _: Timestamp) -> Result<(), KeyStoreError> {

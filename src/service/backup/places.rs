@@ -124,11 +124,7 @@ impl Places {
             let detail = "must not lie within another backup, of which it would become a part";
             return Err(Error::field(pointer, detail));
         }
-        let touches = |other: &PathBuf| {
-            let other = resolved(other).unwrap_or_else(|_| other.clone());
-            path.starts_with(&other) || other.starts_with(&path)
-        };
-        if self.apart_from.iter().any(touches) {
+        if self.apart_from.iter().any(|other| touch(&path, other)) {
             return Err(Error::field(
                 pointer,
                 "must not lie where the stores, the vault or the signing keys lie",
@@ -136,6 +132,12 @@ impl Places {
         }
         Ok(path)
     }
+}
+
+/// Whether one folder is the other or lies in it, links resolved.
+pub fn touch(a: &Path, b: &Path) -> bool {
+    let [a, b] = [a, b].map(|path| resolved(path).unwrap_or_else(|_| path.to_owned()));
+    a.starts_with(&b) || b.starts_with(&a)
 }
 
 /// Resolves links as far as the path exists: what is made below goes where this says.

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::Kept;
 use super::mirror::{Mirror, vault_error, vault_refusal};
-use super::{Kept, VaultId};
 use crate::keystore::KeyStoreError;
+use crate::keystore::vault::VaultId;
 use crate::spec::ids::LedgerId;
 
 const MAGIC: &[u8; 8] = b"OUBCKPT1";

@@ -10,11 +10,16 @@
 //! a damaged one hides no other. What a crash leaves of the last record is missing, short or zero blocks: those are
 //! dropped as a torn tail, the record was never acknowledged. Anything else that is not valid is damage, hence an error,
 //! also in the last record. A mirror that is behind is caught up with the longest one before the next append.
+//!
+//! The journal is read and checked whole when it is first asked for, which every start does. From then on an append knows its
+//! [`Head`] and reads nothing but what it wrote; where a mirror's length is not the one known, all of it is read again.
 
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use minicbor::{Decoder, Encoder};
+use sha2::{Digest, Sha256};
 
 use super::mirror::{Mirror, vault_error, vault_refusal};
 use super::stamp::Stamp;
@@ -35,36 +40,110 @@ struct Journal {
     entries: Vec<JournalEntry>,
 }
 
+/// What is known of a journal that is the same on every mirror.
+#[derive(Debug)]
+pub(super) struct Head {
+    bytes: u64,
+    /// The first bytes of the hash of each entry: 16 bytes an entry, and not the entry.
+    seen: HashSet<[u8; 16]>,
+}
+
+/// The heads, as far as the journals were read.
+pub(super) type Heads = HashMap<LedgerId, Head>;
+
+impl Head {
+    fn of(journal: &Journal) -> Self {
+        Self {
+            bytes: journal.bytes.len() as u64,
+            seen: journal.entries.iter().map(digest).collect(),
+        }
+    }
+
+    /// Whether every mirror is as long as the journal is known to be.
+    fn fits(&self, mirrors: &[Mirror], ledger: LedgerId) -> bool {
+        let length = |mirror: &Mirror| std::fs::metadata(mirror.path.join(file(ledger))).map_or(0, |file| file.len());
+        mirrors.iter().all(|mirror| length(mirror) == self.bytes)
+    }
+}
+
+fn digest(entry: &JournalEntry) -> [u8; 16] {
+    let hash: [u8; 32] = Sha256::digest(encode(&[entry])).into();
+    let (half, _) = hash.split_first_chunk().unwrap_or((&[0; 16], &[]));
+    *half
+}
+
 fn file(ledger: LedgerId) -> PathBuf {
     PathBuf::from("journal").join(ledger.to_string())
 }
 
 /// The journal, from the longest mirror.
-pub(super) fn entries(mirrors: &[Mirror], stamp: &Stamp, ledger: LedgerId) -> Result<Vec<JournalEntry>, KeyStoreError> {
-    longest(mirrors, stamp, ledger).map(|journal| journal.entries)
+pub(super) fn entries(
+    mirrors: &[Mirror],
+    stamp: &Stamp,
+    heads: &mut Heads,
+    ledger: LedgerId,
+) -> Result<Vec<JournalEntry>, KeyStoreError> {
+    heads.remove(&ledger);
+    let journal = longest(mirrors, stamp, ledger)?;
+    let head = Head::of(&journal);
+    if head.fits(mirrors, ledger) {
+        heads.insert(ledger, head);
+    }
+    Ok(journal.entries)
 }
 
-/// Appends the entries that are not there yet, and catches up mirrors that are behind.
+/// Appends the entries that are not there yet. Mirrors that are behind are caught up first.
 pub(super) fn append(
     mirrors: &mut [Mirror],
     stamp: &Stamp,
+    heads: &mut Heads,
     ledger: LedgerId,
     entries: &[JournalEntry],
 ) -> Result<(), KeyStoreError> {
-    let mut journal = longest(mirrors, stamp, ledger)?;
-    let new: Vec<_> = entries
-        .iter()
-        .filter(|entry| !journal.entries.contains(entry))
-        .collect();
+    // IMPORTANT: taken out, so that whatever fails below has the next call read the files again.
+    let mut head = match heads.remove(&ledger) {
+        Some(head) if head.fits(mirrors, ledger) => head,
+        _ => catch_all_up(mirrors, stamp, ledger)?,
+    };
+    let new: Vec<_> = entries.iter().filter(|entry| head.seen.insert(digest(entry))).collect();
     if !new.is_empty() {
-        let first = journal.bytes.len() / SIZE;
-        journal
-            .bytes
-            .extend(blocks(stamp, ledger, first as u64, &encode(&new))?);
+        let written = blocks(stamp, ledger, head.bytes / SIZE as u64, &encode(&new))?;
+        mirrors
+            .iter()
+            .try_for_each(|mirror| extend(mirror, ledger, head.bytes, &written))?;
+        head.bytes += written.len() as u64;
     }
+    heads.insert(ledger, head);
+    Ok(())
+}
+
+/// Writes a record behind the last one, and reads it back.
+fn extend(mirror: &Mirror, ledger: LedgerId, at: u64, record: &[u8]) -> Result<(), KeyStoreError> {
+    let name = file(ledger);
+    let failed = |e| vault_error(format!("cannot write {}", mirror.context(&name)), e);
+    let edited = mirror.edit(&name)?;
+    let mut back = vec![0; record.len()];
+    edited.write_all_at(record, at).map_err(failed)?;
+    edited.sync_all().map_err(failed)?;
+    edited.read_exact_at(&mut back, at).map_err(failed)?;
+    if back == record {
+        Ok(())
+    } else {
+        Err(unlike(mirror, &name))
+    }
+}
+
+fn unlike(mirror: &Mirror, name: &std::path::Path) -> KeyStoreError {
+    vault_refusal(format!("{} does not read back as written", mirror.context(name)))
+}
+
+/// Reads the journal whole and makes every mirror equal.
+fn catch_all_up(mirrors: &mut [Mirror], stamp: &Stamp, ledger: LedgerId) -> Result<Head, KeyStoreError> {
+    let journal = longest(mirrors, stamp, ledger)?;
     mirrors
         .iter_mut()
-        .try_for_each(|mirror| catch_up(mirror, ledger, &journal.bytes))
+        .try_for_each(|mirror| catch_up(mirror, ledger, &journal.bytes))?;
+    Ok(Head::of(&journal))
 }
 
 /// Makes a mirror's file equal to `bytes`, of which it holds a beginning and perhaps a torn record.
@@ -88,10 +167,7 @@ fn catch_up(mirror: &mut Mirror, ledger: LedgerId, bytes: &[u8]) -> Result<(), K
     edited.sync_all().map_err(failed)?;
     match mirror.read(&name)? {
         Some(back) if back == bytes => Ok(()),
-        _ => Err(vault_refusal(format!(
-            "{} does not read back as written",
-            mirror.context(&name)
-        ))),
+        _ => Err(unlike(mirror, &name)),
     }
 }
 
@@ -289,8 +365,8 @@ fn decode_entry(d: &mut Decoder<'_>) -> Option<JournalEntry> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::VaultId;
     use super::*;
+    use crate::keystore::vault::VaultId;
     use proptest::prelude::*;
 
     const OWNER: &Stamp = &Stamp::plain(VaultId([1; 16]));

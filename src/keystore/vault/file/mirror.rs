@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::VaultId;
 use crate::keystore::KeyStoreError;
+use crate::keystore::vault::{StoreId, VaultId};
 
 /// Of a vault that keeps its keys in its own files, and of one whose keys are in a device.
 const OWNER_MAGICS: [&[u8; 8]; 2] = [b"OUBVAULT", b"OUBVLTHW"];
@@ -28,6 +28,8 @@ pub(super) struct Mirror {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) id: VaultId,
+    /// Whom the vault serves.
+    pub(super) store: StoreId,
     /// Whether a device keeps the keys.
     pub(super) has_device: bool,
 }
@@ -62,11 +64,7 @@ impl Mirror {
             )));
         }
         for folder in [path.to_path_buf(), path.join("journal"), path.join("checkpoint")] {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&folder)
-                .map_err(|e| vault_error(format!("cannot create {}", folder.display()), e))?;
+            make_folder(&folder)?;
         }
         Ok(Self {
             path: path.to_path_buf(),
@@ -77,7 +75,13 @@ impl Mirror {
 
     /// Writes the owner file: from here on the directory is a mirror of this vault.
     pub(super) fn claim(&self, owner: Owner) -> Result<(), KeyStoreError> {
-        let mut bytes = [magic(owner.has_device).as_slice(), &FORMAT.to_be_bytes(), &owner.id.0].concat();
+        let mut bytes = [
+            magic(owner.has_device).as_slice(),
+            &FORMAT.to_be_bytes(),
+            &owner.id.0,
+            &owner.store.0,
+        ]
+        .concat();
         bytes.extend_from_slice(&Sha256::digest(&bytes));
         self.replace(Path::new("vault"), &bytes)?;
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -111,25 +115,7 @@ impl Mirror {
 
     /// Replaces a small file as a whole: temporary file, sync, rename, sync of the folder.
     pub(super) fn replace(&self, file: &Path, bytes: &[u8]) -> Result<(), KeyStoreError> {
-        let target = self.path.join(file);
-        let temporary = target.with_extension("new");
-        let failed = |e| vault_error(format!("cannot write {}", self.context(file)), e);
-        let mut options = private();
-        let mut written = options.create(true).truncate(true).open(&temporary).map_err(failed)?;
-        written
-            .write_all(bytes)
-            .and_then(|()| written.sync_all())
-            .map_err(failed)?;
-        // A crash before the rename leaves the old file, one after it the new file; both are whole.
-        std::fs::rename(&temporary, &target).map_err(failed)?;
-        sync_folder(target.parent().unwrap_or(&self.path))?;
-        match self.read(file)? {
-            Some(back) if back == bytes => Ok(()),
-            _ => Err(vault_refusal(format!(
-                "{} does not read back as written",
-                self.context(file)
-            ))),
-        }
+        replace(&self.path, file, bytes)
     }
 
     /// Removes a file, if it is there.
@@ -143,13 +129,7 @@ impl Mirror {
 
     /// A file as a whole; `None` if there is none.
     pub(super) fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, KeyStoreError> {
-        let failed = |e| vault_error(format!("cannot read {}", self.context(file)), e);
-        let mut bytes = Vec::new();
-        match File::open(self.path.join(file)) {
-            Ok(mut opened) => opened.read_to_end(&mut bytes).map(|_| Some(bytes)).map_err(failed),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(failed(e)),
-        }
+        read(&self.path, file)
     }
 
     /// Whether nothing may be written.
@@ -175,6 +155,47 @@ impl Mirror {
     }
 }
 
+/// Makes a folder that only its owner can enter, with those above it.
+pub(super) fn make_folder(folder: &Path) -> Result<(), KeyStoreError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|e| vault_error(format!("cannot create {}", folder.display()), e))
+}
+
+/// As [`Mirror::replace`], in a folder that is no mirror yet.
+pub(super) fn replace(folder: &Path, file: &Path, bytes: &[u8]) -> Result<(), KeyStoreError> {
+    let target = folder.join(file);
+    let temporary = target.with_extension("new");
+    let failed = |e| vault_error(format!("cannot write {}", target.display()), e);
+    let mut options = private();
+    let mut written = options.create(true).truncate(true).open(&temporary).map_err(failed)?;
+    written
+        .write_all(bytes)
+        .and_then(|()| written.sync_all())
+        .map_err(failed)?;
+    // A crash before the rename leaves the old file, one after it the new file; both are whole.
+    std::fs::rename(&temporary, &target).map_err(failed)?;
+    sync_folder(target.parent().unwrap_or(folder))?;
+    match read(folder, file)? {
+        Some(back) if back == bytes => Ok(()),
+        _ => Err(vault_refusal(format!(
+            "{} does not read back as written",
+            target.display()
+        ))),
+    }
+}
+
+/// As [`Mirror::read`].
+pub(super) fn read(folder: &Path, file: &Path) -> Result<Option<Vec<u8>>, KeyStoreError> {
+    let path = folder.join(file);
+    let failed = |e| vault_error(format!("cannot read {}", path.display()), e);
+    let mut bytes = Vec::new();
+    match File::open(&path) {
+        Ok(mut opened) => opened.read_to_end(&mut bytes).map(|_| Some(bytes)).map_err(failed),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(failed(e)),
+    }
+}
+
 fn magic(has_device: bool) -> &'static [u8; 8] {
     let [files, device] = OWNER_MAGICS;
     if has_device { device } else { files }
@@ -194,9 +215,12 @@ fn parse_owner(bytes: &[u8]) -> Result<Option<Owner>, KeyStoreError> {
         return Ok(None);
     }
     match u32::from_be_bytes(*format) {
-        FORMAT => Ok(owner.try_into().ok().map(|id| Owner {
-            id: VaultId(id),
-            has_device: magic == OWNER_MAGICS[1],
+        FORMAT => Ok(owner.split_first_chunk().and_then(|(id, store)| {
+            Some(Owner {
+                id: VaultId(*id),
+                store: StoreId(store.try_into().ok()?),
+                has_device: magic == OWNER_MAGICS[1],
+            })
         })),
         found => Err(KeyStoreError::NewerFormat { found, known: FORMAT }),
     }

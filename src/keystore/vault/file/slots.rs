@@ -8,7 +8,8 @@
 //!       4 the epoch was backed up (at), 5 the epoch is retired (since, until)
 //! ```
 //!
-//! Where a device keeps the keys, the place of an epoch key holds zeros: the slot tells that the device has it.
+//! Where a device keeps the keys, the place of an epoch key holds zeros: the slot tells that the device has it. The places of
+//! kinds 2 and 3 are used there for keys that another vault kept before, masked: see `keys`.
 //!
 //! What becomes of an epoch is noted in slots of its own, so that the slot of a living key is never rewritten: a write
 //! that tears could cost the key.
@@ -167,6 +168,11 @@ impl Slots {
         range.map(|(name, place)| (name.epoch, place.times))
     }
 
+    /// Every key and note.
+    pub(super) fn names(&self) -> Vec<Name> {
+        self.places.keys().copied().collect()
+    }
+
     /// Every epoch of every ledger.
     pub(super) fn all_epochs(&self) -> impl Iterator<Item = (LedgerId, Epoch)> {
         let epochs = self.places.keys().filter(|name| name.kind == Kind::Epoch);
@@ -263,7 +269,7 @@ impl Slots {
         Ok(())
     }
 
-    fn absent(&self) -> KeyStoreError {
+    pub(super) fn absent(&self) -> KeyStoreError {
         match self.lost.len() {
             0 => vault_refusal("it holds no such key of this ledger"),
             n => vault_refusal(format!(

@@ -8,8 +8,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::VaultId;
-use crate::keystore::vault::Secret;
+use crate::keystore::vault::{Secret, VaultId};
 use crate::keystore::wrap;
 
 /// What every block of a vault carries.

@@ -5,11 +5,14 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::keys::epoch_name;
+use super::slots::SIZE as SLOT;
 use super::*;
 use crate::env::System;
+use crate::keystore::KeyStoreError;
 use crate::keystore::conformance::vault as conformance;
-use crate::keystore::vault::Vault;
-use crate::keystore::vault::file::slots::SIZE as SLOT;
+use crate::keystore::vault::{Epoch, Secret, Vault};
+use crate::spec::ids::Timestamp;
 
 const LEDGER: LedgerId = LedgerId([1; 16]);
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -480,4 +483,30 @@ fn a_damaged_checkpoint_is_served_from_the_other_mirror() {
     assert_eq!(vault.checkpoint(LEDGER).unwrap(), Some((4, "four".into())));
     place.flip(1, &file, 50);
     assert!(vault.checkpoint(LEDGER).is_err());
+}
+
+#[test]
+fn an_append_that_failed_on_one_mirror_is_caught_up_by_the_next_and_stands_once() {
+    let place = place();
+    let vault = place.create();
+    let entries: Vec<_> = (1..=3).map(|n| conformance::entry(n, None)).collect();
+    vault.journal(LEDGER, &entries[..1]).unwrap();
+    let (file, aside) = (place.file(1, &journal_file()), place.file(1, "aside"));
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert!(
+        vault.journal(LEDGER, &entries[1..2]).is_err(),
+        "a mirror cannot be written"
+    );
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    for _ in 0..2 {
+        vault.journal(LEDGER, &entries[1..]).unwrap();
+    }
+    assert_eq!(vault.journaled(LEDGER).unwrap(), entries);
+    vault.journal(LEDGER, &entries).unwrap();
+    let [a, b] = [0, 1].map(|mirror| std::fs::read(place.file(mirror, &journal_file())).unwrap());
+    assert!(a == b && a.len() % SLOT == 0);
+    drop(vault);
+    assert_eq!(place.open().unwrap().journaled(LEDGER).unwrap(), entries);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::softhsm::{LABEL, PIN, SoftToken, module};
 use super::*;
 use crate::env::System;
 use crate::keystore::conformance::vault as conformance;
@@ -13,42 +14,12 @@ use crate::keystore::vault::file::FileVault;
 use crate::keystore::vault::{Vault, VaultId};
 use crate::spec::ids::{LedgerId, Timestamp};
 
-const LABEL: &str = "oubliette test";
-const PIN: &str = "4711-user-pin";
 const LEDGER: LedgerId = LedgerId([1; 16]);
-const MODULES: [&str; 3] = [
-    "/usr/lib/softhsm/libsofthsm2.so",
-    "/usr/lib64/softhsm/libsofthsm2.so",
-    "/usr/local/lib/softhsm/libsofthsm2.so",
-];
-
-fn softhsm() -> &'static Path {
-    let found = MODULES.iter().map(Path::new).find(|path| path.exists());
-    found.expect("SoftHSM2 is missing; `make test` installs it (Debian: softhsm2)")
-}
 
 #[test]
 fn against_softhsm() {
-    softhsm();
-    let folder = TempDir::new().unwrap();
-    let (tokens, settings) = (folder.path().join("tokens"), folder.path().join("softhsm2.conf"));
-    std::fs::create_dir(&tokens).unwrap();
-    std::fs::write(&settings, format!("directories.tokendir = {}\n", tokens.display())).unwrap();
-    let made = Command::new("softhsm2-util")
-        .args([
-            "--init-token",
-            "--free",
-            "--label",
-            LABEL,
-            "--so-pin",
-            "so-pin",
-            "--pin",
-            PIN,
-        ])
-        .env("SOFTHSM2_CONF", &settings)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
+    let token = SoftToken::new();
+    let (name, value) = token.found_by();
     let ran = Command::new(std::env::current_exe().unwrap())
         .args([
             "keystore::vault::pkcs11::tests::with_a_token",
@@ -56,7 +27,7 @@ fn against_softhsm() {
             "--nocapture",
             "--test-threads=1",
         ])
-        .env("SOFTHSM2_CONF", &settings)
+        .env(name, value)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&ran.stdout);
@@ -72,7 +43,7 @@ mod with_a_token {
 
     fn token() -> Arc<Token> {
         let pin = || Ok(Zeroizing::new(PIN.to_owned()));
-        Arc::new(Token::open(softhsm(), LABEL, Box::new(pin)).unwrap())
+        Arc::new(Token::open(Path::new(module()), LABEL, Box::new(pin)).unwrap())
     }
 
     struct Place(TempDir);
@@ -117,7 +88,7 @@ mod with_a_token {
         let (place, token) = (Place::new(), token());
         let vault = place.create();
         vault.create_ledger(LEDGER, Timestamp(1)).unwrap();
-        let key = name(vault.owner(), 1);
+        let key = name(vault.id(), 1);
         let told = token.with_key("look", &key, |session, key| {
             let asked = [
                 AttributeType::Value,
@@ -155,10 +126,7 @@ mod with_a_token {
     fn a_destroyed_epoch_is_gone_from_the_token_and_so_is_what_a_crash_left() {
         let (place, token) = (Place::new(), token());
         let vault = place.create();
-        let (prefix, owner) = (
-            format!("oubliette {} epoch ", hex::encode(vault.owner().0)),
-            vault.owner(),
-        );
+        let (prefix, owner) = (format!("oubliette {} epoch ", hex::encode(vault.id().0)), vault.id());
         vault.create_ledger(LEDGER, Timestamp(1)).unwrap();
         vault.mint_epoch(LEDGER, 1, Timestamp(2)).unwrap();
         assert_eq!(token.names(&prefix).unwrap().len(), 2);
@@ -259,7 +227,7 @@ mod with_a_token {
         drop(place.create());
         let without = FileVault::open(&place.mirrors(), Arc::new(System)).err().unwrap();
         assert!(without.to_string().contains("vault_kind = \"pkcs11\""), "{without}");
-        let owner = place.open().unwrap().owner();
+        let owner = place.open().unwrap().id();
         token()
             .destroy(&format!("oubliette {} root", hex::encode(owner.0)))
             .unwrap();
@@ -290,7 +258,7 @@ mod with_a_token {
         token.state.lock().session = None;
         let counted = Arc::clone(&tries);
         let wrong = Token {
-            path: softhsm().to_owned(),
+            path: module().into(),
             label: LABEL.to_owned(),
             pin: Box::new(move || {
                 counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
