@@ -90,6 +90,26 @@ impl PublicBody {
     fn of(position: &Position) -> Self {
         if position.ordinal == 0 { Self::Meta } else { Self::Data }
     }
+
+    fn ordinal(self) -> u16 {
+        u16::from(self == Self::Data)
+    }
+}
+
+impl RedactedEvent {
+    /// Where the bodies stand.
+    pub(super) fn positions(&self) -> impl Iterator<Item = Position> {
+        self.bodies.iter().map(|body| (self.index, body.ordinal()).into())
+    }
+}
+
+/// Bodies by their events; the positions ascend.
+pub(super) fn events_of(positions: &[Position]) -> Vec<RedactedEvent> {
+    let of_one = |positions: &[Position]| RedactedEvent {
+        index: positions.first().map_or(0, |position| position.index),
+        bodies: positions.iter().map(PublicBody::of).collect(),
+    };
+    positions.chunk_by(|a, b| a.index == b.index).map(of_one).collect()
 }
 
 /// Why bodies are redacted.
@@ -196,15 +216,6 @@ impl Redaction {
         }
     }
 
-    fn events(&self) -> Vec<RedactedEvent> {
-        let of_one = |positions: &[Position]| RedactedEvent {
-            index: positions.first().map_or(0, |position| position.index),
-            bodies: positions.iter().map(PublicBody::of).collect(),
-        };
-        let positions = &self.payload.positions;
-        positions.chunk_by(|a, b| a.index == b.index).map(of_one).collect()
-    }
-
     /// Of all backups that were begun, those whose copy may hold the bodies: until the files are written anew, what was
     /// removed lies in them.
     fn backups(&self, begun: &[KnownBackup]) -> Vec<KnownBackup> {
@@ -225,7 +236,7 @@ impl Redaction {
             completed_at: self.completed.map(|(_, completed)| completed.at),
             authority: self.authority,
             removed: self.removed(),
-            events: self.events(),
+            events: events_of(&self.payload.positions),
             backups: self.backups(begun),
             certificate: format!("/v1/ledgers/{}/redactions/{}/certificate", ledger.record.name, self.id),
         }
@@ -247,7 +258,7 @@ impl Service {
         if ledger.is_frozen() {
             return Err(ledger.frozen());
         }
-        check(&request)?;
+        check(&request.events)?;
         let _turn = self.removing.lock().await;
         // A hold stands either before this, and refuses it, or after it.
         let _holds = ledger.erasing.turn.lock().await;
@@ -432,12 +443,13 @@ fn scrub_of(open: &[Redaction]) -> Scrub {
     }
 }
 
-fn check(request: &RedactionRequest) -> Result<(), Error> {
-    if !(1..=MAX_EVENTS).contains(&request.events.len()) {
+/// Each body is named once, and there are not too many.
+pub(super) fn check(events: &[RedactedEvent]) -> Result<(), Error> {
+    if !(1..=MAX_EVENTS).contains(&events.len()) {
         return Err(Error::field("/events", format!("must name 1 to {MAX_EVENTS} events")));
     }
     let mut seen = std::collections::HashSet::new();
-    for (at, event) in request.events.iter().enumerate() {
+    for (at, event) in events.iter().enumerate() {
         if event.bodies.is_empty() {
             return Err(Error::field(
                 format!("/events/{at}/bodies"),

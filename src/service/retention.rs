@@ -244,6 +244,7 @@ impl Service {
             note: None,
             wait: false,
             grace_seconds: None,
+            recipients: None,
         });
         let id = self.erase_living(ledger, by.clone(), &request, &free).await?;
         outcome.erased += free.len() as u64;

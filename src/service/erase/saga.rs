@@ -19,6 +19,7 @@ use super::{ErasedSubjectView, ErasureRequest, ErasureView, Targets, order};
 use crate::keystore::vault::{Epoch, JournalEntry};
 use crate::keystore::{Destroyed, ErasureOrder, Remains, Suppression, Wanted};
 use crate::sequencer::{Appended, Fence, NewEvent, Placed};
+use crate::spec::certificate::KeyCopies;
 use crate::spec::event::BodyKind;
 use crate::spec::ids::{Category, Handle, Origin, SubjectId, Timestamp};
 use crate::spec::seal::SealedBlock;
@@ -54,6 +55,9 @@ pub(crate) struct Requested {
     /// When it was asked for, if it waited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) submitted_at: Option<Timestamp>,
+    /// Groups of recipients that the requester named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recipients: Option<Vec<Category>>,
     /// What is kept of the subject ids; absent: a keyed hash, for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) suppression: Option<SuppressionRecord>,
@@ -230,14 +234,23 @@ impl Erasure {
         self.removed(code).map(|removed| removed.at)
     }
 
+    /// The retired epochs under whose keys backups hold the people's keys, and when each key was destroyed.
+    pub(super) fn key_copies(&self) -> Vec<KeyCopies> {
+        let retired = self.completed.iter().flat_map(|event| &event.payload.retired_epochs);
+        let copies = |epoch: &Epoch| {
+            let event = self.epochs_destroyed.iter().find(|event| event.payload.epoch == *epoch);
+            KeyCopies {
+                epoch: *epoch,
+                destroyed_at: event.map(|event| event.payload.destroyed_at),
+            }
+        };
+        retired.map(copies).collect()
+    }
+
     /// When the last of the retired epoch keys was destroyed: every backup that holds the people's keys hangs under one.
     fn last_epoch_destroyed(&self) -> Option<Timestamp> {
-        let retired = &self.completed.as_ref()?.payload.retired_epochs;
-        let destroyed = |epoch: &Epoch| {
-            let event = self.epochs_destroyed.iter().find(|event| event.payload.epoch == *epoch);
-            event.map(|event| event.payload.destroyed_at)
-        };
-        let all: Option<Vec<_>> = retired.iter().map(destroyed).collect();
+        let copies = self.key_copies();
+        let all: Option<Vec<_>> = copies.iter().map(|copies| copies.destroyed_at).collect();
         all?.into_iter().max()
     }
 
@@ -324,6 +337,7 @@ impl Service {
             reason: request.reason,
             due_at: one_month_after(now)?,
             submitted_at: None,
+            recipients: request.recipients.clone().filter(|named| !named.is_empty()),
             // Without a whole person there is no id to suppress.
             suppression: suppression.filter(|_| request.categories.is_none()),
             already_erased: targets.already_erased,

@@ -7,6 +7,7 @@
 mod acts;
 mod csv;
 mod events;
+mod life;
 mod period;
 mod state;
 
@@ -108,11 +109,19 @@ impl Service {
         caller: &Caller,
         period: Period,
     ) -> Result<(ComplianceReport, Vec<u8>), Error> {
-        let first = self.first_at_or_after(ledger, period.from)?;
-        let end = self.first_at_or_after(ledger, period.to)?.max(first);
+        let first = self.first_readable_from(ledger, period.from)?;
+        let end = self.first_readable_from(ledger, period.to)?.max(first);
         let made_at = self.clock.now();
         let (events, mut acts) = self.count_events(ledger, first..end)?;
         let verified = self.verifications_by_age(ledger)?;
+        let erasures = self.report_erasures(ledger, (period, end), made_at, &mut acts.unreadable)?;
+        let mut scope = life::Scope {
+            ledger,
+            period,
+            end,
+            unreadable: &mut acts.unreadable,
+        };
+        let life = self.report_life(&mut scope)?;
         let report = ComplianceReport {
             format: FORMAT.to_owned(),
             id: self.fresh_id(),
@@ -125,7 +134,14 @@ impl Service {
             anchors: self.anchors(ledger, made_at)?,
             events,
             subjects: self.count_subjects(ledger)?,
-            erasures: self.report_erasures(ledger, (period, end), made_at, &mut acts.unreadable)?,
+            erasures,
+            holds: life.holds,
+            restrictions: life.restrictions,
+            retention: life.retention,
+            redactions: life.redactions,
+            leaks: life.leaks,
+            backups: life.backups,
+            rotations: life.rotations,
             keys: self.report_keys(ledger, &mut acts, end)?,
             reveals: acts.reveals,
             exports: acts.exports,

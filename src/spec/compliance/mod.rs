@@ -11,6 +11,7 @@
 //! API keys are named by their ids, and filters of exports by the fields that they looked at. Out of scope: gathering the numbers (`service`).
 
 mod erasures;
+mod life;
 mod page;
 mod said;
 mod verify;
@@ -19,8 +20,9 @@ mod verify;
 mod tests;
 
 pub use erasures::{ErasureLine, ErasureState, Erasures};
+pub use life::{BackupLine, Backups, KnownCopy, Proceeding, Proceedings, Rotation, RotationAct, Rotations};
 pub use page::render as render_page;
-pub use said::{governing, limits, statement};
+pub use said::{governing, limits, proceedings, statement};
 pub use verify::{is_report, verdict_word, verify_report};
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +84,20 @@ pub struct ComplianceReport {
     pub subjects: Subjects,
     /// Erasures that were open or ended in the period.
     pub erasures: Erasures,
+    /// Legal holds.
+    pub holds: Proceedings,
+    /// Restrictions of processing (GDPR Art. 18).
+    pub restrictions: Proceedings,
+    /// Runs of the retention rules.
+    pub retention: Proceedings,
+    /// Redactions of what should not have been written.
+    pub redactions: Proceedings,
+    /// Reports that personal data stands in clear.
+    pub leaks: Proceedings,
+    /// Backups, and until when they open.
+    pub backups: Backups,
+    /// Changes of the keys under which personal data is sealed.
+    pub rotations: Rotations,
     /// Signing keys and API keys.
     pub keys: Keys,
     /// Personal data that was opened.
@@ -229,6 +245,8 @@ pub struct Events {
     pub by_type: Vec<TypeCount>,
     /// Events of types that are not listed.
     pub unlisted: u64,
+    /// Events whose header cannot be read: they have neither type nor day here, and their own recorded time is not known.
+    pub unreadable: u64,
     /// By day (UTC), days without events left out.
     pub by_day: Vec<DayCount>,
 }
@@ -499,7 +517,7 @@ pub struct RefusedDay {
     pub erasing: u64,
 }
 
-/// Oubliette's own events, recorded before the end of the period, that could not be read.
+/// Events, recorded before the end of the period, that could not be read: Oubliette's own, and those without a readable header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportUnreadable))]
@@ -519,7 +537,8 @@ pub struct Unreadable {
 pub struct UnreadableEvent {
     /// Where it stands.
     pub index: u64,
-    /// The section that lacks it: `erasures`, `reveals`, `exports` or `keys`.
+    /// The section that lacks it: `erasures`, `reveals`, `exports`, `keys`, `holds`, `restrictions`, `retention`, `redactions`,
+    /// `leaks`, `backups` or `rotations`; `events` for an event whose header cannot be read, of whatever type it was.
     pub section: Box<str>,
 }
 
