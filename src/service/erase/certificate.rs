@@ -69,7 +69,7 @@ const CHECK: &str = "Caches were dropped and the newest sealed blocks of each pe
                      and for the identity. Epoch keys that are kept for backups open backups alone, and were not tried.";
 
 /// What stays in clear.
-const CLEAR: &str = "Types, times, stream names, tags, actors and the `data` of events stay in clear and were not read for this \
+const CLEAR: &str = "Types, times, stream names, tags, actors and the payloads of events (data) stay in clear and were not read for this \
                      certificate. What officers reported of personal data there is told here; what nobody reported is not known.";
 
 /// What a certificate says beside the events of its erasure.

@@ -12,9 +12,18 @@ pub(in crate::spec) fn section(id: &str, title: &str, content: &Markup) -> Marku
 
 /// A table that scrolls; a name that begins with # is a column of numbers.
 pub(in crate::spec) fn table(columns: &[&str], rows: &[(&str, Vec<Markup>)], omitted: u64) -> Markup {
+    table_of("table", columns, rows, omitted)
+}
+
+/// A table of few columns, whose words wrap so that all of it is seen on a narrow window, too.
+pub(in crate::spec) fn prose(columns: &[&str], rows: &[(&str, Vec<Markup>)]) -> Markup {
+    table_of("table wrap", columns, rows, 0)
+}
+
+fn table_of(kind: &str, columns: &[&str], rows: &[(&str, Vec<Markup>)], omitted: u64) -> Markup {
     let class = |at: usize| columns.get(at).filter(|name| name.starts_with('#')).map(|_| "n");
     html! {
-        div class="table" tabindex="0" {
+        div class=(kind) tabindex="0" {
             table {
                 thead { tr { @for (at, name) in columns.iter().enumerate() { th class=[class(at)] { (name.trim_start_matches('#')) } } } }
                 tbody {

@@ -6,7 +6,7 @@ use super::super::{Certificate, CertifiedLeak, CertifiedSubject, Disclosed, Disc
 use super::words::{basis, reason, state, store};
 use super::{banner, limits, proof};
 use crate::spec::ids::Timestamp;
-use crate::spec::page::parts::{code, number, section, table, text};
+use crate::spec::page::parts::{code, number, prose, section, table, text};
 use crate::spec::page::words::{count, counted, date_time};
 
 pub(super) fn body(certificate: &Certificate) -> Markup {
@@ -85,7 +85,7 @@ fn residues(certificate: &Certificate) -> Markup {
     section(
         "residues",
         "What is still to go",
-        &table(&["What", "What it means"], &rows, 0),
+        &prose(&["What", "What it means"], &rows),
     )
 }
 
@@ -182,7 +182,7 @@ fn steps(certificate: &Certificate) -> Markup {
         ),
     ];
     let rows = steps.map(|(step, words, time)| ("", vec![text(step), text(words), text(time)]));
-    section("steps", "When", &table(&["Step", "What", "Done"], &rows, 0))
+    section("steps", "When", &prose(&["Step", "What", "Done"], &rows))
 }
 
 fn done(time: Option<Timestamp>) -> String {
@@ -211,7 +211,7 @@ fn copies(certificate: &Certificate) -> Markup {
                 p { "No backup was on record that holds them: the old epoch key was destroyed at T2." }
             } @else {
                 p { "Backups taken under these epochs hold copies, which open only while that epoch's key exists:" }
-                (table(&["#Epoch", "Its key"], &rows, 0))
+                (prose(&["#Epoch", "Its key"], &rows))
             }
         },
     )
@@ -257,7 +257,7 @@ fn derived(certificate: &Certificate) -> Markup {
     section(
         "derived",
         "What is made from the data",
-        &table(&["Store", "State", "When"], &rows, 0),
+        &prose(&["Store", "State", "When"], &rows),
     )
 }
 
@@ -273,10 +273,10 @@ fn recipients(certificate: &Certificate) -> Markup {
             vec![
                 text(what),
                 code(&line.key),
-                text(line.roles.join(", ")),
                 number(line.times),
                 text(date_time(line.first_at)),
                 text(date_time(line.last_at)),
+                text(line.roles.join(", ")),
             ],
         )
     };
@@ -290,7 +290,7 @@ fn recipients(certificate: &Certificate) -> Markup {
                     @for (at, name) in recipients.named.iter().enumerate() { @if at > 0 { ", " } code { (name) } }
                 } "." }
             @if rows.is_empty() { p { "The ledger has no record that data of these people was opened." } }
-            @else { (table(&["What", "API key", "Roles", "#Times", "First", "Last"], &rows, recipients.omitted)) }
+            @else { (table(&["What", "API key", "#Times", "First", "Last", "Roles"], &rows, recipients.omitted)) }
             @if recipients.unreadable > 0 {
                 p class="warn" { (counted(recipients.unreadable, "record", "records")) " of reveals or exports cannot be read: what they say is missing here. Verify the ledger." }
             }

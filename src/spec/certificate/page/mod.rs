@@ -12,7 +12,7 @@ use super::{Certificate, RedactionCertificate};
 use crate::spec::evidence::{Base64, Evidence};
 use crate::spec::json;
 use crate::spec::page::Kind;
-use crate::spec::page::parts::{code, section, table, text};
+use crate::spec::page::parts::{code, prose, section, text};
 use crate::spec::page::words::count;
 
 /// The pages of certificates.
@@ -93,7 +93,7 @@ fn proof(origin: &dyn std::fmt::Display, evidence: &[Evidence], size: u64, check
         "What proves it, and how to check it",
         &html! {
             p { "These events of the ledger " (origin) " say what is stated above. Each is in this file, signed, with its proof under the checkpoint below." }
-            (table(&["#Index", "Event"], &kinds.collect::<Vec<_>>(), 0))
+            (prose(&["#Index", "Event"], &kinds.collect::<Vec<_>>()))
             h3 { "Checkpoint of " (count(size)) " events" }
             pre { (checkpoint) }
             p { "Check this file offline, with a key of the ledger that you know from elsewhere:" }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::super::{KnownBackup, RedactionCertificate};
 use super::{banner, limits, proof};
-use crate::spec::page::parts::{code, number, section, table, text};
+use crate::spec::page::parts::{code, number, prose, section, table, text};
 use crate::spec::page::words::{count, counted, date_time};
 use crate::spec::system::Position;
 
@@ -72,7 +72,7 @@ fn positions(positions: &[Position]) -> Markup {
         "What was removed",
         &html! {
             p { "The history keeps that each of these events happened, when, and a salted commitment to what was removed, which does not give it back." }
-            (table(&["#Event", "Body"], &rows, 0))
+            (prose(&["#Event", "Body"], &rows))
         },
     )
 }
@@ -82,9 +82,9 @@ fn backups(certificate: &RedactionCertificate) -> Markup {
         (
             "",
             vec![
-                code(backup.id),
                 text(date_time(backup.started_at)),
                 text(count(backup.index)),
+                code(backup.id),
             ],
         )
     };
@@ -94,7 +94,7 @@ fn backups(certificate: &RedactionCertificate) -> Markup {
         "Backups that may still hold it",
         &html! {
             @if rows.is_empty() { p { "The ledger has none on record." } }
-            @else { (table(&["Backup", "Begun", "#Recorded at"], &rows, 0)) }
+            @else { (table(&["Begun", "#Recorded at", "Backup"], &rows, 0)) }
             p class="note" { (certificate.backups.text) }
         },
     )

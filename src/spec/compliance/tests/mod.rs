@@ -5,6 +5,9 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+mod life;
+mod page;
+
 use super::*;
 use crate::spec::hash::leaf_hash;
 use crate::spec::merkle::consistency_proof;
@@ -72,76 +75,6 @@ fn erasures() -> Erasures {
     Erasures::of(lines, period(), 10)
 }
 
-fn proceeding(id: u128, begun: &str, ended: Option<&str>) -> Proceeding {
-    Proceeding {
-        id: Uuid::from_u128(id),
-        index: 1,
-        begun_at: time(begun),
-        ended_at: ended.map(time),
-        state: if ended.is_some() { "released" } else { "active" }.into(),
-        code: Some(HOSTILE.into()),
-        by: By {
-            key: "00ff".into(),
-            roles: vec!["officer".into()],
-        },
-        counts: [("people".into(), 2)].into(),
-    }
-}
-
-/// One that ended before the period, one that ended in it, one that is open, one that began after it.
-fn proceedings() -> Proceedings {
-    let list = vec![
-        proceeding(4, "2026-03-01T00:00:00Z", None),
-        proceeding(3, "2026-02-03T00:00:00Z", None),
-        proceeding(2, "2026-01-03T00:00:00Z", Some("2026-02-04T00:00:00Z")),
-        proceeding(1, "2026-01-03T00:00:00Z", Some("2026-01-04T00:00:00Z")),
-    ];
-    Proceedings::of(list, period(), 10)
-}
-
-fn backups() -> Backups {
-    let line = |index: u64, begun: &str, expired: bool| BackupLine {
-        backup: Uuid::from_u128(u128::from(index)),
-        index,
-        begun_at: time(begun),
-        by: By {
-            key: "00ff".into(),
-            roles: Vec::new(),
-        },
-        known: Some(KnownCopy {
-            state: "completed".into(),
-            epoch: 3,
-            keys_die_at: (!expired).then(|| time("2026-03-07T00:00:00Z")),
-            expired,
-        }),
-    };
-    let list = vec![
-        line(1, "2026-01-03T00:00:00Z", true),
-        line(2, "2026-01-04T00:00:00Z", false),
-        line(3, "2026-02-04T00:00:00Z", true),
-    ];
-    Backups::of(list, period())
-}
-
-fn rotations() -> Rotations {
-    let line = |index: u64, act, from: Option<u32>, to: Option<u32>| Rotation {
-        at: time("2026-02-03T00:00:00Z"),
-        index,
-        act,
-        from,
-        to,
-        by: None,
-    };
-    let list = vec![
-        line(9, RotationAct::Renewed, None, None),
-        line(2, RotationAct::ChangedByErasure, Some(1), Some(2)),
-        line(3, RotationAct::ChangedByErasure, Some(1), Some(2)),
-        line(4, RotationAct::Changed, Some(2), Some(3)),
-        line(5, RotationAct::Destroyed, Some(1), None),
-    ];
-    Rotations::of(list, 10)
-}
-
 /// A report on all of a ledger, with a hostile name wherever a caller can put one.
 fn report(ledger: &TestLedger) -> ComplianceReport {
     let by = By {
@@ -204,13 +137,13 @@ fn report(ledger: &TestLedger) -> ComplianceReport {
             erased: 1,
         },
         erasures: erasures(),
-        holds: proceedings(),
+        holds: life::proceedings(),
         restrictions: Proceedings::of(Vec::new(), period(), 10),
         retention: Proceedings::of(Vec::new(), period(), 10),
         redactions: Proceedings::of(Vec::new(), period(), 10),
         leaks: Proceedings::of(Vec::new(), period(), 10),
-        backups: backups(),
-        rotations: rotations(),
+        backups: life::backups(),
+        rotations: life::rotations(),
         keys: Keys {
             signing: Vec::new(),
             live_by_role: Vec::new(),
@@ -462,7 +395,11 @@ fn a_report_that_contradicts_itself_is_found_though_it_is_signed() {
         ("document, holds", |report| report.holds.open = 0),
         ("document, leaks", |report| report.leaks.total = 1),
         ("document, redactions", |report| {
-            report.redactions.list = vec![proceeding(1, "2026-01-03T00:00:00Z", Some("2026-01-04T00:00:00Z"))];
+            report.redactions.list = vec![life::proceeding(
+                1,
+                "2026-01-03T00:00:00Z",
+                Some("2026-01-04T00:00:00Z"),
+            )];
             report.redactions.total = 1;
         }),
         ("document, backups", |report| report.backups.begun = 2),
@@ -517,26 +454,6 @@ fn a_statement_of_its_own_is_found_and_nothing_is_said_to_be_shown() {
     assert!(found.notes.is_empty(), "{found}");
 }
 
-/// The name of the renderer stands for its output: with another output comes another name, and another hash here.
-#[test]
-fn a_renderer_makes_the_same_bytes_for_ever() {
-    let mut ledger = TestLedger::sample();
-    let mut report = report(&ledger);
-    report.limits = vec!["Not all.".into()];
-    let mut signed = seal(&mut ledger, &report);
-    signed.document = Base64(b"fixed".to_vec());
-    signed.recorded = ledger.evidence(0);
-    (signed.anchors, signed.consistency) = (Vec::new(), Vec::new());
-    signed.checkpoint = "fixed".into();
-    report.integrity.checkpoint = "fixed".into();
-    let page = render_page(&report, &signed);
-    assert_eq!(page::KIND.renderer, "oubliette-report-page/2");
-    assert_eq!(
-        hex::encode(Sha256::digest(page)),
-        "2e9a4c9659fe08a1d41d6e47f67f28e83bc4c53b168b65ed3e49f3a483753326"
-    );
-}
-
 #[test]
 fn a_period_before_the_ledger_began_is_about_the_empty_tree() {
     let mut ledger = TestLedger::sample();
@@ -559,129 +476,6 @@ fn a_period_before_the_ledger_began_is_about_the_empty_tree() {
     assert_eq!(verify(&signed).verdict, Verdict::Valid, "{}", verify(&signed));
     let page = render_page(&report, &signed);
     assert!(page.contains("No event was recorded in this period") && page.contains("not verified"));
-}
-
-#[test]
-fn a_page_is_valid_as_it_was_made_and_no_byte_else() {
-    let mut ledger = TestLedger::sample();
-    let report = report(&ledger);
-    let signed = seal(&mut ledger, &report);
-    let page = render_page(&report, &signed);
-    assert!(is_report(page.as_bytes()));
-    let check = |page: &str| verify_report(page.as_bytes(), &Trust::default());
-    assert_eq!(check(&page).verdict, Verdict::Valid, "{}", check(&page));
-    for (from, to, section) in [
-        ("open, overdue", "completed", "page, erasures"),
-        ("It covers one ledger", "It covers every ledger", "page, limits"),
-        ("</main>", "<p>One more.</p></main>", "page, proof"),
-    ] {
-        let found = check(&page.replacen(from, to, 1));
-        assert_eq!(found.verdict, Verdict::Tampered, "{found}");
-        assert!(found.findings[0].field.starts_with(section), "{found}");
-    }
-    let found = check(&page.replace("oubliette-report-page/2", "oubliette-report-page/3"));
-    assert_eq!(
-        (found.verdict, found.findings[0].code),
-        (Verdict::Incomplete, FindingCode::PageUnchecked)
-    );
-    assert_eq!(check(&(page.clone() + "<p>after</p>")).verdict, Verdict::Tampered);
-    assert_eq!(
-        check(
-            page.split("oubliette-signed")
-                .next()
-                .unwrap()
-                .split("{\"format\"")
-                .next()
-                .unwrap()
-        )
-        .verdict,
-        Verdict::Tampered
-    );
-}
-
-#[test]
-fn hostile_names_stay_text_in_the_page() {
-    let mut ledger = TestLedger::sample();
-    let report = report(&ledger);
-    let page = render_page(&report, &seal(&mut ledger, &report));
-    assert_eq!(page.matches("<script").count(), 1, "the block of data and nothing else");
-    assert_eq!(page.matches("&lt;script&gt;alert(").count(), 4);
-    assert!(
-        !page.contains("<script>") && !page.contains("http://") && !page.contains("https://") && !page.contains("src=")
-    );
-}
-
-#[test]
-fn late_erasures_come_first_and_are_counted_apart() {
-    let erasures = erasures();
-    let order: Vec<_> = erasures
-        .list
-        .iter()
-        .map(|line| (line.request.as_u128(), line.state))
-        .collect();
-    assert_eq!(
-        order,
-        [
-            (3, ErasureState::Overdue),
-            (2, ErasureState::CompletedLate),
-            (1, ErasureState::Completed),
-            (4, ErasureState::Open),
-        ]
-    );
-    assert_eq!((erasures.total, erasures.requested, erasures.completed), (4, 2, 2));
-    assert_eq!(
-        (
-            erasures.completed_late,
-            erasures.overdue,
-            erasures.open,
-            erasures.late()
-        ),
-        (1, 1, 1, 2)
-    );
-    assert_eq!(erasures.list[1].seconds_late, 2 * 86_400);
-    assert_eq!(erasures.list[2].seconds, 9);
-    let cut = Erasures::of(erasures.list, period(), 1);
-    assert_eq!((cut.list.len(), cut.omitted, cut.total, cut.open), (1, 3, 4, 1));
-}
-
-#[test]
-fn what_was_open_in_the_period_is_in_the_report_as_it_stood_at_its_end() {
-    let holds = proceedings();
-    let ids: Vec<_> = holds.list.iter().map(|line| line.id.as_u128()).collect();
-    assert_eq!(ids, [2, 3]);
-    assert_eq!((holds.total, holds.begun, holds.ended, holds.open), (2, 1, 1, 1));
-    let cut = Proceedings::of(holds.list, period(), 1);
-    assert_eq!((cut.list.len(), cut.omitted, cut.total, cut.open), (1, 1, 2, 1));
-    let backups = backups();
-    let kept: Vec<_> = backups.list.iter().map(|line| line.index).collect();
-    assert_eq!((kept.as_slice(), backups.begun), ([2, 3].as_slice(), 1));
-    let rotations = rotations();
-    assert_eq!(
-        (rotations.changed, rotations.destroyed, rotations.renewed),
-        (2, 1, 1),
-        "two erasures shared a change"
-    );
-}
-
-#[test]
-fn an_erasure_that_waits_counts_against_its_month_and_one_that_was_taken_back_does_not() {
-    let mut waiting = line(
-        5,
-        "2026-01-10T00:00:00Z",
-        "2026-02-10T00:00:00Z",
-        None,
-        "2026-03-01T00:00:00Z",
-    );
-    let mut cancelled = waiting.clone();
-    (cancelled.request, cancelled.cancelled_at) = (Uuid::from_u128(6), Some(time("2026-02-20T00:00:00Z")));
-    cancelled.settle(time("2026-03-01T00:00:00Z"));
-    waiting.settle(time("2026-03-01T00:00:00Z"));
-    let erasures = Erasures::of(vec![cancelled, waiting], period(), 10);
-    assert_eq!(
-        (erasures.overdue, erasures.cancelled, erasures.waiting, erasures.late()),
-        (1, 1, 1, 1)
-    );
-    assert_eq!(erasures.list[1].seconds_late, 0);
 }
 
 #[test]
