@@ -17,6 +17,7 @@ pub mod hold;
 pub mod leak;
 pub mod ledger;
 mod measure;
+mod newcomers;
 mod own;
 mod pace;
 pub mod policy;
