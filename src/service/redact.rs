@@ -11,169 +11,36 @@
 
 mod certificate;
 mod doomed;
+mod request;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::append::blocking;
 use super::erase::NextLook;
-use super::ledger::system_name;
 use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::sequencer::{Append, Refusal};
 use crate::spec::certificate::KnownBackup;
-use crate::spec::event::BodyKind;
 use crate::spec::ids::Timestamp;
 use crate::spec::system::{BodiesRedacted, Position};
-use crate::store::{Direction, Scrub};
+use crate::store::Scrub;
 use doomed::Doomed;
+pub use request::{PublicBody, RedactedEvent, RedactionReason, RedactionRequest, RedactionView, RemovedBodies};
+pub(super) use request::{check, events_of};
 
 /// The stream of the redactions.
 pub(super) const STREAM: &str = "$redactions";
 const REDACTED: &str = "bodies.redacted";
 const RECORDED: &str = "redaction.recorded";
 const COMPLETED: &str = "redaction.completed";
-/// The most events of one request.
-const MAX_EVENTS: usize = 1_000;
 /// Completions that are recorded in one write.
 const AT_ONCE: usize = 100;
 /// How often a request is planned anew while its streams grow.
 const ATTEMPTS: usize = 16;
 /// Before something that failed is tried again.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(30);
-
-/// `POST /redactions`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[derive(utoipa::ToSchema)]
-pub struct RedactionRequest {
-    /// What is to leave.
-    #[schema(min_items = 1, max_items = 1000)]
-    pub events: Vec<RedactedEvent>,
-    /// Why.
-    pub reason: RedactionReason,
-}
-
-/// An event of which bodies leave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[derive(utoipa::ToSchema)]
-pub struct RedactedEvent {
-    /// Leaf index.
-    pub index: u64,
-    /// Which bodies, each once.
-    #[schema(min_items = 1, max_items = 2)]
-    pub bodies: Vec<PublicBody>,
-}
-
-/// A body in clear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[derive(utoipa::ToSchema)]
-pub enum PublicBody {
-    /// The envelope: stream name, id, actor, tags and so on.
-    Meta,
-    /// The payload.
-    Data,
-}
-
-impl PublicBody {
-    fn kind(self) -> BodyKind {
-        match self {
-            Self::Meta => BodyKind::Meta,
-            Self::Data => BodyKind::Data,
-        }
-    }
-
-    fn of(position: &Position) -> Self {
-        if position.ordinal == 0 { Self::Meta } else { Self::Data }
-    }
-
-    fn ordinal(self) -> u16 {
-        u16::from(self == Self::Data)
-    }
-}
-
-impl RedactedEvent {
-    /// Where the bodies stand.
-    pub(super) fn positions(&self) -> impl Iterator<Item = Position> {
-        self.bodies.iter().map(|body| (self.index, body.ordinal()).into())
-    }
-}
-
-/// Bodies by their events; the positions ascend.
-pub(super) fn events_of(positions: &[Position]) -> Vec<RedactedEvent> {
-    let of_one = |positions: &[Position]| RedactedEvent {
-        index: positions.first().map_or(0, |position| position.index),
-        bodies: positions.iter().map(PublicBody::of).collect(),
-    };
-    positions.chunk_by(|a, b| a.index == b.index).map(of_one).collect()
-}
-
-/// Why bodies are redacted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[derive(utoipa::ToSchema)]
-pub enum RedactionReason {
-    /// Personal data stood in clear.
-    PersonalData,
-    /// A password, a key or another secret.
-    Secret,
-    /// It must not be kept.
-    Unlawful,
-    /// Another reason.
-    Other,
-}
-
-impl RedactionReason {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::PersonalData => "personal_data",
-            Self::Secret => "secret",
-            Self::Unlawful => "unlawful",
-            Self::Other => "other",
-        }
-    }
-}
-
-/// A redaction as officers see it.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct RedactionView {
-    /// Which.
-    pub id: Uuid,
-    /// `redacted`: nobody reads it through this server; `completed`: the files were written anew, too.
-    #[schema(pattern = "^(redacted|completed)$")]
-    pub state: &'static str,
-    /// Why, as a code.
-    pub reason: String,
-    /// When the bodies left.
-    pub redacted_at: Timestamp,
-    /// When the files in which they lay had been written anew.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub completed_at: Option<Timestamp>,
-    /// The index of the event that is the authority.
-    pub authority: u64,
-    /// How many bodies left.
-    pub removed: RemovedBodies,
-    /// Of which events.
-    pub events: Vec<RedactedEvent>,
-    /// Backups on record, begun before the files were written anew: they may hold the bodies until they are deleted. Copies
-    /// that were made by other means are not known.
-    pub backups: Vec<KnownBackup>,
-    /// Where the certificate is.
-    pub certificate: String,
-}
-
-/// How many bodies left, by kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct RemovedBodies {
-    /// Envelopes.
-    pub meta: u64,
-    /// Payloads.
-    pub data: u64,
-}
 
 /// The payload of `redaction.recorded`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -265,8 +132,10 @@ impl Service {
         let id = self.fresh_id();
         let request = Arc::new(request);
         for _ in 0..ATTEMPTS {
-            let (service, on, asked) = (Arc::clone(self), Arc::clone(ledger), Arc::clone(&request));
-            let doomed = blocking(move || service.doom_bodies(&on, &asked)).await?;
+            let asked = Arc::clone(&request);
+            let doomed = self
+                .blocking(ledger, move |service, ledger| service.doom_bodies(ledger, &asked))
+                .await?;
             match self
                 .append_redaction(ledger, caller, id, request.reason, doomed)
                 .await?
@@ -275,8 +144,9 @@ impl Service {
                 Err(refusal) => return Err(refusal.into()),
                 Ok(()) => {
                     ledger.redacted.at_latest(Timestamp(0));
-                    let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-                    return blocking(move || service.redaction(&on, id)).await;
+                    return self
+                        .blocking(ledger, move |service, ledger| service.redaction(ledger, id))
+                        .await;
                 }
             }
         }
@@ -333,8 +203,9 @@ impl Service {
     }
 
     async fn complete_redactions_of(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let all = blocking(move || service.all_redactions(&on)).await?;
+        let all = self
+            .blocking(ledger, |service, ledger| service.all_redactions(ledger))
+            .await?;
         let open: Vec<_> = all
             .into_iter()
             .filter(|redaction| redaction.completed.is_none())
@@ -342,8 +213,11 @@ impl Service {
         if open.is_empty() {
             return Ok(());
         }
-        let (service, on, scrub) = (Arc::clone(self), Arc::clone(ledger), scrub_of(&open));
-        if !blocking(move || service.scrub_store(&on, &scrub)).await? {
+        let scrub = scrub_of(&open);
+        if !self
+            .blocking(ledger, move |service, ledger| service.scrub_store(ledger, &scrub))
+            .await?
+        {
             let detail = "files of the ledger store are still held";
             return Err(Error::new(Code::NotReady, detail));
         }
@@ -389,16 +263,8 @@ impl Service {
     }
 
     fn all_redactions(&self, ledger: &Ledger) -> Result<Vec<Redaction>, Error> {
-        let number = ledger.record.number;
-        let Some(row) = self.store.stream_rows(number, &[system_name(STREAM)?])?.pop().flatten() else {
-            return Ok(Vec::new());
-        };
-        let (versions, all) = (1..row.version.saturating_add(1), usize::MAX);
-        let indexes = self
-            .store
-            .stream_events(number, row.stream_ref, versions, Direction::Forward, all)?;
         let mut redactions: Vec<Redaction> = Vec::new();
-        for event in self.stored_events_at(ledger, &indexes)? {
+        for event in self.own_events(ledger, STREAM)? {
             add(&mut redactions, &event)?;
         }
         Ok(redactions)
@@ -441,27 +307,4 @@ fn scrub_of(open: &[Redaction]) -> Scrub {
         handles: Vec::new(),
         names: open.iter().any(|redaction| redaction.removed().meta > 0),
     }
-}
-
-/// Each body is named once, and there are not too many.
-pub(super) fn check(events: &[RedactedEvent]) -> Result<(), Error> {
-    if !(1..=MAX_EVENTS).contains(&events.len()) {
-        return Err(Error::field("/events", format!("must name 1 to {MAX_EVENTS} events")));
-    }
-    let mut seen = std::collections::HashSet::new();
-    for (at, event) in events.iter().enumerate() {
-        if event.bodies.is_empty() {
-            return Err(Error::field(
-                format!("/events/{at}/bodies"),
-                "must name `data`, `meta` or both",
-            ));
-        }
-        for (body, kind) in event.bodies.iter().enumerate() {
-            if !seen.insert((event.index, *kind)) {
-                let pointer = format!("/events/{at}/bodies/{body}");
-                return Err(Error::field(pointer, "is named twice in this request"));
-            }
-        }
-    }
-    Ok(())
 }

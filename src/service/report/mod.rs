@@ -20,7 +20,6 @@ use sha2::{Digest, Sha256};
 pub use period::PeriodRequest;
 
 use super::access::internal;
-use super::append::blocking;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::spec::compliance::{
     ComplianceReport, FORMAT, KIND, Period, REPORT_CREATED, REPORT_STREAM, ReportCreated, SIGNED_FORMAT, SignedReport,
@@ -75,9 +74,11 @@ impl Service {
         let period = period.resolve(self.clock.now())?;
         let overloaded = |_| Error::new(Code::Overloaded, "two reports are being made; wait for one to end");
         let place = Arc::clone(&self.reporting).try_acquire_owned().map_err(overloaded)?;
-        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), caller.clone());
+        let by = caller.clone();
         // The place goes with the work: it runs on when the caller has gone.
-        let made = blocking(move || Ok((service.make_report(&on, &by, period)?, place)));
+        let made = self.blocking(ledger, move |service, ledger| {
+            Ok((service.make_report(ledger, &by, period)?, place))
+        });
         let ((report, document), place) = made.await?;
         let created = ReportCreated {
             report: report.id,
@@ -95,10 +96,9 @@ impl Service {
             .await?;
         let index = appended.events.first().map(|event| event.index);
         let index = index.ok_or_else(|| Error::new(Code::Internal, "the report was not recorded"))?;
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        blocking(move || {
+        self.blocking(ledger, move |service, ledger| {
             let _place = place;
-            service.write_report(&on, report, document, index, form)
+            service.write_report(ledger, report, document, index, form)
         })
         .await
     }

@@ -2,6 +2,7 @@
 
 use super::super::page::KIND;
 use super::*;
+use crate::spec::report::FindingCode;
 
 /// The name of the renderer stands for its output: with another output comes another name, and another hash here.
 #[test]
