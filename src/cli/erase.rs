@@ -13,9 +13,10 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::Context;
+use super::certificate::CertificateFile;
 use super::client::{Answer, Client};
 use super::failure::{Exit, Failure};
-use super::output::{NewFile, read_stdin, say, text_argument};
+use super::output::{read_stdin, text_argument};
 use super::target::OnLedger;
 
 const BASES: [&str; 8] = [
@@ -74,8 +75,11 @@ pub(super) struct Erase {
     /// Fence at once, destroy after this many seconds; until then two API keys together can cancel it.
     #[arg(long, value_name = "SECONDS")]
     grace_seconds: Option<u64>,
-    /// Keep the certificate in a file: signed (COSE), for `oubliette-verify`.
-    #[arg(long, value_name = "FILE", value_parser = certificate_file)]
+    /// A group of recipients to notify (GDPR Art. 19), as a word such as payroll-provider, never a person. Repeatable.
+    #[arg(long, value_name = "WORD")]
+    recipient: Vec<String>,
+    /// Keep the certificate in a file, for `oubliette-verify`: a page if its name ends in .html, else signed (COSE).
+    #[arg(long, value_name = "FILE")]
     certificate_out: Option<PathBuf>,
 }
 
@@ -113,7 +117,11 @@ impl Erase {
     }
 
     fn erase(&self, context: &Context, client: &Client, request: &serde_json::Value) -> Result<Exit, Failure> {
-        let file = self.certificate_out.as_deref().map(NewFile::create).transpose()?;
+        let file = self
+            .certificate_out
+            .as_deref()
+            .map(CertificateFile::create)
+            .transpose()?;
         let bar = context.progress(None, "erasing");
         let answer = client.post(&self.on.path("erasures"), &[], request)?;
         let ask = |id: &str| client.get(&self.on.path(&format!("erasures/{id}")), &[]);
@@ -121,11 +129,8 @@ impl Erase {
         bar.finish_and_clear();
         let printed = context.print_raw(&answer.text, || words(&view));
         if let Some(file) = file {
-            self.keep_certificate(client, &view, file)
-                .map_err(Failure::after_the_result)?;
-            if let Some(path) = self.certificate_out.as_ref().filter(|_| !context.json) {
-                say(&format!("{:<14}{}", "kept in", path.display()))?;
-            }
+            let path = self.on.path(&format!("erasures/{}/certificate", view.id));
+            file.keep_after(context, client, &path)?;
         }
         printed.map(|()| Exit::Fine)
     }
@@ -147,6 +152,9 @@ impl Erase {
         }
         if !self.category.is_empty() {
             set("categories", self.category.iter().map(String::as_str).collect());
+        }
+        if !self.recipient.is_empty() {
+            set("recipients", self.recipient.iter().map(String::as_str).collect());
         }
         if let Some(grace) = self.grace_seconds {
             set("grace_seconds", grace.into());
@@ -176,24 +184,6 @@ impl Erase {
         } else {
             Ok(subjects)
         }
-    }
-
-    fn keep_certificate(&self, client: &Client, view: &View, mut file: NewFile) -> Result<(), Failure> {
-        let path = self.on.path(&format!("erasures/{}/certificate", view.id));
-        let mut download = client.download(&path)?;
-        file.fill(&mut download.reader)?;
-        file.finish()
-    }
-}
-
-/// The file of a certificate, which has one form only.
-fn certificate_file(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("html" | "htm") => {
-            Err("the certificate is no page: it is signed (COSE); name a file such as certificate.cose".into())
-        }
-        _ => Ok(path),
     }
 }
 
@@ -279,12 +269,6 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_no_page() {
-        assert!(certificate_file("c.html").is_err());
-        assert_eq!(certificate_file("c.cose"), Ok("c.cose".into()));
-    }
-
-    #[test]
     fn nothing_is_asked_for_if_the_certificate_could_not_be_written() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -303,6 +287,7 @@ mod tests {
             note: None,
             wait: false,
             grace_seconds: None,
+            recipient: Vec::new(),
             certificate_out: Some(data.join("not-there").join("c.cose")),
         };
         let context = Context {

@@ -9,6 +9,7 @@ mod append;
 mod as_of;
 mod backup;
 mod bench;
+mod certificate;
 mod client;
 mod demo;
 mod erase;
@@ -20,6 +21,7 @@ mod hold;
 mod import;
 mod init;
 mod key;
+mod leak;
 mod output;
 mod people;
 mod redact;
@@ -89,12 +91,15 @@ enum Command {
     Fsck(verify::Fsck),
     /// Erase people: destroy their keys, and prove it.
     Erase(erase::Erase),
-    /// List erasures, approve one under four eyes, or take one back that has not begun.
+    /// List erasures, keep a certificate, approve one under four eyes, or take one back that has not begun.
     #[command(subcommand)]
     Erasure(erasure::Erasure),
     /// Place, list and release legal holds: they block erasures and retention.
     #[command(subcommand)]
     Hold(hold::Hold),
+    /// Put on record that events hold personal data in clear, list such leaks, and withdraw mistaken reports.
+    #[command(subcommand)]
+    Leak(leak::Leak),
     /// Restrict a person's data (GDPR Art. 18), list restrictions, and lift them.
     #[command(subcommand)]
     Restrict(restrict::Restrict),
@@ -232,6 +237,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Erase(command) => command.run(&context),
         Command::Erasure(command) => command.run(&context),
         Command::Hold(command) => command.run(&context),
+        Command::Leak(command) => command.run(&context),
         Command::Restrict(command) => command.run(&context),
         Command::Reopen(command) => command.run(&context),
         Command::Retention(command) => command.run(&context),

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Context;
+use super::certificate::CertificateFile;
 use super::failure::{Exit, Failure};
-use super::output::{NewFile, say};
 use super::target::OnLedger;
 
 /// Redact events: remove `data` or `meta` that should not have been written, and prove it.
@@ -32,7 +32,7 @@ pub(super) struct Redact {
     /// Why.
     #[arg(long, value_parser = PossibleValuesParser::new(["personal_data", "secret", "unlawful", "other"]))]
     reason: String,
-    /// Keep the certificate in a file: signed (COSE), for `oubliette-verify`.
+    /// Keep the certificate in a file, for `oubliette-verify`: a page if its name ends in .html, else signed (COSE).
     #[arg(long, value_name = "FILE")]
     certificate_out: Option<PathBuf>,
 }
@@ -60,20 +60,17 @@ impl Redact {
             .collect();
         let request = json!({"events": events, "reason": self.reason});
         let session = self.on.open(context)?;
-        let file = self.certificate_out.as_deref().map(NewFile::create).transpose()?;
+        let file = self
+            .certificate_out
+            .as_deref()
+            .map(CertificateFile::create)
+            .transpose()?;
         let answer = session.client.post(&self.on.path("redactions"), &[], &request)?;
         let view: View = answer.parse()?;
         let printed = context.print_raw(&answer.text, || words(&view));
-        if let Some(mut file) = file {
+        if let Some(file) = file {
             let path = self.on.path(&format!("redactions/{}/certificate", view.id));
-            let kept = session.client.download(&path).and_then(|mut download| {
-                file.fill(&mut download.reader)?;
-                file.finish()
-            });
-            kept.map_err(Failure::after_the_result)?;
-            if let Some(path) = self.certificate_out.as_ref().filter(|_| !context.json) {
-                say(&format!("{:<14}{}", "kept in", path.display()))?;
-            }
+            file.keep_after(context, &session.client, &path)?;
         }
         printed.map(|()| Exit::Fine)
     }

@@ -5,6 +5,7 @@ use actix_web::web::{Path, Query};
 
 use super::auth::{ErasureReader, NoQuery, Officer, On};
 use super::body::Body;
+use super::certificates::CertificateQuery;
 use super::page::{ErasurePage, PageQuery};
 use super::path::id;
 use super::problem::Problem;
@@ -54,19 +55,12 @@ pub(super) async fn cancel(on: On<Officer>, _: NoQuery, path: Path<(String, Stri
 
 pub(super) async fn certificate(
     on: On<ErasureReader>,
-    _: NoQuery,
+    query: Query<CertificateQuery>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let id = id(&path.1, "erasure")?;
-    let signed = on
-        .blocking(move |service, ledger| service.certificate(ledger, id))
+    let (id, form) = (id(&path.1, "erasure")?, query.format);
+    let certificate = on
+        .blocking(move |service, ledger| service.certificate(ledger, id, form))
         .await?;
-    Ok(signed_document(signed))
-}
-
-/// A signed document (RFC 9052).
-pub(super) fn signed_document(bytes: Vec<u8>) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("application/cose; cose-type=\"cose-sign1\"")
-        .body(bytes)
+    Ok(super::certificates::certificate(form, certificate))
 }

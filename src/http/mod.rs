@@ -6,6 +6,7 @@ mod as_of;
 mod auth;
 mod backups;
 mod body;
+mod certificates;
 mod cloudevents;
 mod epochs;
 mod erasures;
@@ -13,6 +14,7 @@ mod events;
 mod exports;
 mod health;
 mod holds;
+mod leaks;
 mod ledgers;
 mod limits;
 mod log;
@@ -110,6 +112,10 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/retention/runs", post(retention::run))
                         .route("/retention/runs", get(retention::list))
                         .route("/retention/runs/{id}", get(retention::one))
+                        .route("/leaks", post(leaks::report))
+                        .route("/leaks", get(leaks::list))
+                        .route("/leaks/{id}", get(leaks::one))
+                        .route("/leaks/{id}", delete(leaks::withdraw))
                         .route("/redactions", post(redactions::create))
                         .route("/redactions", get(redactions::list))
                         .route("/redactions/{id}", get(redactions::one))

@@ -10,6 +10,7 @@ use crate::service::backup::BackupView;
 use crate::service::erase::ErasureView;
 use crate::service::export::ExportView;
 use crate::service::hold::HoldView;
+use crate::service::leak::LeakView;
 use crate::service::redact::RedactionView;
 use crate::service::restrict::RestrictionView;
 use crate::service::retention::RetentionRunView;
@@ -94,6 +95,8 @@ pages! {
     RestrictionPage { restrictions: RestrictionView }
     /// A page of retention runs.
     RetentionRunPage { runs: RetentionRunView }
+    /// A page of leaks.
+    LeakPage { leaks: LeakView }
     /// A page of redactions.
     RedactionPage { redactions: RedactionView }
     /// A page of verifications.

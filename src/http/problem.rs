@@ -67,6 +67,7 @@ pub(super) fn status(code: Code) -> StatusCode {
         | Code::ErasureSettled
         | Code::RetentionNotConfigured
         | Code::SecondKeyNeeded
+        | Code::LeakNotRedacted
         | Code::BodyPurged
         | Code::LedgerExists
         | Code::LedgerFrozen

@@ -5,7 +5,7 @@ use actix_web::web::{Path, Query};
 
 use super::auth::{ErasureReader, NoQuery, Officer, On};
 use super::body::Body;
-use super::erasures::signed_document;
+use super::certificates::CertificateQuery;
 use super::page::{PageQuery, RedactionPage};
 use super::path::id;
 use super::problem::Problem;
@@ -40,12 +40,12 @@ pub(super) async fn one(
 
 pub(super) async fn certificate(
     on: On<ErasureReader>,
-    _: NoQuery,
+    query: Query<CertificateQuery>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let id = id(&path.1, "redaction")?;
-    let signed = on
-        .blocking(move |service, ledger| service.redaction_certificate(ledger, id))
+    let (id, form) = (id(&path.1, "redaction")?, query.format);
+    let certificate = on
+        .blocking(move |service, ledger| service.redaction_certificate(ledger, id, form))
         .await?;
-    Ok(signed_document(signed))
+    Ok(super::certificates::certificate(form, certificate))
 }

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use super::auth::{ErasureReader, On};
+use super::certificates::page;
 use super::openapi::TimeOrDate;
 use super::problem::Problem;
 use crate::service::report::{Form, PeriodRequest};
@@ -42,23 +43,18 @@ pub(super) async fn compliance(
         .service
         .compliance_report(&on.ledger, &on.caller, &period, format)
         .await?;
+    let name = |ending: &str| format!("{}-compliance.{ending}", on.ledger.record.name);
     let (content_type, ending) = match format {
+        Form::Html => return Ok(page(&name("html"), body)),
         Form::Json => ("application/json", "json"),
-        Form::Html => ("text/html; charset=utf-8", "html"),
         Form::Csv => ("text/csv; charset=utf-8", "csv"),
     };
-    let kind = if format == Form::Html { "inline" } else { "attachment" };
-    let disposition = format!("{kind}; filename=\"{}-compliance.{ending}\"", on.ledger.record.name);
-    let mut response = HttpResponse::Ok();
-    response
+    Ok(HttpResponse::Ok()
         .content_type(content_type)
-        .insert_header(("content-disposition", disposition))
-        .insert_header(("x-content-type-options", "nosniff"));
-    if format == Form::Html {
-        response.insert_header((
-            "content-security-policy",
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-        ));
-    }
-    Ok(response.body(body))
+        .insert_header((
+            "content-disposition",
+            format!("attachment; filename=\"{}\"", name(ending)),
+        ))
+        .insert_header(("x-content-type-options", "nosniff"))
+        .body(body))
 }

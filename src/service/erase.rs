@@ -23,6 +23,7 @@ mod note;
 mod payload;
 mod purge;
 mod queue;
+mod recipients;
 mod residue;
 mod resume;
 mod saga;
@@ -41,9 +42,10 @@ use super::{Caller, Code, Error, FieldError, Ledger, Service};
 use crate::keystore::{ErasureOrder, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, SubjectId, Timestamp};
 use crate::spec::system::{Basis, Reason};
+pub use certificate::CertificateForm;
 pub(crate) use certificate::SignedCertificate;
 pub(crate) use history::{Erasure, Unended};
-use payload::Requested;
+pub(crate) use payload::Requested;
 pub(super) use payload::{COMPLETED, RECOVERED, STREAM};
 pub(crate) use purge::NextLook;
 pub(super) use purge::PURGES;
@@ -55,6 +57,8 @@ pub(crate) use waiting::Waits;
 
 /// The most subjects of one request.
 const MAX_SUBJECTS: usize = 1_000;
+/// The most groups of recipients of one request.
+const MAX_RECIPIENTS: usize = 64;
 /// The most categories of one request.
 const MAX_CATEGORIES: usize = 64;
 
@@ -86,6 +90,9 @@ pub struct ErasureRequest {
     /// `erasure_grace_seconds` is the least.
     #[schema(maximum = 2_592_000)]
     pub grace_seconds: Option<u64>,
+    /// Groups of recipients to notify (GDPR Art. 19): words such as `payroll-provider`, never people. They stay in clear.
+    #[schema(max_items = 64)]
+    pub recipients: Option<Vec<Category>>,
 }
 
 /// An erasure as officers see it.
@@ -193,6 +200,9 @@ impl Service {
         request: ErasureRequest,
     ) -> Result<ErasureView, Error> {
         check(&request)?;
+        for (at, word) in request.recipients.iter().flatten().enumerate() {
+            self.refuse_personal(&format!("/recipients/{at}"), word.as_str())?;
+        }
         let (service, ledger, caller) = (Arc::clone(self), Arc::clone(ledger), caller.clone());
         // A task of its own: a caller who hangs up must not leave the erasure half done.
         let erasing = async move { service.erase_in_turn(&ledger, caller, Arc::new(request)).await };
@@ -387,6 +397,13 @@ fn check(request: &ErasureRequest) -> Result<(), Error> {
             let detail =
                 format!("must name 1 to {MAX_CATEGORIES} different categories, or be absent for the whole person");
             return Err(Error::field("/categories", detail));
+        }
+    }
+    if let Some(recipients) = &request.recipients {
+        let distinct: HashSet<_> = recipients.iter().collect();
+        if recipients.len() > MAX_RECIPIENTS || distinct.len() != recipients.len() {
+            let detail = format!("must name at most {MAX_RECIPIENTS} different groups of recipients");
+            return Err(Error::field("/recipients", detail));
         }
     }
     if request.note.as_ref().is_some_and(|note| note.len() > 4_096) {

@@ -102,6 +102,8 @@ codes! {
     RetentionNotConfigured => "retention_not_configured", Conflict;
     /// It needs a second, different API key.
     SecondKeyNeeded => "second_key_needed", Conflict;
+    /// Data of the person is known to stand in clear.
+    LeakNotRedacted => "leak_not_redacted", Conflict;
     /// A body that a repeat would be compared with is gone.
     BodyPurged => "body_purged", Conflict;
     /// A ledger of this name exists.

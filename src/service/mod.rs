@@ -14,6 +14,7 @@ pub mod export;
 pub mod fencing;
 pub mod guard;
 pub mod hold;
+pub mod leak;
 pub mod ledger;
 mod measure;
 mod newcomers;

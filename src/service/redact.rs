@@ -28,8 +28,8 @@ use crate::spec::ids::Timestamp;
 use crate::spec::system::{BodiesRedacted, Position};
 use crate::store::Scrub;
 use doomed::Doomed;
-use request::check;
-pub use request::{PublicBody, RedactedEvent, RedactionReason, RedactionRequest};
+pub use request::{PublicBody, RedactedEvent, RedactionReason, RedactionRequest, RedactionView, RemovedBodies};
+pub(super) use request::{check, events_of};
 
 /// The stream of the redactions.
 pub(super) const STREAM: &str = "$redactions";
@@ -42,43 +42,6 @@ const AT_ONCE: usize = 100;
 const ATTEMPTS: usize = 16;
 /// Before something that failed is tried again.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(30);
-
-/// A redaction as officers see it.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct RedactionView {
-    /// Which.
-    pub id: Uuid,
-    /// `redacted`: nobody reads it through this server; `completed`: the files were written anew, too.
-    #[schema(pattern = "^(redacted|completed)$")]
-    pub state: &'static str,
-    /// Why, as a code.
-    pub reason: String,
-    /// When the bodies left.
-    pub redacted_at: Timestamp,
-    /// When the files in which they lay had been written anew.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub completed_at: Option<Timestamp>,
-    /// The index of the event that is the authority.
-    pub authority: u64,
-    /// How many bodies left.
-    pub removed: RemovedBodies,
-    /// Of which events.
-    pub events: Vec<RedactedEvent>,
-    /// Backups on record, begun before the files were written anew: they may hold the bodies until they are deleted. Copies
-    /// that were made by other means are not known.
-    pub backups: Vec<KnownBackup>,
-    /// Where the certificate is.
-    pub certificate: String,
-}
-
-/// How many bodies left, by kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct RemovedBodies {
-    /// Envelopes.
-    pub meta: u64,
-    /// Payloads.
-    pub data: u64,
-}
 
 /// The payload of `redaction.recorded`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -121,15 +84,6 @@ impl Redaction {
         }
     }
 
-    fn events(&self) -> Vec<RedactedEvent> {
-        let of_one = |positions: &[Position]| RedactedEvent {
-            index: positions.first().map_or(0, |position| position.index),
-            bodies: positions.iter().map(PublicBody::of).collect(),
-        };
-        let positions = &self.payload.positions;
-        positions.chunk_by(|a, b| a.index == b.index).map(of_one).collect()
-    }
-
     /// Of all backups that were begun, those whose copy may hold the bodies: until the files are written anew, what was
     /// removed lies in them.
     fn backups(&self, begun: &[KnownBackup]) -> Vec<KnownBackup> {
@@ -150,7 +104,7 @@ impl Redaction {
             completed_at: self.completed.map(|(_, completed)| completed.at),
             authority: self.authority,
             removed: self.removed(),
-            events: self.events(),
+            events: events_of(&self.payload.positions),
             backups: self.backups(begun),
             certificate: format!("/v1/ledgers/{}/redactions/{}/certificate", ledger.record.name, self.id),
         }
@@ -172,7 +126,7 @@ impl Service {
         if ledger.is_frozen() {
             return Err(ledger.frozen());
         }
-        check(&request)?;
+        check(&request.events)?;
         let _turn = self.removing.lock().await;
         // A hold stands either before this, and refuses it, or after it.
         let _holds = ledger.erasing.turn.lock().await;

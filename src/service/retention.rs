@@ -260,6 +260,7 @@ impl Service {
             note: None,
             wait: false,
             grace_seconds: None,
+            recipients: None,
         });
         let id = self.erase_living(ledger, (run, by.clone()), &request, free).await?;
         let reopened = free.iter().map(|handle| (*handle, vec![category.clone()])).collect();

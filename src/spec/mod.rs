@@ -18,6 +18,7 @@ mod json;
 pub mod keys;
 pub mod merkle;
 pub mod note;
+mod page;
 pub mod report;
 pub mod seal;
 pub mod signature;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! ledger.created    the keys (keys.rs); at index 0 and nowhere else
-//! erasure.requested {request, subjects: [{handle}], ?categories, ?basis, ?reason, ?due_at}
+//! erasure.requested {request, subjects: [{handle}], ?categories, ?basis, ?reason, ?due_at, ?submitted_at, ?recipients, ?by, ?roles}
 //! erasure.completed {request, subjects: [{handle, ?keys_destroyed, ?identity_destroyed, ?blocks}], ?fenced_at,
 //!                    ?keys_destroyed_at, ?epochs: {from, to}, ?epoch_key_due_at, ?retired_epochs, ?algorithms, ?key_bits, ?verification,
 //!                    ?pending}
@@ -15,8 +15,10 @@
 //! erasure.submitted, erasure.approved, erasure.cancellation_requested, erasure.cancelled
 //!                   an erasure that waits, and what becomes of it
 //! bodies.redacted   {ground, positions: [[index, ordinal], ...]}
-//! hold.placed, hold.released, restriction.placed, restriction.lifted, subject.reopened, retention.started,
-//! retention.completed
+//! leak.reported     {leak, positions: [[index, ordinal], ...], ?handles}: personal data stands in clear there
+//! leak.withdrawn    {leak}: it does not
+//! hold.placed, hold.released, restriction.placed, restriction.lifted, subject.reopened, subject.keys_renewed,
+//! retention.started, retention.completed
 //!                   acts that bind no verifier
 //! ```
 //!
@@ -35,13 +37,14 @@ use super::json;
 use super::keys::LEDGER_CREATED;
 
 /// The beginnings of types that callers may not use.
-pub const RESERVED_PREFIXES: [&str; 9] = [
+pub const RESERVED_PREFIXES: [&str; 10] = [
     "ledger.",
     "key.",
     "epoch.",
     "erasure.",
     "bodies.",
     "hold.",
+    "leak.",
     "restriction.",
     "subject.",
     "retention.",
@@ -90,6 +93,10 @@ pub enum SystemType {
     ErasureCancellationRequested,
     /// An erasure that waited will not be carried out.
     ErasureCancelled,
+    /// An officer put on record that bodies in clear hold personal data.
+    LeakReported,
+    /// Such a report was mistaken.
+    LeakWithdrawn,
     /// A legal hold begins.
     HoldPlaced,
     /// A legal hold ends.
@@ -100,6 +107,8 @@ pub enum SystemType {
     RestrictionLifted,
     /// A subject, or a category of one, may be written about again after an erasure.
     SubjectReopened,
+    /// A subject's keys got a new generation.
+    KeysRenewed,
     /// A run of the retention rules begins.
     RetentionStarted,
     /// A run of the retention rules ended, with counts.
@@ -108,7 +117,7 @@ pub enum SystemType {
 
 impl SystemType {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::LedgerCreated,
         Self::ErasureRequested,
         Self::ErasureCompleted,
@@ -122,11 +131,14 @@ impl SystemType {
         Self::ErasureApproved,
         Self::ErasureCancellationRequested,
         Self::ErasureCancelled,
+        Self::LeakReported,
+        Self::LeakWithdrawn,
         Self::HoldPlaced,
         Self::HoldReleased,
         Self::RestrictionPlaced,
         Self::RestrictionLifted,
         Self::SubjectReopened,
+        Self::KeysRenewed,
         Self::RetentionStarted,
         Self::RetentionCompleted,
     ];
@@ -147,11 +159,14 @@ impl SystemType {
             Self::ErasureApproved => "erasure.approved",
             Self::ErasureCancellationRequested => "erasure.cancellation_requested",
             Self::ErasureCancelled => "erasure.cancelled",
+            Self::LeakReported => "leak.reported",
+            Self::LeakWithdrawn => "leak.withdrawn",
             Self::HoldPlaced => "hold.placed",
             Self::HoldReleased => "hold.released",
             Self::RestrictionPlaced => "restriction.placed",
             Self::RestrictionLifted => "restriction.lifted",
             Self::SubjectReopened => "subject.reopened",
+            Self::KeysRenewed => "subject.keys_renewed",
             Self::RetentionStarted => "retention.started",
             Self::RetentionCompleted => "retention.completed",
         }
@@ -267,6 +282,18 @@ pub struct ErasureRequested {
     /// When it must be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
+    /// When it came in, if it waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submitted_at: Option<Timestamp>,
+    /// Whom the requester wants notified (GDPR Art. 19), as words for groups of recipients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipients: Option<Vec<Category>>,
+    /// The API key that asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Box<str>>,
+    /// Its roles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<Box<str>>>,
     /// The frozen log whose people they are; absent: those of the log that holds the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
@@ -377,6 +404,9 @@ pub struct RecordedCheck {
     /// Whether an identity still resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_resolves: Option<bool>,
+    /// Key rows about the subjects that the key store still had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_left: Option<u64>,
 }
 
 /// The payload of `erasure.residue_removed`, as far as verifiers read it; more fields may stand beside these.
@@ -446,6 +476,25 @@ pub struct BodiesRedacted {
     pub positions: Vec<Position>,
 }
 
+/// The payload of `leak.reported`, as far as verifiers read it; more fields may stand beside these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeakReported {
+    /// The report's id.
+    pub leak: Uuid,
+    /// The bodies in clear that hold personal data; all of them stand before this event.
+    pub positions: Vec<Position>,
+    /// Whose data it is, as far as that is known; absent: nobody is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handles: Option<Vec<Handle>>,
+}
+
+/// The payload of `leak.withdrawn`, as far as verifiers read it; more fields may stand beside these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeakWithdrawn {
+    /// The report that was mistaken.
+    pub leak: Uuid,
+}
+
 /// What one of Oubliette's own events authorises or establishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authority {
@@ -463,6 +512,10 @@ pub enum Authority {
     Purged(BodiesPurged),
     /// Bodies are redacted.
     Redacted(BodiesRedacted),
+    /// Bodies in clear hold personal data.
+    LeakReported(LeakReported),
+    /// They do not.
+    LeakWithdrawn(LeakWithdrawn),
     /// Nothing that a verifier acts upon.
     Nothing,
 }
@@ -496,6 +549,7 @@ impl Authority {
             | SystemType::RestrictionPlaced
             | SystemType::RestrictionLifted
             | SystemType::SubjectReopened
+            | SystemType::KeysRenewed
             | SystemType::RetentionStarted
             | SystemType::RetentionCompleted => Self::Nothing,
             SystemType::EpochDestroyed => Self::EpochDestroyed(json::read(data).map_err(invalid)?),
@@ -505,6 +559,8 @@ impl Authority {
             SystemType::ErasureResidueRemoved => Self::ResidueRemoved(json::read(data).map_err(invalid)?),
             SystemType::BodiesPurged => Self::Purged(json::read(data).map_err(invalid)?),
             SystemType::BodiesRedacted => Self::Redacted(json::read(data).map_err(invalid)?),
+            SystemType::LeakReported => Self::LeakReported(json::read(data).map_err(invalid)?),
+            SystemType::LeakWithdrawn => Self::LeakWithdrawn(json::read(data).map_err(invalid)?),
         };
         authority.check().map_err(|rule| invalid(rule.to_owned()))?;
         Ok(authority)
@@ -519,14 +575,18 @@ impl Authority {
                 (Ground::Retention, Some(_)) => return Err("request ids belong to erasures, and to nothing else"),
             }
         }
-        match self.positions().len() {
-            0 if matches!(self, Self::Purged(_) | Self::Redacted(_)) => Err("no positions"),
+        let named = match self {
+            Self::LeakReported(leak) => leak.positions.len(),
+            _ => self.positions().len(),
+        };
+        match named {
+            0 if matches!(self, Self::Purged(_) | Self::Redacted(_) | Self::LeakReported(_)) => Err("no positions"),
             0..=MAX_POSITIONS => Ok(()),
             _ => Err("too many positions"),
         }
     }
 
-    /// The bodies that it names.
+    /// The bodies whose removal it authorises.
     pub fn positions(&self) -> &[Position] {
         match self {
             Self::Purged(purged) => &purged.positions,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use oubliette::spec::bundle::{BundleHead, BundleWriter, Selection};
 use oubliette::spec::certificate::{
-    self, Certificate, CertifiedSubject, DestructionCheck, Residue, Status, Suppression, Times,
+    self, Certificate, CertifiedSubject, ClearParts, DestructionCheck, Recipients, Residue, Status, Suppression, Times,
 };
 use oubliette::spec::checkpoint::Checkpoint;
 use oubliette::spec::edge::Edge;
@@ -367,6 +367,8 @@ impl TestLedger {
             basis: Basis::Art17_1A,
             reason: Reason::Request,
             role: "officer".into(),
+            by: None,
+            submitted_at: None,
             requested_at,
             due_at: None,
             completed_at: Some(completed_at),
@@ -385,18 +387,35 @@ impl TestLedger {
             },
             epochs: None,
             epoch_key_due_at: None,
+            key_copies: Vec::new(),
             algorithms: vec!["AES-256-GCM".into(), "Ed25519".into()],
             key_bits: None,
             verification: DestructionCheck {
                 sampled: 3,
                 opened: 0,
                 identity_resolves: false,
+                keys_left: None,
+                epoch: None,
+                text: None,
             },
             residues: vec![Residue {
                 code: "backups".into(),
                 text: "until they expire".into(),
             }],
             derived: Vec::new(),
+            recipients: Recipients {
+                named: Vec::new(),
+                disclosed: Vec::new(),
+                omitted: 0,
+                unreadable: 0,
+                text: "As far as the ledger knows.".into(),
+            },
+            clear: ClearParts {
+                examined: false,
+                leaks: Vec::new(),
+                nameless: 0,
+                text: "Fields in clear.".into(),
+            },
             suppression: Suppression {
                 active: true,
                 until: None,

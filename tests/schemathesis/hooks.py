@@ -27,6 +27,7 @@ RULES = (
     "this server writes no backups",
     "belongs to one of Oubliette's own events",
     "different categories",
+    "different groups of recipients",
     "stands in If-Match too",
     # The generator cuts quotes off headers.
     "If-Match: must be a stream version in quotes",

@@ -306,3 +306,39 @@ fn a_damaged_record_of_the_ledger_is_named_by_the_report_and_denies_nothing() {
         .get("reports/compliance?from=2020-01-01&to=2100-01-01&format=csv");
     assert!(table.text().contains("unreadable"));
 }
+
+/// Headers are keyed by ledger and index, in order; a middle one is cut, and one is gone.
+#[test]
+fn events_without_a_readable_header_are_named_and_counted_by_the_report() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    for n in 0..20 {
+        client.append("s", json!({"type": "t", "data": n}));
+    }
+    server.stop();
+    change_row(&data, "headers", 5, Change::Halve);
+    change_row(&data, "headers", 3, Change::Delete);
+    let server = data.serve();
+    let client = server.client();
+    let made = client.get("reports/compliance?from=2020-01-01&to=2100-01-01");
+    let report = &made.expect(200)["report"];
+    assert_eq!(report["events"]["unreadable"], 2, "{}", report["events"]);
+    let named = report["unreadable"]["list"].as_array().unwrap();
+    assert_eq!((named.len(), &named[0]["section"]), (2, &json!("events")));
+    let of_type = report["events"]["by_type"].as_array().unwrap();
+    assert!(
+        of_type.contains(&json!({"type": "t", "count": 18, "own": false})),
+        "{of_type:?}"
+    );
+    let trust = oubliette::spec::verify::Trust::default();
+    let found = oubliette::spec::compliance::verify_report(&made.body, &trust);
+    assert_eq!(found.verdict, oubliette::spec::report::Verdict::Valid, "{found}");
+    let page = client.get("reports/compliance?from=2020-01-01&to=2100-01-01&format=html");
+    assert!(page.text().contains("whose header cannot be read"));
+    // The bounds of a period are found around them.
+    let before = client
+        .get("reports/compliance?from=2020-01-01&to=2020-02-01")
+        .expect(200);
+    assert_eq!(before["report"]["events"]["total"], 0);
+}

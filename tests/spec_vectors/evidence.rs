@@ -3,18 +3,17 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oubliette::spec::certificate::verify_certificate;
-use oubliette::spec::encoding::encode_document;
 use oubliette::spec::evidence::{verify_proof, verify_receipt};
 use serde_json::{Value, json};
 
 use crate::bundles::trust;
 use crate::ledger::{
-    CERTIFICATE_KEY, CHECKPOINT_KEY, EVENT_KEY, HANDLE, ORIGIN, REQUEST, Record, STRANGER, chain, checkpoint, cose,
-    events, head, leaves, outcome, path, root, vkey,
+    CHECKPOINT_KEY, EVENT_KEY, HANDLE, ORIGIN, REQUEST, Record, STRANGER, chain, checkpoint, events, head, leaves,
+    outcome, path, root, vkey,
 };
 use crate::{bad, good, same, text};
 
-fn records() -> Vec<Record> {
+pub(crate) fn records() -> Vec<Record> {
     chain(&events())
 }
 
@@ -23,7 +22,7 @@ fn inclusion(records: &[Record], index: usize) -> Value {
     json!({"leaf_index": index, "tree_size": records.len(), "hashes": hashes})
 }
 
-fn evidence(records: &[Record], index: usize) -> Value {
+pub(crate) fn evidence(records: &[Record], index: usize) -> Value {
     let record = &records[index];
     let body = |(ordinal, salt, bytes): &(u16, [u8; 32], Vec<u8>)| json!({"ordinal": ordinal, "salt": STANDARD.encode(salt), "bytes": STANDARD.encode(bytes)});
     json!({
@@ -49,7 +48,7 @@ fn receipt(records: &[Record]) -> Value {
     json!({"events": [event], "checkpoint": head(records), "anchors": [evidence(records, 0)]})
 }
 
-fn with(base: &Value, pointer: &str, value: impl Into<Value>) -> Value {
+pub(crate) fn with(base: &Value, pointer: &str, value: impl Into<Value>) -> Value {
     let mut altered = base.clone();
     let (parent, member) = pointer.rsplit_once('/').unwrap();
     let parent = altered.pointer_mut(parent).unwrap();
@@ -60,7 +59,7 @@ fn with(base: &Value, pointer: &str, value: impl Into<Value>) -> Value {
     altered
 }
 
-fn without(base: &Value, pointer: &str) -> Value {
+pub(crate) fn without(base: &Value, pointer: &str) -> Value {
     let mut altered = base.clone();
     let (parent, member) = pointer.rsplit_once('/').unwrap();
     altered
@@ -81,17 +80,17 @@ fn flipped(base: &Value, pointer: &str) -> Value {
     with(base, pointer, STANDARD.encode(bytes))
 }
 
-fn reader(keys: &[u8]) -> Value {
+pub(crate) fn reader(keys: &[u8]) -> Value {
     json!({"keys": keys.iter().map(|seed| vkey(*seed)).collect::<Value>(), "against": []})
 }
 
-fn fields(kind: &str, object: impl Into<Value>, reader: Value) -> Value {
+pub(crate) fn fields(kind: &str, object: impl Into<Value>, reader: Value) -> Value {
     let mut fields = json!({"kind": kind, "object": object.into(), "reader": reader});
     fields["expected"] = outcome(&report(&fields));
     fields
 }
 
-fn shows(name: &str, code: &str, reason: &str, fields: Value) -> Value {
+pub(crate) fn shows(name: &str, code: &str, reason: &str, fields: Value) -> Value {
     let codes = fields["expected"]["codes"].as_array().unwrap();
     assert!(codes.iter().any(|found| found == code), "{name}: {codes:?}");
     bad(name, reason, fields)
@@ -100,7 +99,9 @@ fn shows(name: &str, code: &str, reason: &str, fields: Value) -> Value {
 pub(crate) fn vectors() -> Vec<Value> {
     let mut vectors = receipts();
     vectors.extend(receipt_facts());
-    vectors.extend(certificates());
+    vectors.extend(crate::certificates::vectors());
+    vectors.extend(crate::certificates::pages());
+    vectors.extend(crate::leaks::certificates());
     vectors.extend(proofs());
     vectors
 }
@@ -358,180 +359,6 @@ fn receipt_facts() -> Vec<Value> {
     vectors
 }
 
-fn certificate(records: &[Record]) -> Value {
-    let time = |second: u32| format!("2026-01-01T00:00:{second:02}.000000Z");
-    json!({
-        "format": "oubliette/certificate/v1", "status": "provisional", "origin": ORIGIN, "request": REQUEST,
-        "basis": "art17_1_a", "reason": "request", "role": "officer", "requested_at": time(4),
-        "due_at": "2026-02-01T00:00:04.000000Z", "completed_at": time(5),
-        "subjects": [{"handle": hex::encode(HANDLE), "keys_destroyed": 2, "identity_destroyed": true, "blocks_sealed": 2}],
-        "times": {"t1": time(4)}, "algorithms": ["AES-256-GCM"],
-        "verification": {"sampled": 2, "opened": 0, "identity_resolves": false},
-        "residues": [{"code": "epoch_key", "text": "The epoch key has not been changed."}],
-        "suppression": {"active": true, "basis": "a keyed hash of the subject id is kept"},
-        "other_ledgers_examined": false, "limits": ["It covers the one ledger that it names."],
-        "tree_size_before": 4, "tree_size_after": 8,
-        "evidence": [evidence(records, 4), evidence(records, 5)], "anchors": [evidence(records, 0)],
-        "checkpoint": head(records),
-    })
-}
-
-fn certificates() -> Vec<Value> {
-    let records = records();
-    let plain = certificate(&records);
-    let signed = |kind: &str, seed: u8, certificate: &Value| {
-        let object = hex::encode(cose(kind, seed, &encode_document(certificate).unwrap(), true));
-        fields("certificate", object, reader(&[CHECKPOINT_KEY]))
-    };
-    let by = |certificate: &Value| signed("certificate", CERTIFICATE_KEY, certificate);
-    let altered = |pointer: &str, value: Value| by(&with(&plain, pointer, value));
-    let finished = |plain: &Value| {
-        let mut done = with(plain, "/status", "final");
-        for (step, second) in [("t2", 5), ("t3", 6), ("t4", 7), ("t5", 8)] {
-            let time = format!("2026-01-01T00:00:0{second}.000000Z");
-            done = with(&done, &format!("/times/{step}"), time);
-        }
-        with(&done, "/residues", json!([]))
-    };
-    let mut vectors = vec![
-        good("certificate: provisional", by(&plain)),
-        shows(
-            "certificate: final though something was pending",
-            "fact_mismatch",
-            "no event says that it is gone",
-            by(&finished(&plain)),
-        ),
-        shows(
-            "certificate: a count left out",
-            "fact_mismatch",
-            "the event states it",
-            by(&without(&plain, "/subjects/0/keys_destroyed")),
-        ),
-        shows(
-            "certificate: by a stranger",
-            "signature_unknown_key",
-            "not the certificate key",
-            signed("certificate", STRANGER, &plain),
-        ),
-        shows(
-            "certificate: by the event key",
-            "signature_unknown_key",
-            "not the certificate key",
-            signed("certificate", EVENT_KEY, &plain),
-        ),
-        shows(
-            "certificate: signed as a manifest",
-            "signature_malformed",
-            "another content type",
-            signed("manifest", CERTIFICATE_KEY, &plain),
-        ),
-        shows(
-            "certificate: without anchors",
-            "evidence_absent",
-            "no keys",
-            altered("/anchors", json!([])),
-        ),
-        shows(
-            "certificate: without evidence",
-            "evidence_absent",
-            "no events",
-            altered("/evidence", json!([])),
-        ),
-        shows(
-            "certificate: without the completion",
-            "evidence_absent",
-            "not completed",
-            altered("/evidence", json!([evidence(&records, 4)])),
-        ),
-        shows(
-            "certificate: evidence swapped",
-            "evidence_absent",
-            "request first, completion second",
-            altered("/evidence", json!([evidence(&records, 5), evidence(&records, 4)])),
-        ),
-        shows(
-            "certificate: evidence of another event",
-            "evidence_absent",
-            "no erasure.requested",
-            altered("/evidence/0", evidence(&records, 2)),
-        ),
-        shows(
-            "certificate: evidence without its data",
-            "missing",
-            "the data is not there",
-            by(&{
-                let mut altered = plain.clone();
-                altered["evidence"][0]["bodies"].as_array_mut().unwrap().pop();
-                altered
-            }),
-        ),
-        shows(
-            "certificate: blocks opened",
-            "erasure_not_shown",
-            "a block opened",
-            altered("/verification/opened", json!(1)),
-        ),
-        shows(
-            "certificate: identity resolves",
-            "erasure_not_shown",
-            "the identity resolves",
-            altered("/verification/identity_resolves", json!(true)),
-        ),
-        shows(
-            "certificate: times out of order",
-            "erasure_not_shown",
-            "t1 after t2",
-            altered("/times/t2", json!("2026-01-01T00:00:03.000000Z")),
-        ),
-        shows(
-            "certificate: final without T2",
-            "erasure_not_shown",
-            "keys not destroyed",
-            altered("/status", json!("final")),
-        ),
-        shows(
-            "certificate: an unknown member",
-            "document_invalid",
-            "the document is closed",
-            altered("/note", json!("x")),
-        ),
-        shows(
-            "certificate: an unknown status",
-            "document_invalid",
-            "unknown code",
-            altered("/status", json!("done")),
-        ),
-    ];
-    let facts = [
-        ("format", json!("oubliette/certificate/v2")),
-        ("origin", json!("other.example/main")),
-        ("request", json!("0190163d-8694-739b-8aea-966c26f8ad92")),
-        ("basis", json!("art17_1_b")),
-        ("reason", json!("objection")),
-        ("due_at", json!("2026-03-01T00:00:04.000000Z")),
-        ("completed_at", json!("2026-01-01T00:00:06.000000Z")),
-        ("subjects", json!([])),
-        ("tree_size_before", json!(3)),
-        ("tree_size_after", json!(9)),
-    ];
-    vectors.extend(facts.into_iter().map(|(member, value)| {
-        let vector = altered(&format!("/{member}"), value);
-        shows(
-            &format!("certificate: another {member}"),
-            "fact_mismatch",
-            "not what the events say",
-            vector,
-        )
-    }));
-    vectors.push(shows(
-        "certificate: fewer categories",
-        "fact_mismatch",
-        "the request is about all",
-        altered("/subjects/0/categories", json!(["billing"])),
-    ));
-    vectors
-}
-
 fn proofs() -> Vec<Value> {
     let records = records();
     let proof = |extra: &[u8], index: usize, checkpoint: &str| {
@@ -608,6 +435,7 @@ fn report(vector: &Value) -> oubliette::spec::report::Report {
             verify_receipt(object.as_bytes(), data.as_deref(), &trust)
         }
         "certificate" => verify_certificate(&hex::decode(object).unwrap(), &trust),
+        "page" => verify_certificate(object.as_bytes(), &trust),
         _ => verify_proof(object.as_bytes(), &trust),
     }
 }

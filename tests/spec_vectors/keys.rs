@@ -190,7 +190,8 @@ pub(crate) fn ledger_created() -> Vec<Value> {
             Some(reason) => bad(name, reason, fields),
         }
     };
-    cases.into_iter().map(vector).collect()
+    let goes_on = crate::rollback::continues(&created());
+    cases.into_iter().map(vector).chain(goes_on).collect()
 }
 
 pub(crate) fn check_ledger_created(vector: &Value) -> Result<bool, String> {
@@ -599,6 +600,8 @@ pub(crate) fn own_events() -> Vec<Value> {
         "not JSON",
         json!({"type": "bodies.purged", "data": "{"}),
     ));
+    vectors.extend(crate::leaks::own_events());
+    vectors.extend(crate::rollback::recovered());
     vectors
 }
 

@@ -15,12 +15,16 @@
 
 mod bundles;
 mod cbor;
+mod certificates;
 mod documents;
 mod events;
 mod evidence;
 mod keys;
+mod leaks;
 mod ledger;
 mod notes;
+mod reports;
+mod rollback;
 mod sealed;
 mod signatures;
 mod tree;
@@ -152,7 +156,11 @@ files! {
         checkpoint, proof.", notes::vectors, notes::check;
     bundles: "bundles.json", "Chapters 10 and 11: bundles (base64, or edits of the first one), what the reader brings, and the \
         expected verdict, trust and finding codes.", bundles::vectors, bundles::check;
-    evidence: "evidence.json", "Chapter 09: receipts (JSON text), certificates (hex) and .tlog-proof files of the ledger in \
+    evidence: "evidence.json", "Chapter 09: receipts (JSON text), certificates (hex), their pages and .tlog-proof files of the ledger in \
         bundles.json, what the reader brings, and the expected verdict, trust and finding codes.",
         evidence::vectors, evidence::check;
+    reports: "reports.json", "Chapter 12: signed reports (JSON text) of the ledger in bundles.json, what the reader brings, and \
+        the expected verdict, trust and finding codes.", reports::vectors, reports::check;
+    backups: "backups.json", "Chapter 13: manifests of backups (hex), and the certificate key of a ledger of the store.",
+        rollback::backups, rollback::check_backup;
 }

@@ -474,7 +474,7 @@ fn documents() -> Vec<Value> {
     let document = json!({"count": 3, "list": ["a", true]});
     let payload = encode_document(&document).unwrap();
     let fields = |kind: &str, object: Vec<u8>| json!({"kind": "document", "object": kind, "public_key": hex::encode(public(SEED).0), "signed": hex::encode(object)});
-    let mut vectors: Vec<_> = ["certificate", "manifest"]
+    let mut vectors: Vec<_> = ["certificate", "manifest", "report", "backup"]
         .into_iter()
         .map(|kind| {
             let object = Parts::document(kind, &payload).object();
@@ -494,6 +494,16 @@ fn documents() -> Vec<Value> {
             "a manifest for a certificate",
             "another content type",
             Parts::document("manifest", &payload).object(),
+        ),
+        (
+            "a report for a certificate",
+            "another content type",
+            Parts::document("report", &payload).object(),
+        ),
+        (
+            "a backup for a certificate",
+            "another content type",
+            Parts::document("backup", &payload).object(),
         ),
         (
             "a header for a certificate",
@@ -591,6 +601,8 @@ pub(crate) fn check(vector: &Value) -> Result<bool, String> {
     let kind = match text(vector, "object") {
         "header" => Kind::Header,
         "certificate" => Kind::Certificate,
+        "report" => Kind::Report,
+        "backup" => Kind::Backup,
         _ => Kind::Manifest,
     };
     let verifier = Verifier::new(kind, public);

@@ -2,14 +2,15 @@
 
 use serde_json::json;
 
-use super::super::page::{ErasurePage, ExportPage, RedactionPage, VerificationPage};
+use super::super::page::{ErasurePage, ExportPage, LeakPage, RedactionPage, VerificationPage};
 use super::super::subjects::HandleView;
-use super::super::{epochs, erasures, exports, redactions, reports, subjects, verifications};
+use super::super::{epochs, erasures, exports, leaks, redactions, reports, subjects, verifications};
 use super::operation::{APPENDS, Operation, on_ledger as op};
 use crate::service::Code;
 use crate::service::epochs::{EpochChanged, KeysRenewed, RenewRequest};
 use crate::service::erase::{ErasureRequest, ErasureView};
 use crate::service::export::{ExportRequest, ExportView};
+use crate::service::leak::{LeakRequest, LeakView};
 use crate::service::redact::{RedactionRequest, RedactionView};
 use crate::service::request::SubjectRequest;
 use crate::service::subject::SubjectView;
@@ -18,6 +19,7 @@ use crate::spec::compliance::SignedReport;
 
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = of_people();
+    all.extend(of_leaks());
     all.extend(of_redactions());
     all.extend(of_auditors());
     all
@@ -126,8 +128,52 @@ fn of_people() -> Vec<Operation> {
             ("people", "certificate"),
             "An erasure's certificate",
         )
-        .media(200, "A COSE_Sign1.", "application/cose; cose-type=\"cose-sign1\"")
-        .codes(&[Code::NotFound]),
+        .note(
+            "Made anew at each request; the same until another event comes of the erasure. Refused while a leak that names \
+             its people is not redacted.",
+        )
+        .media(200, "A COSE_Sign1, or a page that carries it.", "application/cose; cose-type=\"cose-sign1\"")
+        .media(200, "", "text/html; charset=utf-8")
+        .codes(&[Code::NotFound, Code::LeakNotRedacted]),
+    ]
+}
+
+fn of_leaks() -> Vec<Operation> {
+    vec![
+        op(
+            "post",
+            "/leaks",
+            leaks::report,
+            ("people", "reportLeak"),
+            "Put on record that personal data stands in clear",
+        )
+        .note("While the bodies stand, no certificate of an erasure of the people named is given.")
+        .body::<LeakRequest>()
+        .json::<LeakView>(201, "The leak.")
+        .codes(APPENDS)
+        .codes(&[
+            Code::EventNotFound,
+            Code::BodyPurged,
+            Code::SubjectNotFound,
+            Code::SubjectErased,
+            Code::LedgerFrozen,
+        ]),
+        op("get", "/leaks", leaks::list, ("people", "listLeaks"), "List the leaks")
+            .json::<LeakPage<'_>>(200, "A page, newest first."),
+        op("get", "/leaks/{id}", leaks::one, ("people", "getLeak"), "A leak")
+            .json::<LeakView>(200, "The leak.")
+            .codes(&[Code::NotFound]),
+        op(
+            "delete",
+            "/leaks/{id}",
+            leaks::withdraw,
+            ("people", "withdrawLeak"),
+            "Withdraw a report that was mistaken",
+        )
+        .note("The report stays on record, and the certificate tells of both. One that is settled stays as it is.")
+        .json::<LeakView>(200, "The leak.")
+        .codes(APPENDS)
+        .codes(&[Code::NotFound, Code::LedgerFrozen]),
     ]
 }
 
@@ -169,7 +215,12 @@ fn of_redactions() -> Vec<Operation> {
             ("people", "redactionCertificate"),
             "A redaction's certificate",
         )
-        .media(200, "A COSE_Sign1.", "application/cose; cose-type=\"cose-sign1\"")
+        .media(
+            200,
+            "A COSE_Sign1, or a page that carries it.",
+            "application/cose; cose-type=\"cose-sign1\"",
+        )
+        .media(200, "", "text/html; charset=utf-8")
         .codes(&[Code::NotFound]),
     ]
 }

@@ -4,21 +4,26 @@
 //! if it was retired for the sake of backups. What closes a part is an event, which it then carries as evidence: the part is
 //! dated, and stands among the residues no more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::super::access::internal;
+use super::super::leak::not_redacted;
 use super::super::own::Recorded;
 use super::super::verify::read_records;
 use super::super::{Code, Error, Ledger, Service};
 use super::history::Erasure;
 use super::payload::{Completed, EPOCH_KEY, Outcome};
 use super::purge::{CIPHERTEXT, KEY_STORE_FILES};
+use super::recipients::Disclosures;
 use crate::spec::certificate::{
-    Certificate, CertifiedSubject, DestructionCheck, FORMAT, Residue, Status, Suppression, Times,
+    AskedBy, Certificate, CertifiedSubject, ClearParts, DestructionCheck, FORMAT, LeakRecord, Residue, Status,
+    Suppression, Times, render_page,
 };
 use crate::spec::evidence::{Evidence, Inclusion};
+use crate::spec::ids::{Handle, Origin};
 
 /// What may still be where, by the codes that `erasure.completed` lists.
 const RESIDUES: [(&str, &str); 3] = [
@@ -39,9 +44,10 @@ const RESIDUES: [(&str, &str); 3] = [
     ),
 ];
 
-const LIMITS: [&str; 6] = [
+const LIMITS: [&str; 7] = [
     "It covers the one ledger that it names; other ledgers were not examined.",
     "It covers sealed personal data. Whether callers wrote personal data into fields that stay in clear was not examined.",
+    "What a file system or a device keeps of files that were overwritten or deleted is beyond it.",
     "Copies that were revealed or exported in clear before the erasure are outside this system.",
     "Copies of key store and vault together that were made outside this system before the erasure (machine snapshots) are \
      not known to it.",
@@ -58,6 +64,21 @@ const LISTED_ALONE: &str = "The ledger lists the positions of the removed blocks
 const FROZEN: &str = "The people were those of a frozen log (`covers`), which takes no event that could authorise a removal: \
                       its sealed blocks stay in the files of the ledger's store, without their keys, for as long as it is kept.";
 
+/// How the destruction was checked, and with which keys.
+const CHECK: &str = "Caches were dropped and the newest sealed blocks of each person were opened again by the server's own code of \
+                     reading, with every key that the key store then gave; the key store was searched for rows about the people, \
+                     and for the identity. Epoch keys that are kept for backups open backups alone, and were not tried.";
+
+/// What stays in clear.
+const CLEAR: &str = "Types, times, stream names, tags, actors and the payloads of events (data) stay in clear and were not read for this \
+                     certificate. What officers reported of personal data there is told here; what nobody reported is not known.";
+
+/// What a certificate says beside the events of its erasure.
+struct Known {
+    leaks: LeakRecord,
+    disclosures: HashMap<Option<Origin>, Disclosures>,
+}
+
 /// A signed certificate, and the checkpoint under which its events are proved.
 #[derive(Debug)]
 pub(crate) struct SignedCertificate {
@@ -71,12 +92,24 @@ pub(crate) struct SignedCertificate {
     pub(crate) checkpoint: String,
 }
 
+/// In which form a certificate is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[derive(utoipa::ToSchema)]
+pub enum CertificateForm {
+    /// The signed document (COSE_Sign1).
+    #[default]
+    Cose,
+    /// One page to read and print, the signed document in it.
+    Html,
+}
+
 impl Service {
-    /// The signed certificate of an erasure.
+    /// The certificate of an erasure, in the form asked for.
     ///
     /// # Errors
-    /// `not_found`; `not_ready` while the erasure is under way.
-    pub fn certificate(&self, ledger: &Ledger, id: Uuid) -> Result<Vec<u8>, Error> {
+    /// `not_found`; `not_ready` while the erasure is under way; `leak_not_redacted`.
+    pub fn certificate(&self, ledger: &Ledger, id: Uuid, form: CertificateForm) -> Result<Vec<u8>, Error> {
         let Some(erasure) = self.find_erasure(ledger, id)? else {
             return Err(match self.waiting_view(ledger, id)? {
                 Some(waiting) if waiting.state == "cancelled" => Error::new(
@@ -97,14 +130,22 @@ impl Service {
                 "the end of this erasure was lost in a rollback; the log that goes on has it as `erasure.recovered`";
             return Err(Error::new(Code::NotFound, detail));
         }
-        let signed = self.sign_certificate(log, &erasure)?;
-        signed.ok_or_else(|| Error::new(Code::NotReady, "the erasure is under way; ask again in a moment"))
+        let known = self.known(log, u64::MAX, std::slice::from_ref(&erasure))?;
+        let signed = self.sign_certificate(log, &erasure, &known)?;
+        let not_ready = || Error::new(Code::NotReady, "the erasure is under way; ask again in a moment");
+        let (certificate, document) = signed.ok_or_else(not_ready)?;
+        Ok(match form {
+            CertificateForm::Cose => document,
+            CertificateForm::Html => render_page(&certificate, &document).into_bytes(),
+        })
     }
 
     /// The certificates of all erasures that were completed within the first `size` events, by request id.
     pub(crate) fn certificates_until(&self, ledger: &Ledger, size: u64) -> Result<Vec<SignedCertificate>, Error> {
         let mut certificates = Vec::new();
-        for erasure in self.all_erasures(ledger)? {
+        let erasures = self.all_erasures(ledger)?;
+        let beside = self.known(ledger, size, &erasures)?;
+        for erasure in erasures {
             let Some(completed) = &erasure.completed else { continue };
             if self.checkpoint_covering(ledger, completed.index)?.0 > size {
                 continue;
@@ -117,30 +158,51 @@ impl Service {
                 }
             }
             let erasure = erasure.known(|index| known.contains(&index));
-            let (covering, checkpoint) = self.checkpoint_covering(ledger, erasure.last_index())?;
-            if let Some(document) = self.sign_certificate(ledger, &erasure)? {
-                certificates.push(SignedCertificate {
-                    request: erasure.requested.payload.request,
+            match self.sign_certificate(ledger, &erasure, &beside) {
+                // The bundle has the report of the leak in its place.
+                Err(error) if error.code == Code::LeakNotRedacted => {}
+                signed => certificates.extend(signed?.map(|(certificate, document)| SignedCertificate {
+                    request: certificate.request,
                     document,
-                    size: covering,
-                    checkpoint,
-                });
+                    size: certificate.tree_size_after,
+                    checkpoint: certificate.checkpoint,
+                })),
             }
         }
         certificates.sort_by_key(|certificate| certificate.request);
         Ok(certificates)
     }
 
-    fn sign_certificate(&self, ledger: &Ledger, erasure: &Erasure) -> Result<Option<Vec<u8>>, Error> {
+    /// What is told beside the events of erasures, by the first `until` events of their log.
+    fn known(&self, ledger: &Ledger, until: u64, erasures: &[Erasure]) -> Result<Known, Error> {
+        let mut people: HashMap<Option<Origin>, HashSet<Handle>> = HashMap::new();
+        for erasure in erasures {
+            let requested = &erasure.requested.payload;
+            let named = requested.subjects.iter().map(|named| named.handle);
+            people.entry(requested.origin.clone()).or_default().extend(named);
+        }
+        let read = |(covers, wanted): (Option<Origin>, HashSet<Handle>)| {
+            let disclosures = self.disclosures(ledger, covers.as_ref(), &wanted)?;
+            Ok((covers, disclosures))
+        };
+        Ok(Known {
+            leaks: self.leak_record(ledger, until)?,
+            disclosures: people.into_iter().map(read).collect::<Result<_, Error>>()?,
+        })
+    }
+
+    fn sign_certificate(
+        &self,
+        ledger: &Ledger,
+        erasure: &Erasure,
+        known: &Known,
+    ) -> Result<Option<(Certificate, Vec<u8>)>, Error> {
         let Some(completed) = &erasure.completed else {
             return Ok(None);
         };
-        let certificate = self.make_certificate(ledger, erasure, completed)?;
-        ledger
-            .certificates
-            .sign_document(&certificate)
-            .map(Some)
-            .map_err(internal)
+        let certificate = self.make_certificate(ledger, erasure, completed, known)?;
+        let document = ledger.certificates.sign_document(&certificate).map_err(internal)?;
+        Ok(Some((certificate, document)))
     }
 
     fn make_certificate(
@@ -148,9 +210,15 @@ impl Service {
         ledger: &Ledger,
         erasure: &Erasure,
         completed: &Recorded<Completed>,
+        known: &Known,
     ) -> Result<Certificate, Error> {
         let requested = &erasure.requested.payload;
-        let (size, checkpoint) = self.checkpoint_covering(ledger, erasure.last_index())?;
+        let handles: Vec<_> = requested.subjects.iter().map(|named| named.handle).collect();
+        let leaks = known.leaks.certified(&handles);
+        let leaks = leaks.map_err(|open| not_redacted(&known.leaks, &open))?;
+        let indexes = evidence_of(erasure, completed.index, known.leaks.evidence(&handles));
+        let last = indexes.iter().copied().max().unwrap_or(completed.index);
+        let (size, checkpoint) = self.checkpoint_covering(ledger, last)?;
         let evidence = |index| self.evidence(ledger, index, size);
         let subject = |outcome: &Outcome| CertifiedSubject {
             handle: outcome.handle,
@@ -170,6 +238,8 @@ impl Service {
         let keys = &completed.payload;
         let removed_at = |residue| erasure.removed(residue).map(|removed| removed.at);
         let ciphertext = erasure.removed(CIPHERTEXT);
+        let disclosures = known.disclosures.get(&requested.origin);
+        let recipients = disclosures.map(|all| all.of(requested, completed.index));
         let mut limits = limits(requested.identifiers);
         if ciphertext.is_some_and(|removed| removed.alone == Some(true)) {
             limits.push(LISTED_ALONE.into());
@@ -189,6 +259,11 @@ impl Service {
             basis: requested.basis,
             reason: requested.reason,
             role: "officer".into(),
+            by: Some(AskedBy {
+                key: requested.by.as_str().into(),
+                roles: requested.roles.iter().map(|role| role.as_str().into()).collect(),
+            }),
+            submitted_at: requested.submitted_at,
             requested_at: erasure.requested.recorded_at,
             due_at: Some(requested.due_at),
             completed_at: Some(completed.recorded_at),
@@ -206,23 +281,34 @@ impl Service {
             },
             epochs: Some(keys.epochs),
             epoch_key_due_at: keys.epoch_key_due_at,
+            key_copies: erasure.key_copies(),
             algorithms: keys.algorithms.iter().map(|name| name.as_str().into()).collect(),
             key_bits: Some(keys.key_bits),
             verification: DestructionCheck {
                 sampled: checked.sampled,
                 opened: checked.opened,
                 identity_resolves: checked.identity_resolves,
+                keys_left: Some(checked.keys_left),
+                epoch: Some(keys.epochs.to),
+                text: Some(CHECK.into()),
             },
             residues: RESIDUES.iter().filter(pending).map(residue).collect(),
             derived: ciphertext
                 .and_then(|removed| removed.derived.clone())
                 .unwrap_or_default(),
+            recipients: recipients.unwrap_or_else(|| Disclosures::default().of(requested, completed.index)),
+            clear: ClearParts {
+                examined: false,
+                leaks,
+                nameless: known.leaks.nameless(size),
+                text: CLEAR.into(),
+            },
             suppression: suppression(suppressed, requested.suppression()),
             other_ledgers_examined: false,
             limits,
             tree_size_before: erasure.requested.index,
             tree_size_after: size,
-            evidence: erasure.indexes().into_iter().map(evidence).collect::<Result<_, _>>()?,
+            evidence: indexes.into_iter().map(evidence).collect::<Result<_, _>>()?,
             anchors: vec![evidence(0)?],
             checkpoint,
         })
@@ -244,6 +330,14 @@ impl Service {
             },
         ))
     }
+}
+
+/// The events of an erasure and of what came of it, in the order of the evidence.
+fn evidence_of(erasure: &Erasure, completed: u64, leaks: BTreeSet<u64>) -> Vec<u64> {
+    let first = [erasure.requested.index, completed];
+    let mut later: BTreeSet<_> = erasure.indexes().into_iter().chain(leaks).collect();
+    later.retain(|index| !first.contains(index));
+    first.into_iter().chain(later).collect()
 }
 
 /// The limits that every certificate has, and that of the identifiers that were given.

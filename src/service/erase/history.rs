@@ -16,6 +16,7 @@ use super::{ErasedSubjectView, ErasureView, order};
 use crate::keystore::ErasureOrder;
 use crate::keystore::vault::Epoch;
 use crate::sequencer::{Fence, Placed};
+use crate::spec::certificate::KeyCopies;
 use crate::spec::ids::Timestamp;
 use crate::spec::system::{ErasureRecovered, ErasureResidueRemoved};
 
@@ -83,14 +84,23 @@ impl Erasure {
         self.removed(code).map(|removed| removed.at)
     }
 
+    /// The retired epochs under whose keys backups hold the people's keys, and when each key was destroyed.
+    pub(super) fn key_copies(&self) -> Vec<KeyCopies> {
+        let retired = self.completed.iter().flat_map(|event| &event.payload.retired_epochs);
+        let copies = |epoch: &Epoch| {
+            let event = self.epochs_destroyed.iter().find(|event| event.payload.epoch == *epoch);
+            KeyCopies {
+                epoch: *epoch,
+                destroyed_at: event.map(|event| event.payload.destroyed_at),
+            }
+        };
+        retired.map(copies).collect()
+    }
+
     /// When the last of the retired epoch keys was destroyed: every backup that holds the people's keys hangs under one.
     fn last_epoch_destroyed(&self) -> Option<Timestamp> {
-        let retired = &self.completed.as_ref()?.payload.retired_epochs;
-        let destroyed = |epoch: &Epoch| {
-            let event = self.epochs_destroyed.iter().find(|event| event.payload.epoch == *epoch);
-            event.map(|event| event.payload.destroyed_at)
-        };
-        let all: Option<Vec<_>> = retired.iter().map(destroyed).collect();
+        let copies = self.key_copies();
+        let all: Option<Vec<_>> = copies.iter().map(|copies| copies.destroyed_at).collect();
         all?.into_iter().max()
     }
 

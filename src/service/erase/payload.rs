@@ -30,6 +30,9 @@ pub(crate) struct Requested {
     /// When it was asked for, if it waited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) submitted_at: Option<Timestamp>,
+    /// Groups of recipients that the requester named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recipients: Option<Vec<Category>>,
     /// The run of retention that erases; absent: somebody asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<Uuid>,

@@ -36,10 +36,6 @@ impl Erasure {
             .collect()
     }
 
-    pub(super) fn last_index(&self) -> u64 {
-        self.indexes().last().copied().unwrap_or(self.requested.index)
-    }
-
     /// As those of its events tell it that a reader knows; its completion is one of them.
     pub(super) fn known(mut self, is_known: impl Fn(u64) -> bool) -> Self {
         self.removed.retain(|removed| is_known(removed.index));

@@ -64,6 +64,7 @@ impl Service {
             due_at: one_month_after(now)?,
             submitted_at: None,
             run: None,
+            recipients: request.recipients.clone().filter(|named| !named.is_empty()),
             // Without a whole person there is no id to suppress.
             suppression: suppression.filter(|_| request.categories.is_none()),
             already_erased: targets.already_erased,

@@ -188,6 +188,14 @@ impl Service {
         Ok(fold)
     }
 
+    /// The events of an own stream, for what must not be told from a part of them.
+    ///
+    /// # Errors
+    /// `damaged` if one of them cannot be read.
+    pub(in crate::service) fn own_events(&self, ledger: &Ledger, name: &'static str) -> Result<Vec<StoredEvent>, Error> {
+        self.stored_events_at(ledger, &self.own_indexes(ledger, name, 0)?)
+    }
+
     /// Takes in what is published after the first `seen` events of the stream.
     fn fold_on<F: Fold>(&self, ledger: &Ledger, seen: &mut u64, about: About<'_>, fold: &mut F) -> Result<(), Error> {
         let indexes = self.own_indexes(ledger, F::STREAM, *seen)?;

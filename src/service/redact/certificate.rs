@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 use super::super::access::internal;
+use super::super::erase::CertificateForm;
 use super::super::{Error, Ledger, Service};
-use crate::spec::certificate::{Backups, REDACTION_FORMAT, RedactionCertificate};
+use crate::spec::certificate::{Backups, REDACTION_FORMAT, RedactionCertificate, render_redaction_page};
 
 const LIMITS: [&str; 4] = [
     "It covers the one ledger that it names, and the bodies that it lists.",
@@ -18,11 +19,11 @@ const BACKUPS: &str = "These are the backups that the ledger recorded before its
                        and copies that were made by other means, are not known to this system.";
 
 impl Service {
-    /// The signed certificate of a redaction.
+    /// The certificate of a redaction, in the form asked for.
     ///
     /// # Errors
     /// `not_found`.
-    pub fn redaction_certificate(&self, ledger: &Ledger, id: Uuid) -> Result<Vec<u8>, Error> {
+    pub fn redaction_certificate(&self, ledger: &Ledger, id: Uuid, form: CertificateForm) -> Result<Vec<u8>, Error> {
         let redaction = self.find_redaction(ledger, id)?;
         let indexes = std::iter::once(redaction.authority).chain(redaction.completed.map(|(index, _)| index));
         let indexes: Vec<_> = indexes.collect();
@@ -48,6 +49,10 @@ impl Service {
             anchors: vec![evidence(0)?],
             checkpoint,
         };
-        ledger.certificates.sign_document(&certificate).map_err(internal)
+        let document = ledger.certificates.sign_document(&certificate).map_err(internal)?;
+        Ok(match form {
+            CertificateForm::Cose => document,
+            CertificateForm::Html => render_redaction_page(&certificate, &document).into_bytes(),
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::erase::sealed_blocks;
 use super::super::read::StoredEvent;
 use super::super::{Code, Error, FieldError, Ledger, Service};
-use super::{PublicBody, RedactionRequest, RemovedBodies};
+use super::{PublicBody, RedactedEvent, RedactionRequest, RemovedBodies};
 use crate::sequencer::ExpectedVersion;
 use crate::spec::event::{Actor, BodyKind, Meta};
 use crate::spec::ids::{StreamName, StreamRef};
@@ -44,14 +44,7 @@ impl Service {
         let mut bodies: BTreeMap<u64, BTreeSet<PublicBody>> = BTreeMap::new();
         for (at, event) in request.events.iter().enumerate() {
             let pointer = format!("/events/{at}");
-            if event.index >= size {
-                let detail = format!("there is no event at index {}", event.index);
-                return Err(named(Code::EventNotFound, &format!("{pointer}/index"), detail));
-            }
-            let stored = self.stored_event(ledger, event.index)?;
-            for (body, kind) in event.bodies.iter().enumerate() {
-                self.check_body(ledger, &stored, *kind, &format!("{pointer}/bodies/{body}"))?;
-            }
+            let stored = self.clear_event(ledger, size, at, event)?;
             if let Some(hold) = self.hold_on_event(ledger, &holds, &stored)? {
                 let detail = format!("event {} is under {}; release it first", event.index, hold.named());
                 return Err(named(Code::LegalHold, &pointer, detail));
@@ -74,7 +67,7 @@ impl Service {
                 }
                 doomed.removals.push(Removal {
                     index: *index,
-                    ordinal: u16::from(*kind == PublicBody::Data),
+                    ordinal: kind.ordinal(),
                     kind: kind.kind(),
                     lookups,
                     stream: None,
@@ -95,13 +88,33 @@ impl Service {
         Ok(doomed)
     }
 
+    /// The event of which a request names bodies in clear, as its `at`th; each body must be there.
+    pub(in crate::service) fn clear_event(
+        &self,
+        ledger: &Ledger,
+        size: u64,
+        at: usize,
+        event: &RedactedEvent,
+    ) -> Result<StoredEvent, Error> {
+        let pointer = format!("/events/{at}");
+        if event.index >= size {
+            let detail = format!("there is no event at index {}", event.index);
+            return Err(named(Code::EventNotFound, &format!("{pointer}/index"), detail));
+        }
+        let stored = self.stored_event(ledger, event.index)?;
+        for (body, kind) in event.bodies.iter().enumerate() {
+            self.check_body(ledger, &stored, *kind, &format!("{pointer}/bodies/{body}"))?;
+        }
+        Ok(stored)
+    }
+
     fn check_body(&self, ledger: &Ledger, event: &StoredEvent, body: PublicBody, pointer: &str) -> Result<(), Error> {
         let own = event.meta.as_ref().is_some_and(|meta| meta.stream.is_system());
         if own || is_reserved(&event.header.event_type) {
             let detail = "belongs to one of Oubliette's own events, which say what happened; they are never redacted";
             return Err(Error::field(pointer, detail));
         }
-        let ordinal = u16::from(body == PublicBody::Data);
+        let ordinal = body.ordinal();
         let committed = event.header.bodies.get(usize::from(ordinal));
         if committed.is_none_or(|committed| committed.kind != body.kind()) {
             return Err(Error::field(pointer, "does not exist: the event never had one"));

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::super::Error;
 use super::super::access::internal;
 use super::super::export::csv::safe;
-use crate::spec::compliance::{By, ComplianceReport, VaultState, verdict_word};
+use crate::spec::compliance::{By, ComplianceReport, VaultState, proceedings, verdict_word};
 use crate::spec::ids::Timestamp;
 
 const HEAD: [&str; 7] = ["section", "time", "item", "state", "count", "seconds", "detail"];
@@ -44,6 +44,7 @@ pub(super) fn write(report: &ComplianceReport, document: &[u8], index: u64) -> R
         about(report, document, index),
         erasures(report),
         counts(report),
+        life(report),
         acts(report),
         beside(report),
     ];
@@ -132,6 +133,8 @@ fn erasures(report: &ComplianceReport) -> Vec<Row<'_>> {
         ("completed late", erasures.completed_late),
         ("open", erasures.open),
         ("overdue", erasures.overdue),
+        ("cancelled", erasures.cancelled),
+        ("waiting", erasures.waiting),
     ];
     let mut rows: Vec<_> = totals
         .map(|(item, count)| Row {
@@ -141,9 +144,12 @@ fn erasures(report: &ComplianceReport) -> Vec<Row<'_>> {
         })
         .into();
     rows.extend(erasures.list.iter().map(|line| {
-        let completed = line
-            .completed_at
-            .map_or_else(|| "not completed".to_owned(), |time| format!("completed {time}"));
+        let completed = match (line.completed_at, line.cancelled_at, line.begun_at) {
+            (Some(time), ..) => format!("completed {time}"),
+            (None, Some(time), _) => format!("cancelled {time}"),
+            (None, None, Some(_)) => "not completed".to_owned(),
+            (None, None, None) => "waits".to_owned(),
+        };
         Row {
             time: Some(line.requested_at),
             item: line.request.to_string(),
@@ -182,6 +188,13 @@ fn counts(report: &ComplianceReport) -> Vec<Row<'_>> {
         rows.push(Row {
             state: "unlisted",
             count: Some(report.events.unlisted),
+            ..row("events by type")
+        });
+    }
+    if report.events.unreadable > 0 {
+        rows.push(Row {
+            state: "unreadable",
+            count: Some(report.events.unreadable),
             ..row("events by type")
         });
     }
@@ -245,6 +258,68 @@ fn acts(report: &ComplianceReport) -> Vec<Row<'_>> {
     rows
 }
 
+fn life(report: &ComplianceReport) -> Vec<Row<'_>> {
+    let mut rows = Vec::new();
+    for (section, all) in proceedings(report) {
+        for (state, count) in [("begun", all.begun), ("ended", all.ended), ("open", all.open)] {
+            rows.push(Row {
+                state,
+                count: Some(count),
+                ..row(section)
+            });
+        }
+        rows.extend(all.list.iter().map(|line| {
+            let counts = line.counts.iter().map(|(what, number)| format!("; {what} {number}"));
+            let ended = line.ended_at.map_or_else(String::new, |at| format!("; ended {at}"));
+            Row {
+                time: Some(line.begun_at),
+                item: line.id.to_string(),
+                state: &line.state,
+                detail: format!(
+                    "{}; {}{ended}{}",
+                    line.code.as_deref().unwrap_or("-"),
+                    who(&line.by),
+                    counts.collect::<String>()
+                ),
+                ..row(section)
+            }
+        }));
+    }
+    rows.extend(report.backups.list.iter().map(|line| {
+        let known = line.known.as_ref();
+        let opens = known.map_or_else(
+            || "not known".to_owned(),
+            |known| match (known.expired, known.keys_die_at) {
+                (true, _) => "opens no more".to_owned(),
+                (false, Some(at)) => format!("opens until {at}"),
+                (false, None) => "opens: its epoch is in use".to_owned(),
+            },
+        );
+        Row {
+            time: Some(line.begun_at),
+            item: line.backup.to_string(),
+            state: known.map_or("", |known| &known.state),
+            detail: format!("{}; {opens}, from the server's records, not proved", who(&line.by)),
+            ..row("backup")
+        }
+    }));
+    rows.extend(report.rotations.list.iter().map(|line| {
+        Row {
+            time: Some(line.at),
+            item: line.index.to_string(),
+            state: line.act.words(),
+            detail: [line.from, line.to]
+                .into_iter()
+                .flatten()
+                .map(|epoch| format!("epoch {epoch}"))
+                .collect::<Vec<_>>()
+                .join(" to "),
+            ..row("rotation")
+        }
+    }));
+    rows
+}
+
 fn beside(report: &ComplianceReport) -> Vec<Row<'_>> {
     let mut rows: Vec<_> = report
         .verifications
@@ -289,8 +364,11 @@ fn beside(report: &ComplianceReport) -> Vec<Row<'_>> {
         ("api key", report.keys.omitted),
         ("verification", report.verifications.omitted),
         ("damaged event", report.unreadable.omitted),
+        ("backup", report.backups.omitted),
+        ("rotation", report.rotations.omitted),
     ];
-    let omitted = omitted.into_iter().filter(|(_, count)| *count > 0);
+    let of_life = proceedings(report).map(|(section, all)| (section, all.omitted));
+    let omitted = omitted.into_iter().chain(of_life).filter(|(_, count)| *count > 0);
     rows.extend(omitted.map(|(section, count)| Row {
         item: section.into(),
         count: Some(count),

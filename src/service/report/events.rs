@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::super::append::OWN_TYPES;
-use super::super::{Code, Error, Ledger, Service};
+use super::super::{Error, Ledger, Service};
 use super::acts::Acts;
-use crate::spec::compliance::{DAY, DayCount, Events, TypeCount};
+use crate::spec::compliance::{DAY, DayCount, Events, TypeCount, UnreadableEvent};
 use crate::spec::event::Header;
 use crate::spec::ids::{EventType, Timestamp};
 use crate::spec::system;
@@ -26,6 +26,7 @@ struct Counts {
     further: u64,
     days: BTreeMap<u64, (u64, u64)>,
     own: u64,
+    unreadable: u64,
 }
 
 impl Service {
@@ -34,26 +35,60 @@ impl Service {
         let (mut counts, mut acts, mut at) = (Counts::default(), Acts::default(), range.start);
         while at < range.end {
             let end = range.end.min(at.saturating_add(CHUNK));
-            let rows = self.store.headers(ledger.record.number, at..end)?;
-            if rows.len() as u64 != end - at {
-                return Err(Error::new(
-                    Code::Damaged,
-                    format!("headers from index {at} on are missing; verify the ledger"),
-                ));
-            }
-            for row in rows {
-                let damaged =
-                    |error| Error::new(Code::Damaged, format!("the header of index {}", row.index)).caused_by(error);
-                let header = Header::decode(&row.header).map_err(damaged)?;
+            let mut rows = self
+                .store
+                .headers(ledger.record.number, at..end)?
+                .into_iter()
+                .peekable();
+            for index in at..end {
+                let row = rows.next_if(|row| row.index == index);
+                let Some(header) = row.and_then(|row| Header::decode(&row.header).ok()) else {
+                    // One event that nobody can read does not make the others unknown.
+                    counts.unreadable += 1;
+                    let section = "events".into();
+                    acts.unreadable.push(UnreadableEvent { index, section });
+                    continue;
+                };
                 counts.add(&header);
                 if Acts::wants(header.event_type.as_str()) {
-                    let event = self.stored_event(ledger, row.index);
-                    acts.add(header.event_type.as_str(), row.index, event)?;
+                    let event = self.stored_event(ledger, index);
+                    acts.add(header.event_type.as_str(), index, event)?;
                 }
             }
             at = end;
         }
         Ok((counts.finish(&range), acts))
+    }
+
+    /// The first index recorded at or after a time, or the size: binary search, since times never decrease. An event without a
+    /// readable header counts as recorded when the next one with such was.
+    pub(super) fn first_readable_from(&self, ledger: &Ledger, time: Timestamp) -> Result<u64, Error> {
+        let (mut low, mut high) = (0, self.view(ledger)?.size());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.first_recorded(ledger, middle..high)? {
+                Some((index, recorded_at)) if recorded_at < time => low = index + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// The first event of a range with a readable header, and when it was recorded.
+    fn first_recorded(&self, ledger: &Ledger, range: Range<u64>) -> Result<Option<(u64, Timestamp)>, Error> {
+        let mut at = range.start;
+        // Nearly always the first one can be read: no more than that is asked for.
+        let mut length = 1;
+        while at < range.end {
+            let end = range.end.min(at.saturating_add(length));
+            for row in self.store.headers(ledger.record.number, at..end)? {
+                if let Ok(header) = Header::decode(&row.header) {
+                    return Ok(Some((row.index, header.recorded_at)));
+                }
+            }
+            (at, length) = (end, CHUNK);
+        }
+        Ok(None)
     }
 }
 
@@ -100,6 +135,7 @@ impl Counts {
             own: self.own,
             by_type,
             unlisted: cut.iter().map(|line| line.count).sum::<u64>() + self.further,
+            unreadable: self.unreadable,
             by_day: self.days.into_iter().map(day).collect(),
         }
     }

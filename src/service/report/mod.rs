@@ -7,6 +7,7 @@
 mod acts;
 mod csv;
 mod events;
+mod life;
 mod period;
 mod state;
 
@@ -19,7 +20,6 @@ use sha2::{Digest, Sha256};
 pub use period::PeriodRequest;
 
 use super::access::internal;
-use super::append::blocking;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::spec::compliance::{
     ComplianceReport, FORMAT, KIND, Period, REPORT_CREATED, REPORT_STREAM, ReportCreated, SIGNED_FORMAT, SignedReport,
@@ -74,9 +74,11 @@ impl Service {
         let period = period.resolve(self.clock.now())?;
         let overloaded = |_| Error::new(Code::Overloaded, "two reports are being made; wait for one to end");
         let place = Arc::clone(&self.reporting).try_acquire_owned().map_err(overloaded)?;
-        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), caller.clone());
+        let by = caller.clone();
         // The place goes with the work: it runs on when the caller has gone.
-        let made = blocking(move || Ok((service.make_report(&on, &by, period)?, place)));
+        let made = self.blocking(ledger, move |service, ledger| {
+            Ok((service.make_report(ledger, &by, period)?, place))
+        });
         let ((report, document), place) = made.await?;
         let created = ReportCreated {
             report: report.id,
@@ -94,10 +96,9 @@ impl Service {
             .await?;
         let index = appended.events.first().map(|event| event.index);
         let index = index.ok_or_else(|| Error::new(Code::Internal, "the report was not recorded"))?;
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        blocking(move || {
+        self.blocking(ledger, move |service, ledger| {
             let _place = place;
-            service.write_report(&on, report, document, index, form)
+            service.write_report(ledger, report, document, index, form)
         })
         .await
     }
@@ -108,11 +109,19 @@ impl Service {
         caller: &Caller,
         period: Period,
     ) -> Result<(ComplianceReport, Vec<u8>), Error> {
-        let first = self.first_at_or_after(ledger, period.from)?;
-        let end = self.first_at_or_after(ledger, period.to)?.max(first);
+        let first = self.first_readable_from(ledger, period.from)?;
+        let end = self.first_readable_from(ledger, period.to)?.max(first);
         let made_at = self.clock.now();
         let (events, mut acts) = self.count_events(ledger, first..end)?;
         let verified = self.verifications_by_age(ledger)?;
+        let erasures = self.report_erasures(ledger, (period, end), made_at, &mut acts.unreadable)?;
+        let mut scope = life::Scope {
+            ledger,
+            period,
+            end,
+            unreadable: &mut acts.unreadable,
+        };
+        let life = self.report_life(&mut scope)?;
         let report = ComplianceReport {
             format: FORMAT.to_owned(),
             id: self.fresh_id(),
@@ -125,7 +134,14 @@ impl Service {
             anchors: self.anchors(ledger, made_at)?,
             events,
             subjects: self.count_subjects(ledger)?,
-            erasures: self.report_erasures(ledger, (period, end), made_at, &mut acts.unreadable)?,
+            erasures,
+            holds: life.holds,
+            restrictions: life.restrictions,
+            retention: life.retention,
+            redactions: life.redactions,
+            leaks: life.leaks,
+            backups: life.backups,
+            rotations: life.rotations,
             keys: self.report_keys(ledger, &mut acts, end)?,
             reveals: acts.reveals,
             exports: acts.exports,

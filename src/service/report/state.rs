@@ -1,8 +1,14 @@
 //! How things stood: the history, the anchor, people, erasures, verifications, refusals.
 
-use super::super::erase::Erasure;
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::super::erase::{Erasure, Requested, STREAM};
+use super::super::own::{Recorded, recorded};
 use super::super::verify::VerificationView;
-use super::super::{Error, Ledger, Service};
+use super::super::{Code, Error, Ledger, Service};
 use crate::spec::checkpoint::Checkpoint;
 use crate::spec::compliance::{
     Anchors, Covering, ErasureLine, ErasureState, Erasures, Integrity, MAX_ROWS, Period, Place, Refused, Subjects,
@@ -95,10 +101,15 @@ impl Service {
             VaultState::Contradicts
         };
         if let Some(last) = kept.checked_sub(1).filter(|_| kept <= size) {
-            let covers_until = self.recorded_at(ledger, last)?;
-            anchor.covers_until = Some(covers_until);
-            anchor.age_seconds = seconds(covers_until, now);
             anchor.events_since = size - kept;
+            match self.recorded_at(ledger, last) {
+                Err(error) if error.code == Code::Damaged => {} // named among the events that cannot be read
+                covers_until => {
+                    let covers_until = covers_until?;
+                    anchor.covers_until = Some(covers_until);
+                    anchor.age_seconds = seconds(covers_until, now);
+                }
+            }
         }
         Ok(Some(anchor))
     }
@@ -129,11 +140,52 @@ impl Service {
             index,
             section: "erasures".into(),
         }));
-        let lines = erasures
+        let begun: HashSet<_> = erasures
             .iter()
-            .filter_map(|erasure| line(erasure, period, as_of))
+            .map(|erasure| erasure.requested.payload.request)
             .collect();
+        let lines = erasures.iter().filter_map(|erasure| line(erasure, period, as_of));
+        let mut lines: Vec<_> = lines.collect();
+        let mut scope = super::life::Scope {
+            ledger,
+            period,
+            end,
+            unreadable,
+        };
+        let mut waiting = self.waiting_erasures(&mut scope)?;
+        waiting.retain(|line| !begun.contains(&line.request));
+        lines.extend(waiting.into_iter().map(|mut line| {
+            line.settle(as_of);
+            line
+        }));
         Ok(Erasures::of(lines, period, MAX_ERASURES))
+    }
+
+    /// Erasures that were submitted before the end of the period, and those of them that were taken back. Those that began
+    /// are among them.
+    fn waiting_erasures(&self, scope: &mut super::life::Scope<'_>) -> Result<Vec<ErasureLine>, Error> {
+        let (mut lines, period) = (Vec::<ErasureLine>::new(), scope.period);
+        self.each_own(scope, STREAM, "erasures", |event| {
+            match event.header.event_type.as_str() {
+                "erasure.submitted" => lines.push(submitted(&recorded(event)?)),
+                "erasure.cancelled" => {
+                    let cancelled = recorded::<Cancelled>(event)?;
+                    let of = |line: &&mut ErasureLine| line.request == cancelled.payload.request;
+                    if let Some(line) = lines.iter_mut().find(of) {
+                        line.cancelled_at = Some(cancelled.recorded_at);
+                    }
+                }
+                // An end that a rollback took away, and that was put on record again.
+                "erasure.recovered" => {
+                    let recovered = recorded::<Cancelled>(event)?;
+                    lines.retain(|line| line.request != recovered.payload.request);
+                }
+                _ => {}
+            }
+            Ok(())
+        })?;
+        lines.retain(|line| line.cancelled_at.is_none_or(|end| end >= period.from));
+        Ok(lines)
     }
 
     /// All verifications, oldest first.
@@ -183,14 +235,17 @@ fn line(erasure: &Erasure, period: Period, as_of: Timestamp) -> Option<ErasureLi
         .completed
         .as_ref()
         .filter(|completed| completed.recorded_at < period.to);
+    let requested_at = requested.payload.submitted_at.unwrap_or(requested.recorded_at);
     let ended_before = completed.is_some_and(|completed| completed.recorded_at < period.from);
-    if requested.recorded_at >= period.to || ended_before {
+    if requested_at >= period.to || ended_before {
         return None;
     }
     let mut line = ErasureLine {
         request: requested.payload.request,
         state: ErasureState::Open,
-        requested_at: requested.recorded_at,
+        requested_at,
+        begun_at: Some(requested.recorded_at).filter(|begun| *begun < period.to),
+        cancelled_at: None,
         due_at: requested.payload.due_at,
         completed_at: completed.map(|completed| completed.recorded_at),
         seconds: 0,
@@ -211,6 +266,41 @@ fn line(erasure: &Erasure, period: Period, as_of: Timestamp) -> Option<ErasureLi
     };
     line.settle(as_of);
     Some(line)
+}
+
+/// The payload of `erasure.cancelled`, and what `erasure.recovered` has in common with it.
+#[derive(Deserialize)]
+struct Cancelled {
+    request: Uuid,
+}
+
+/// An erasure that waits.
+fn submitted(event: &Recorded<Requested>) -> ErasureLine {
+    let payload = &event.payload;
+    ErasureLine {
+        request: payload.request,
+        state: ErasureState::Open,
+        requested_at: event.recorded_at,
+        begun_at: None,
+        cancelled_at: None,
+        due_at: payload.due_at,
+        completed_at: None,
+        seconds: 0,
+        seconds_late: 0,
+        subjects: payload.subjects.len() as u64,
+        basis: payload.basis,
+        reason: payload.reason,
+        pending: Vec::new(),
+    }
+}
+
+/// The word that JSON has for a value.
+pub(super) fn word(value: &impl serde::Serialize) -> Box<str> {
+    let word = serde_json::to_value(value).ok();
+    word.as_ref()
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default()
+        .into()
 }
 
 fn verification_line(view: &VerificationView) -> VerificationLine {

@@ -15,6 +15,7 @@ use super::reader::{BundleReader, Member};
 use super::{BundleError, FORMAT, MANIFEST_NAME, Manifest, MemberEntry, Selection, certificate_name};
 use crate::spec::certificate::{Surrounding, check_in_bundle};
 use crate::spec::hash::Hash;
+use crate::spec::ids::Handle;
 use crate::spec::report::{Finding, FindingCode, Object, Report, visible};
 use crate::spec::verify::{End, Entry, Options, Progress, Record, Trust, Verification, signature_code};
 
@@ -237,6 +238,10 @@ impl Surrounding for Verification {
 
     fn size(&self) -> u64 {
         self.progress().leaves
+    }
+
+    fn leaks_about(&self, handles: &[Handle]) -> Vec<u64> {
+        self.own_leaks_about(handles)
     }
 
     fn root(&self, size: u64) -> Option<Hash> {

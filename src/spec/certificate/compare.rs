@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use super::{Certificate, CertifiedSubject};
+use super::{Certificate, CertifiedLeak, CertifiedSubject, KeyCopies, LeakRecord};
 use crate::spec::evidence::Review;
 use crate::spec::ids::{Category, Handle, Timestamp};
 use crate::spec::report::FindingCode;
@@ -20,6 +20,7 @@ use crate::spec::verify::Examined;
 pub(super) struct Removed {
     residues: Vec<(u64, ErasureResidueRemoved)>,
     epoch_keys: Vec<(u64, EpochDestroyed)>,
+    leaks: LeakRecord,
 }
 
 impl Removed {
@@ -31,7 +32,12 @@ impl Removed {
                 self.residues.push((event.index, removed.clone()));
             }
             Some((event, Authority::EpochDestroyed(destroyed))) => self.epoch_keys.push((event.index, *destroyed)),
-            _ => {}
+            Some((event, authority)) => {
+                if let Some(header) = &event.header {
+                    self.leaks.add(event.index, header.recorded_at, authority);
+                }
+            }
+            None => {}
         }
     }
 
@@ -55,13 +61,52 @@ impl Removed {
         if completed.epoch_key_due_at.is_none() {
             return completed.keys_destroyed_at;
         }
-        let destroyed = |epoch: &u32| {
+        let copies = self.key_copies(index, completed);
+        let all: Option<Vec<_>> = copies.iter().map(|copies| copies.destroyed_at).collect();
+        all?.into_iter().max()
+    }
+
+    /// The epochs under whose keys backups have the erased keys, and when each key was destroyed.
+    fn key_copies(&self, index: u64, completed: &ErasureCompleted) -> Vec<KeyCopies> {
+        let copies = |epoch: &u32| {
             let mut later = self.epoch_keys.iter().filter(|(at, _)| *at > index);
             let gone = later.find(|(_, destroyed)| destroyed.epoch == *epoch);
-            gone.map(|(_, destroyed)| destroyed.destroyed_at)
+            KeyCopies {
+                epoch: *epoch,
+                destroyed_at: gone.map(|(_, destroyed)| destroyed.destroyed_at),
+            }
         };
-        let all: Option<Vec<_>> = completed.retired_epochs.iter().map(destroyed).collect();
-        all?.into_iter().max()
+        completed.retired_epochs.iter().map(copies).collect()
+    }
+
+    /// A leak that names people of the certificate and that its evidence tells of is settled, and listed.
+    pub(super) fn check_leaks(&self, review: &mut Review<'_>, certificate: &Certificate) {
+        let handles: Vec<_> = certificate.subjects.iter().map(|subject| subject.handle).collect();
+        let words = |leaks: &[CertifiedLeak]| {
+            let words = |leak: &CertifiedLeak| {
+                format!(
+                    "{} reported at {} of events {:?}, {} at {}",
+                    leak.leak, leak.reported_at, leak.events, leak.outcome, leak.settled_at
+                )
+            };
+            leaks.iter().map(words).collect::<Vec<_>>().join("; ")
+        };
+        match self.leaks.certified(&handles) {
+            Ok(shown) => review.compare(None, "clear, leaks", &words(&shown), &words(&certificate.clear.leaks)),
+            Err(open) => {
+                for leak in open {
+                    let (expected, found) = ("redacted, or withdrawn", "open: it names people of this certificate");
+                    review.find(
+                        Some(leak.index),
+                        "clear, leaks",
+                        FindingCode::ErasureNotShown,
+                        expected,
+                        found,
+                    );
+                }
+            }
+        }
+        review.compare(None, "clear, examined", &false, &certificate.clear.examined);
     }
 
     fn derived(&self, index: u64) -> Option<String> {
@@ -96,6 +141,15 @@ pub(super) fn check_requested(
     review.compare(index, "covers", &signed, &stated);
     let (signed, stated) = (optional(requested.due_at), optional(certificate.due_at));
     review.compare(index, "due_at", &signed, &stated);
+    let (signed, stated) = (optional(requested.submitted_at), optional(certificate.submitted_at));
+    review.compare(index, "submitted_at", &signed, &stated);
+    let signed = words(requested.recipients.as_deref().unwrap_or_default());
+    review.compare(
+        index,
+        "recipients, named",
+        &signed,
+        &words(&certificate.recipients.named),
+    );
     let signed = categories(requested.categories.as_deref());
     for subject in &certificate.subjects {
         review.compare(index, "categories", &signed, &categories(subject.categories.as_deref()));
@@ -103,6 +157,10 @@ pub(super) fn check_requested(
     let mut facts = Facts::new(review, event.index);
     facts.codes(requested, certificate);
     facts.unshown.into_iter().collect()
+}
+
+fn words<T: Display>(all: &[T]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn categories(categories: Option<&[Category]>) -> String {
@@ -188,6 +246,10 @@ impl<'r, 't> Facts<'r, 't> {
         self.compare("basis", basis, Some(format!("{:?}", certificate.basis)));
         let reason = requested.reason.map(|reason| format!("{reason:?}"));
         self.compare("reason", reason, Some(format!("{:?}", certificate.reason)));
+        let stated = certificate.by.as_ref();
+        self.compare("by, key", requested.by.as_ref(), stated.map(|by| &by.key));
+        let signed = requested.roles.as_deref().map(words);
+        self.compare("by, roles", signed, stated.map(|by| words(&by.roles)));
     }
 
     fn completed(&mut self, completed: &ErasureCompleted, certificate: &Certificate, removed: &Removed) {
@@ -215,7 +277,21 @@ impl<'r, 't> Facts<'r, 't> {
             signed.and_then(|check| check.identity_resolves),
             Some(stated.identity_resolves),
         );
+        self.compare(
+            "verification, keys_left",
+            signed.and_then(|check| check.keys_left),
+            stated.keys_left,
+        );
+        self.compare(
+            "verification, epoch",
+            completed.epochs.map(|epochs| epochs.to),
+            stated.epoch,
+        );
         self.keys(completed, certificate, removed.epoch_key(self.index, completed));
+        let copies = words(&removed.key_copies(self.index, completed));
+        let index = Some(self.index);
+        self.review
+            .compare(index, "key_copies", &copies, &words(&certificate.key_copies));
         self.residues(completed, certificate, removed);
         self.later_times(completed, certificate, removed);
         let stated = (!certificate.derived.is_empty()).then(|| format!("{:?}", certificate.derived));

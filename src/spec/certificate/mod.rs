@@ -10,15 +10,22 @@
 //! say: residues that may still exist, other ledgers, copies that were exported. Its words are those of the product: it
 //! never claims anonymity or deletion everywhere.
 //!
-//! Out of scope: its readable form (HTML), and making the numbers true (`service`).
+//! Its readable form is a page made from the signed document alone ([`render_page`]). Out of scope: making the numbers true
+//! (`service`).
 
 mod compare;
+mod leaks;
+mod page;
+mod recipients;
 mod redaction;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
+pub use leaks::{CertifiedLeak, LeakOutcome, LeakRecord, ReportedLeak, Settled};
+pub use page::{render as render_page, render_redaction as render_redaction_page};
+pub use recipients::{Disclosed, Disclosure, Recipients};
 pub use redaction::{Backups, KnownBackup, REDACTION_FORMAT, RedactionCertificate};
 pub use verify::{is_certificate, verify_certificate};
 
@@ -54,7 +61,13 @@ pub struct Certificate {
     pub reason: Reason,
     /// The role in which it was asked for.
     pub role: Box<str>,
-    /// When it was asked for.
+    /// The API key that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<AskedBy>,
+    /// When the request came in, if it waited before it began: from here on the legal month runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submitted_at: Option<Timestamp>,
+    /// When it began: the recorded time of `erasure.requested`.
     pub requested_at: Timestamp,
     /// When it had to be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,6 +88,9 @@ pub struct Certificate {
     /// Until when the old epoch key lives for the sake of backups; absent: it was destroyed at `t2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch_key_due_at: Option<Timestamp>,
+    /// The copies of the erased keys that the system knows of: those in backups, by the epoch under whose key they hang.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_copies: Vec<KeyCopies>,
     /// The algorithms of the keys that were destroyed.
     pub algorithms: Vec<Box<str>>,
     /// Bits of each key that was destroyed.
@@ -87,6 +103,10 @@ pub struct Certificate {
     /// What became of everything that is made from the person's data, as far as it was looked after.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub derived: Vec<DerivedStore>,
+    /// Who is to be notified (GDPR Art. 19), as far as the ledger knows.
+    pub recipients: Recipients,
+    /// What of the ledger stays in clear, and was not examined.
+    pub clear: ClearParts,
     /// Whether the same subject id is refused from now on.
     pub suppression: Suppression,
     /// Always false: an erasure covers the one ledger that it names.
@@ -103,6 +123,50 @@ pub struct Certificate {
     pub anchors: Vec<Evidence>,
     /// The signed note under which all of the evidence is proved.
     pub checkpoint: String,
+}
+
+/// An API key that asked for an erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedBy {
+    /// Its id.
+    pub key: Box<str>,
+    /// Its roles then.
+    pub roles: Vec<Box<str>>,
+}
+
+/// Copies of the erased keys in the backups of one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyCopies {
+    /// The epoch, whose key opens them.
+    pub epoch: u32,
+    /// When that key was destroyed, and they with it; absent: it is kept, until `epoch_key_due_at` at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroyed_at: Option<Timestamp>,
+}
+
+impl fmt::Display for KeyCopies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.destroyed_at {
+            Some(at) => write!(f, "epoch {}, destroyed at {at}", self.epoch),
+            None => write!(f, "epoch {}, kept", self.epoch),
+        }
+    }
+}
+
+/// The parts of the ledger that stay in clear: no erasure reaches them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClearParts {
+    /// Always false: nobody read them for this certificate.
+    pub examined: bool,
+    /// Reported leaks that name people of this certificate; all are settled.
+    pub leaks: Vec<CertifiedLeak>,
+    /// Reported leaks that name nobody and whose bodies stand: whom they are about is not known.
+    pub nameless: u64,
+    /// What that means, for people.
+    pub text: Box<str>,
 }
 
 /// Whether anything is still to come.
@@ -173,7 +237,7 @@ impl Times {
 }
 
 /// How the destruction was checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DestructionCheck {
     /// Blocks that were tried with every key known to the system.
@@ -182,6 +246,15 @@ pub struct DestructionCheck {
     pub opened: u64,
     /// Whether the identity still resolves: must not.
     pub identity_resolves: bool,
+    /// Key rows about the people that the key store still had: must be none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_left: Option<u64>,
+    /// The epoch whose key was in use for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u32>,
+    /// How it was done and with which keys, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Box<str>>,
 }
 
 /// A place where something of the erased data may still be.

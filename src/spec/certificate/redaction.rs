@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Certificate;
+use super::page::render_redaction;
+use super::verify::{alone, finish, unreadable};
 use crate::spec::event::Meta;
 use crate::spec::evidence::{Evidence, Review};
 use crate::spec::ids::{Origin, Timestamp};
-use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState, Verdict};
+use crate::spec::report::{FindingCode, Report};
 use crate::spec::signature::read_unverified;
 use crate::spec::system::{Authority, Position};
-use crate::spec::verify::{Trust, signature_code};
+use crate::spec::verify::{Keyring, Trust};
 
 /// The format that certificates of redaction name.
 pub const REDACTION_FORMAT: &str = "oubliette/redaction/v1";
@@ -87,53 +89,21 @@ pub(super) fn is_redaction(file: &[u8]) -> bool {
     read_unverified::<Certificate>(file).is_err() && file.windows(format.len()).any(|window| window == format)
 }
 
-/// Verifies a certificate of redaction alone.
-pub(super) fn verify_redaction(document: &[u8], trust: &Trust) -> Report {
+/// Verifies a certificate of redaction alone; `page` is the page that carries it.
+pub(super) fn verify_redaction(document: &[u8], trust: &Trust, page: Option<&[u8]>) -> Report {
     let certificate: RedactionCertificate = match read_unverified(document) {
         Ok(certificate) => certificate,
-        Err(error) => {
-            let mut findings = Findings::default();
-            let expected = "a signed certificate of redaction";
-            findings.push(Finding::new(
-                None,
-                "certificate",
-                FindingCode::DocumentInvalid,
-                expected,
-                error,
-            ));
-            return Report::new(Object::Certificate, TrustState::SelfConsistent, findings);
-        }
+        Err(error) => return alone(unreadable("certificate", "a signed certificate of redaction", error)),
     };
-    let mut review = Review::new(trust, &certificate.anchors, &certificate.checkpoint);
-    if certificate.anchors.is_empty() {
-        review.find(None, "anchors", FindingCode::EvidenceAbsent, "ledger.created", "none");
-    }
-    check_signature(&mut review, document);
+    let mut review = Review::anchored(trust, &certificate.anchors, &certificate.checkpoint);
+    review.signed_by::<RedactionCertificate>(Keyring::certificate_key, document);
     review.compare(None, "format", &REDACTION_FORMAT.to_owned(), &certificate.format);
-    if let Some(checkpoint) = review.checkpoint().cloned() {
-        let origin = checkpoint.origin.as_str().to_owned();
-        review.compare(None, "origin", &origin, &certificate.origin.as_str().to_owned());
-        review.compare(None, "tree_size", &checkpoint.size, &certificate.tree_size);
-    }
+    let size = ("tree_size", certificate.tree_size);
+    review.stands_under(("origin", &certificate.origin), Some(size));
     let unshown = check_evidence(&mut review, &certificate);
-    let mut notes = notes(&certificate, &unshown);
-    if review.findings.verdict() == Verdict::Tampered {
-        notes.retain(|note| note != SHOWN);
-    }
-    review.finish(Object::Certificate, notes)
-}
-
-fn check_signature(review: &mut Review<'_>, document: &[u8]) {
-    let Some(keyring) = review.keyring() else {
-        let expected = "anchors that name the certificate key";
-        return review.find(None, "signature", FindingCode::SignatureUnchecked, expected, "none");
-    };
-    let key = keyring.certificate_key();
-    let expected = format!("a signature by key {}", key.public().id());
-    match key.open_document::<RedactionCertificate>(document) {
-        Ok(_) => review.checked.signatures += 1,
-        Err(error) => review.find(None, "signature", signature_code(&error), expected, error),
-    }
+    let notes = notes(&certificate, &unshown);
+    let render = || render_redaction(&certificate, document);
+    finish(review, (notes, SHOWN), page, render)
 }
 
 /// The stream of redactions.

@@ -1,46 +1,82 @@
 //! Checking a certificate: signed by the certificate key of the ledger that its anchor creates, saying what its events say
 //! (`compare`), and nothing that contradicts itself or the bundle around it.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::compare::{Removed, check_completed, check_requested};
 use super::redaction::{is_redaction, verify_redaction};
-use super::{Certificate, FORMAT, Status, Times};
+use super::{Certificate, FORMAT, Status, Times, page};
 use crate::spec::evidence::{Evidence, Review};
 use crate::spec::hash::Hash;
+use crate::spec::ids::Handle;
 use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState, Verdict};
-use crate::spec::signature::{Kind, SignatureError, read_unverified};
-use crate::spec::verify::{Keyring, Record, Trust, signature_code};
+use crate::spec::signature::{Kind, read_unverified};
+use crate::spec::verify::{Keyring, Record, Trust};
 
 /// Whether a file is a certificate, of erasure or of redaction, be it a damaged one: it names its content type or its format near the beginning.
 pub fn is_certificate(file: &[u8]) -> bool {
     let contains = |text: &str| file.windows(text.len()).any(|window| window == text.as_bytes());
-    contains(Kind::Certificate.content_type()) || contains(FORMAT) || is_redaction(file)
+    page::KIND.is(file) || contains(Kind::Certificate.content_type()) || contains(FORMAT) || is_redaction(file)
 }
 
-/// Verifies a certificate alone, of erasure or of redaction.
-pub fn verify_certificate(document: &[u8], trust: &Trust) -> Report {
+/// Verifies a certificate alone, of erasure or of redaction: the signed document, or a page.
+pub fn verify_certificate(file: &[u8], trust: &Trust) -> Report {
+    if !page::KIND.is(file) {
+        return verify_document(file, trust, None);
+    }
+    match page::embedded(file) {
+        Ok(document) => verify_document(&document, trust, Some(file)),
+        Err(error) => alone(unreadable(
+            "page",
+            "the signed certificate that the page was made from",
+            error,
+        )),
+    }
+}
+
+/// `page` is the page that carries the document.
+fn verify_document(document: &[u8], trust: &Trust, page: Option<&[u8]>) -> Report {
     if is_redaction(document) {
-        return verify_redaction(document, trust);
+        return verify_redaction(document, trust, page);
     }
     let certificate: Certificate = match read_unverified(document) {
         Ok(certificate) => certificate,
-        Err(error) => {
-            let mut findings = Findings::default();
-            findings.push(unreadable("certificate", &error));
-            return Report::new(Object::Certificate, TrustState::SelfConsistent, findings);
-        }
+        Err(error) => return alone(unreadable("certificate", SIGNED, error)),
     };
-    let mut review = Review::new(trust, &certificate.anchors, &certificate.checkpoint);
-    if certificate.anchors.is_empty() {
-        review.find(None, "anchors", FindingCode::EvidenceAbsent, "ledger.created", "none");
-    }
+    let mut review = Review::anchored(trust, &certificate.anchors, &certificate.checkpoint);
     let unshown = check(&mut review, document, &certificate);
-    let mut notes = notes(&certificate, &unshown);
-    if review.findings.verdict() == Verdict::Tampered {
-        notes.retain(|note| note != SHOWN);
+    let notes = notes(&certificate, &unshown);
+    let render = || page::render(&certificate, document);
+    finish(review, (notes, SHOWN), page, render)
+}
+
+/// Compares the page, if there is one, and reports. What a certificate shows is said only if it holds.
+pub(super) fn finish(
+    mut review: Review<'_>,
+    (mut notes, shown): (Vec<String>, &str),
+    page: Option<&[u8]>,
+    render: impl FnOnce() -> String,
+) -> Report {
+    if let Some(page) = page {
+        page::KIND.check(&mut review, page, render);
+        notes
+            .push("The signature covers the data in the page; the page was made anew from it and compared.".to_owned());
+    }
+    match review.findings.verdict() {
+        Verdict::Valid => {}
+        Verdict::Incomplete => notes.retain(|note| !note.starts_with("The signature covers")),
+        Verdict::Tampered => notes.retain(|note| note != shown && !note.starts_with("The signature covers")),
     }
     review.finish(Object::Certificate, notes)
+}
+
+/// The report on a file that is no certificate.
+pub(super) fn alone(finding: Finding) -> Report {
+    let mut findings = Findings::default();
+    findings.push(finding);
+    Report::new(Object::Certificate, TrustState::SelfConsistent, findings)
 }
 
 /// What a bundle tells of its ledger, for a certificate that is in it.
@@ -49,6 +85,8 @@ pub(in crate::spec) trait Surrounding {
     fn holds(&self, event: &Record) -> bool;
     /// Leaves that the bundle has.
     fn size(&self) -> u64;
+    /// The indexes of the reports of leaks that name one of these people.
+    fn leaks_about(&self, handles: &[Handle]) -> Vec<u64>;
     /// The root at this size, if one of the bundle's own checkpoints states it and it was met.
     fn root(&self, size: u64) -> Option<Hash>;
 }
@@ -66,7 +104,7 @@ pub(in crate::spec) fn check_in_bundle(
     let certificate: Certificate = match read_unverified(document) {
         Ok(certificate) => certificate,
         Err(error) => {
-            findings.push(unreadable(place, &error));
+            findings.push(unreadable(place, SIGNED, error));
             return (findings, 0);
         }
     };
@@ -76,12 +114,10 @@ pub(in crate::spec) fn check_in_bundle(
     };
     let mut review = Review::new(&trust, &certificate.anchors, &certificate.checkpoint);
     review.compare(None, "request", request, &certificate.request);
-    if let Err(error) = keyring.certificate_key().open_document::<Certificate>(document) {
-        let expected = format!("a signature by key {}", keyring.certificate_key().public().id());
-        review.find(None, "signature", signature_code(&error), expected, error);
-    }
+    review.opens_under::<Certificate>(keyring.certificate_key(), document);
     check(&mut review, document, &certificate);
     compare_events(&mut review, &certificate, bundle);
+    compare_leaks(&mut review, &certificate, bundle);
     compare_checkpoint(&mut review, bundle);
     let (findings, signatures) = review.into_findings();
     (findings.within(place), signatures)
@@ -97,6 +133,26 @@ fn compare_events(review: &mut Review<'_>, certificate: &Certificate, bundle: &i
                 review.find(Some(event.index), place, FindingCode::FactMismatch, expected, "another");
             }
         }
+    }
+}
+
+/// A certificate tells of every leak that names its people and stands before its checkpoint.
+fn compare_leaks(review: &mut Review<'_>, certificate: &Certificate, bundle: &impl Surrounding) {
+    let handles: Vec<_> = certificate.subjects.iter().map(|subject| subject.handle).collect();
+    let told: BTreeSet<_> = certificate.evidence.iter().map(|event| event.record().index).collect();
+    let leaks = bundle.leaks_about(&handles).into_iter();
+    for index in leaks.filter(|index| *index < certificate.tree_size_after && !told.contains(index)) {
+        let (expected, found) = (
+            "this leak.reported among the evidence",
+            "none: it names people of this certificate",
+        );
+        review.find(
+            Some(index),
+            "clear, leaks",
+            FindingCode::ErasureNotShown,
+            expected,
+            found,
+        );
     }
 }
 
@@ -125,19 +181,19 @@ fn compare_checkpoint(review: &mut Review<'_>, bundle: &impl Surrounding) {
     }
 }
 
-fn unreadable(place: &str, error: &SignatureError) -> Finding {
-    Finding::new(None, place, FindingCode::DocumentInvalid, "a signed certificate", error)
+/// What a file should be.
+const SIGNED: &str = "a signed certificate";
+
+pub(super) fn unreadable(place: &str, expected: &str, found: impl ToString) -> Finding {
+    Finding::new(None, place, FindingCode::DocumentInvalid, expected, found.to_string())
 }
 
 /// Checks all that a certificate says. Gives the names of members that its events do not state.
 fn check(review: &mut Review<'_>, document: &[u8], certificate: &Certificate) -> Vec<&'static str> {
-    check_signature(review, document);
+    review.signed_by::<Certificate>(Keyring::certificate_key, document);
     review.compare(None, "format", &FORMAT.to_owned(), &certificate.format);
-    if let Some(checkpoint) = review.checkpoint().cloned() {
-        let origin = checkpoint.origin.as_str().to_owned();
-        review.compare(None, "origin", &origin, &certificate.origin.as_str().to_owned());
-        review.compare(None, "tree_size_after", &checkpoint.size, &certificate.tree_size_after);
-    }
+    let size = ("tree_size_after", certificate.tree_size_after);
+    review.stands_under(("origin", &certificate.origin), Some(size));
     let mut evidence = certificate.evidence.iter().enumerate();
     let first = evidence.next().map(|(_, event)| review.evidence("evidence/0", event));
     let second = evidence.next().map(|(_, event)| review.evidence("evidence/1", event));
@@ -148,21 +204,10 @@ fn check(review: &mut Review<'_>, document: &[u8], certificate: &Certificate) ->
     }
     let mut unshown = check_requested(review, certificate, first.as_ref());
     unshown.extend(check_completed(review, certificate, second.as_ref(), &removed));
+    removed.check_leaks(review, certificate);
     check_statements(review, certificate);
+    unshown.extend(["recipients, disclosed", "clear, nameless"]);
     unshown
-}
-
-fn check_signature(review: &mut Review<'_>, document: &[u8]) {
-    let Some(keyring) = review.keyring() else {
-        let expected = "anchors that name the certificate key";
-        return review.find(None, "signature", FindingCode::SignatureUnchecked, expected, "none");
-    };
-    let key = keyring.certificate_key();
-    let expected = format!("a signature by key {}", key.public().id());
-    match key.open_document::<Certificate>(document) {
-        Ok(_) => review.checked.signatures += 1,
-        Err(error) => review.find(None, "signature", signature_code(&error), expected, error),
-    }
 }
 
 fn check_statements(review: &mut Review<'_>, certificate: &Certificate) {
@@ -178,6 +223,12 @@ fn check_statements(review: &mut Review<'_>, certificate: &Certificate) {
         "verification, identity_resolves",
         "false",
         "true".to_owned(),
+    );
+    shown(
+        check.keys_left.unwrap_or(0) == 0,
+        "verification, keys_left",
+        "0",
+        check.keys_left.unwrap_or(0).to_string(),
     );
     let times = &certificate.times;
     let expected = "t1, then t2, then the others";

@@ -24,6 +24,10 @@ pub struct Erasures {
     pub open: u64,
     /// Of all, still open at the end of the period, beyond their limit.
     pub overdue: u64,
+    /// Of all, taken back before they had begun.
+    pub cancelled: u64,
+    /// Of those that were open, not begun: they waited for an approval, a hold, or the end of their grace.
+    pub waiting: u64,
     /// Late ones first, the latest at the top.
     pub list: Vec<ErasureLine>,
     /// Not listed.
@@ -43,6 +47,8 @@ pub enum ErasureState {
     Open,
     /// Open, beyond it.
     Overdue,
+    /// Taken back before it had begun.
+    Cancelled,
 }
 
 impl ErasureState {
@@ -58,6 +64,7 @@ impl ErasureState {
             Self::CompletedLate => "completed late",
             Self::Open => "open, in time",
             Self::Overdue => "open, overdue",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -71,9 +78,15 @@ pub struct ErasureLine {
     pub request: Uuid,
     /// How it stood.
     pub state: ErasureState,
-    /// When it was recorded.
+    /// When it came in: recorded, be it that it waited.
     pub requested_at: Timestamp,
-    /// One calendar month later (GDPR Art. 12(3)), as recorded with the request.
+    /// When it began, if that was before the end of the period; from here on it cannot be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_at: Option<Timestamp>,
+    /// When it was taken back, if that was before the end of the period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_at: Option<Timestamp>,
+    /// One calendar month after it came in (GDPR Art. 12(3)), as recorded with the request.
     pub due_at: Timestamp,
     /// When its completion was recorded, if that was before the end of the period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,9 +108,13 @@ pub struct ErasureLine {
 impl ErasureLine {
     /// Sets state, `seconds` and `seconds_late` from the times, as of a moment.
     pub fn settle(&mut self, as_of: Timestamp) {
-        let end = self.completed_at.unwrap_or(as_of);
+        let end = self.completed_at.or(self.cancelled_at).unwrap_or(as_of);
         self.seconds = seconds(self.requested_at, end);
         self.seconds_late = end.0.saturating_sub(self.due_at.0).div_ceil(1_000_000);
+        if self.completed_at.is_none() && self.cancelled_at.is_some() {
+            (self.state, self.seconds_late) = (ErasureState::Cancelled, 0);
+            return;
+        }
         self.state = match (self.completed_at.is_some(), end > self.due_at) {
             (true, false) => ErasureState::Completed,
             (true, true) => ErasureState::CompletedLate,
@@ -117,8 +134,15 @@ impl Erasures {
             count(&|line| line.completed_at.is_some_and(within)),
         );
         let of_state = |state| count(&|line| line.state == state);
-        let [completed_late, open, overdue] =
-            [ErasureState::CompletedLate, ErasureState::Open, ErasureState::Overdue].map(of_state);
+        let [completed_late, open, overdue, cancelled] = [
+            ErasureState::CompletedLate,
+            ErasureState::Open,
+            ErasureState::Overdue,
+            ErasureState::Cancelled,
+        ]
+        .map(of_state);
+        let is_open = |line: &ErasureLine| matches!(line.state, ErasureState::Open | ErasureState::Overdue);
+        let waiting = count(&|line| is_open(line) && line.begun_at.is_none());
         let total = list.len() as u64;
         list.sort_by_key(|line| (std::cmp::Reverse(line.seconds_late), line.requested_at, line.request));
         list.truncate(most);
@@ -129,6 +153,8 @@ impl Erasures {
             completed_late,
             open,
             overdue,
+            cancelled,
+            waiting,
             omitted: total - list.len() as u64,
             list,
         }

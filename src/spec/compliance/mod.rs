@@ -10,7 +10,10 @@
 //! the store) says so and is not proved by the ledger. A verdict is only one that a verification computed. People are counted,
 //! API keys are named by their ids, and filters of exports by the fields that they looked at. Out of scope: gathering the numbers (`service`).
 
+mod acts;
+mod beside;
 mod erasures;
+mod life;
 mod page;
 mod said;
 mod verify;
@@ -18,9 +21,12 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use acts::{ExportAct, Exports, KeyAct, Keys, Reveal, Reveals, RoleCount, SigningKeyLine};
+pub use beside::{Place, Refused, RefusedDay, Unreadable, UnreadableEvent, VerificationLine, Verifications};
 pub use erasures::{ErasureLine, ErasureState, Erasures};
+pub use life::{BackupLine, Backups, KnownCopy, Proceeding, Proceedings, Rotation, RotationAct, Rotations};
 pub use page::render as render_page;
-pub use said::{governing, limits, statement};
+pub use said::{governing, limits, proceedings, statement};
 pub use verify::{is_report, verdict_word, verify_report};
 
 use serde::{Deserialize, Serialize};
@@ -30,7 +36,7 @@ use uuid::Uuid;
 use super::evidence::{Base64, Evidence};
 use super::hash::Hash;
 use super::ids::{EventType, LedgerName, Origin, Timestamp};
-use super::report::{FindingCode, Verdict};
+use super::report::Verdict;
 
 /// The format that reports name.
 pub const FORMAT: &str = "oubliette/compliance-report/v1";
@@ -82,6 +88,20 @@ pub struct ComplianceReport {
     pub subjects: Subjects,
     /// Erasures that were open or ended in the period.
     pub erasures: Erasures,
+    /// Legal holds.
+    pub holds: Proceedings,
+    /// Restrictions of processing (GDPR Art. 18).
+    pub restrictions: Proceedings,
+    /// Runs of the retention rules.
+    pub retention: Proceedings,
+    /// Redactions of what should not have been written.
+    pub redactions: Proceedings,
+    /// Reports that personal data stands in clear.
+    pub leaks: Proceedings,
+    /// Backups, and until when they open.
+    pub backups: Backups,
+    /// Changes of the keys under which personal data is sealed.
+    pub rotations: Rotations,
     /// Signing keys and API keys.
     pub keys: Keys,
     /// Personal data that was opened.
@@ -229,6 +249,8 @@ pub struct Events {
     pub by_type: Vec<TypeCount>,
     /// Events of types that are not listed.
     pub unlisted: u64,
+    /// Events whose header cannot be read: they have neither type nor day here, and their own recorded time is not known.
+    pub unreadable: u64,
     /// By day (UTC), days without events left out.
     pub by_day: Vec<DayCount>,
 }
@@ -273,269 +295,6 @@ pub struct Subjects {
     pub erasing: u64,
     /// Keys and identity deleted.
     pub erased: u64,
-}
-
-/// Signing keys and API keys.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportKeys))]
-pub struct Keys {
-    /// The ledger's signing keys, each with the range of indexes in which it signs.
-    pub signing: Vec<SigningKeyLine>,
-    /// Live API keys for this ledger when the report was made, by role (a key may have several).
-    pub live_by_role: Vec<RoleCount>,
-    /// Whether acts on API keys are recorded in this ledger: only in the first one of a store.
-    pub recorded_here: bool,
-    /// API keys created in the period, by role.
-    pub created_by_role: Vec<RoleCount>,
-    /// API keys revoked in the period, by role.
-    pub revoked_by_role: Vec<RoleCount>,
-    /// The acts, in order.
-    pub acts: Vec<KeyAct>,
-    /// Not listed.
-    pub omitted: u64,
-}
-
-/// A signing key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-pub struct SigningKeyLine {
-    /// What it signs.
-    pub role: super::keys::Role,
-    /// Its id.
-    pub key_id: Hash,
-    /// First index in its range.
-    pub from: u64,
-    /// First index after its range; absent: still in force.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<u64>,
-}
-
-/// API keys with a role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-pub struct RoleCount {
-    /// The role.
-    pub role: Box<str>,
-    /// How many.
-    pub count: u64,
-}
-
-/// An API key was made or revoked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-pub struct KeyAct {
-    /// When.
-    pub at: Timestamp,
-    /// The event.
-    pub index: u64,
-    /// `created` or `revoked`.
-    pub act: Box<str>,
-    /// The key's id.
-    pub key: Box<str>,
-    /// Its roles, as far as the ledger says.
-    pub roles: Vec<Box<str>>,
-    /// The key that acted, or `init`.
-    pub by: Box<str>,
-}
-
-/// Personal data that was opened by reads. Opened exports stand among the exports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportReveals))]
-pub struct Reveals {
-    /// Requests that opened something.
-    pub requests: u64,
-    /// Blocks that they opened.
-    pub blocks: u64,
-    /// In order.
-    pub list: Vec<Reveal>,
-    /// Not listed.
-    pub omitted: u64,
-}
-
-/// A request that opened personal data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportReveal))]
-pub struct Reveal {
-    /// When.
-    pub at: Timestamp,
-    /// The event that records it.
-    pub index: u64,
-    /// Who.
-    pub by: By,
-    /// Events with opened blocks.
-    pub events: u64,
-    /// Opened blocks.
-    pub blocks: u64,
-    /// People whom they are about.
-    pub people: u64,
-}
-
-/// Exports and their downloads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportExports))]
-pub struct Exports {
-    /// Asked for.
-    pub created: u64,
-    /// Times that a content left as a whole.
-    pub downloaded: u64,
-    /// Times that a part of a content left.
-    pub parts: u64,
-    /// Exports whose content left, as a whole or in part.
-    pub left: u64,
-    /// Of the downloads, those with personal data opened.
-    pub opened: u64,
-    /// In order.
-    pub list: Vec<ExportAct>,
-    /// Not listed.
-    pub omitted: u64,
-}
-
-/// An export was asked for, or its content left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-pub struct ExportAct {
-    /// When.
-    pub at: Timestamp,
-    /// The event that records it.
-    pub index: u64,
-    /// `created`, `downloaded` or `part`.
-    pub act: Box<str>,
-    /// Which export.
-    pub export: Uuid,
-    /// Who.
-    pub by: By,
-    /// Whether personal data was opened.
-    pub opened: bool,
-    /// What was asked for; absent for a download.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub what: Option<Box<str>>,
-}
-
-/// Verifications on the server, from its own records: the ledger does not prove them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportVerifications))]
-pub struct Verifications {
-    /// How many began in the period.
-    pub total: u64,
-    /// Of these, with findings.
-    pub with_findings: u64,
-    /// Of these, broken off.
-    pub failed: u64,
-    /// In order.
-    pub list: Vec<VerificationLine>,
-    /// Not listed.
-    pub omitted: u64,
-}
-
-/// One verification.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-pub struct VerificationLine {
-    /// Which.
-    pub id: Uuid,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<Timestamp>,
-    /// Events that it read.
-    pub tree_size: u64,
-    /// What it found; absent: it broke off or runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Verdict>,
-    /// How many findings.
-    pub findings: u64,
-    /// The first few.
-    pub first: Vec<Place>,
-}
-
-/// Where a verification found something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = EventPlace))]
-pub struct Place {
-    /// The event.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub index: Option<u64>,
-    /// The field.
-    pub field: Box<str>,
-    /// Why.
-    pub code: FindingCode,
-}
-
-/// Requests to append that were refused because a person is erased or being erased. Counted beside the ledger: not proved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportRefused))]
-pub struct Refused {
-    /// How many, on days that begin in the period or contain its first moment.
-    pub total: u64,
-    /// By day (UTC), days without any left out.
-    pub by_day: Vec<RefusedDay>,
-    /// Always false.
-    pub proved: bool,
-}
-
-/// Refused requests of a day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-pub struct RefusedDay {
-    /// Its first moment.
-    pub day: Timestamp,
-    /// The person was erased.
-    pub erased: u64,
-    /// The person was being erased.
-    pub erasing: u64,
-}
-
-/// Oubliette's own events, recorded before the end of the period, that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = ReportUnreadable))]
-pub struct Unreadable {
-    /// How many.
-    pub total: u64,
-    /// By index.
-    pub list: Vec<UnreadableEvent>,
-    /// Not listed.
-    pub omitted: u64,
-}
-
-/// An event that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-pub struct UnreadableEvent {
-    /// Where it stands.
-    pub index: u64,
-    /// The section that lacks it: `erasures`, `reveals`, `exports` or `keys`.
-    pub section: Box<str>,
-}
-
-impl Unreadable {
-    /// Sorts, counts each event once, and cuts after [`MAX_ROWS`].
-    pub fn of(mut list: Vec<UnreadableEvent>) -> Self {
-        list.sort_unstable();
-        list.dedup_by_key(|event| event.index);
-        let total = list.len() as u64;
-        list.truncate(MAX_ROWS);
-        Self {
-            total,
-            omitted: total - list.len() as u64,
-            list,
-        }
-    }
 }
 
 /// The file: a signed report with what proves that the ledger recorded it.

@@ -1,10 +1,10 @@
 //! What a report says in words, made from its other members: by the maker and by the verifier alike.
 
-use super::{ComplianceReport, Covering, Integrity};
+use super::{Backups, ComplianceReport, Covering, Integrity, Proceedings, Rotations};
 use crate::spec::ids::Timestamp;
 use crate::spec::report::Verdict;
 
-const LIMITS: [&str; 9] = [
+const LIMITS: [&str; 10] = [
     "It covers one ledger of one server. The same person may be known under other handles in other ledgers.",
     "It covers what was recorded. What never reached the ledger, or was read from its files, leaves no trace here.",
     "A verdict is that of the verification that it names, made by the server that the report is about. Whoever does not trust \
@@ -16,10 +16,11 @@ const LIMITS: [&str; 9] = [
     "Personal data that callers wrote into fields that stay in clear, and copies that were revealed or exported, are outside \
      of every erasure.",
     "Reads of what is in clear are not recorded, so they are not counted.",
-    "People by state, live API keys, verifications and refused appends come from the server's own records; the ledger does \
-     not prove them.",
+    "People by state, live API keys, verifications, refused appends and until when backups open come from the server's own \
+     records; the ledger does not prove them. Copies that were made by other means are not known.",
     "Requests that people made outside of this system, and the time before an erasure was recorded here, are not seen: the \
      month may have begun earlier.",
+    "Leaks are those that somebody reported: nobody reads what stays in clear.",
 ];
 
 /// What a report does not show.
@@ -155,8 +156,8 @@ pub(super) fn twice(report: &ComplianceReport) -> Vec<(&'static str, String, Str
         let again = super::Erasures::of(settled, report.period, usize::MAX);
         let words = |of: &super::Erasures| {
             format!(
-                "{} in all, {} asked for, {} completed, {} late, {} open, {} overdue",
-                of.total, of.requested, of.completed, of.completed_late, of.open, of.overdue
+                "{} in all, {} asked for, {} completed, {} late, {} open, {} overdue, {} cancelled, {} waiting",
+                of.total, of.requested, of.completed, of.completed_late, of.open, of.overdue, of.cancelled, of.waiting
             )
         };
         pairs.push(("erasures", words(&again), words(erasures)));
@@ -164,7 +165,53 @@ pub(super) fn twice(report: &ComplianceReport) -> Vec<(&'static str, String, Str
             pairs.push(("erasures, list", "late ones first".into(), "another order".into()));
         }
     }
+    pairs.extend(life(report));
     pairs
+}
+
+/// Proceedings, backups and rotations, where nothing is left out.
+fn life(report: &ComplianceReport) -> Vec<(&'static str, String, String)> {
+    let mut pairs = Vec::new();
+    for (place, section) in proceedings(report) {
+        if section.omitted == 0 {
+            let again = Proceedings::of(section.list.clone(), report.period, usize::MAX);
+            let words = |of: &Proceedings| {
+                format!(
+                    "{} in all, {} begun, {} ended, {} open",
+                    of.total, of.begun, of.ended, of.open
+                )
+            };
+            pairs.push((place, words(&again), words(section)));
+        }
+    }
+    let (backups, rotations) = (&report.backups, &report.rotations);
+    if backups.omitted == 0 {
+        let again = Backups::of(backups.list.clone(), report.period);
+        let words = |of: &Backups| format!("{} in all, {} begun", of.total, of.begun);
+        pairs.push(("backups", words(&again), words(backups)));
+    }
+    if rotations.omitted == 0 {
+        let again = Rotations::of(rotations.list.clone(), usize::MAX);
+        let words = |of: &Rotations| {
+            format!(
+                "{} epochs changed, {} destroyed, {} renewed",
+                of.changed, of.destroyed, of.renewed
+            )
+        };
+        pairs.push(("rotations", words(&again), words(rotations)));
+    }
+    pairs
+}
+
+/// The sections of proceedings, by name.
+pub fn proceedings(report: &ComplianceReport) -> [(&'static str, &Proceedings); 5] {
+    [
+        ("holds", &report.holds),
+        ("restrictions", &report.restrictions),
+        ("retention", &report.retention),
+        ("redactions", &report.redactions),
+        ("leaks", &report.leaks),
+    ]
 }
 
 /// Totals against the rows of their lists and the number of those left out.
@@ -208,6 +255,20 @@ fn sums(report: &ComplianceReport) -> Vec<(&'static str, String, String)> {
             report.refused.total,
         ),
     ];
+    for (place, section) in proceedings(report) {
+        sums.push((place, rows(section.list.len(), section.omitted), section.total));
+    }
+    let backups = &report.backups;
+    sums.push(("backups", rows(backups.list.len(), backups.omitted), backups.total));
+    let header_less = report
+        .unreadable
+        .list
+        .iter()
+        .filter(|event| &*event.section == "events");
+    if report.unreadable.omitted == 0 {
+        let count = header_less.count() as u64;
+        sums.push(("events, unreadable", count, report.events.unreadable));
+    }
     if reveals.omitted == 0 {
         let blocks = reveals.list.iter().map(|line| line.blocks).fold(0, u64::saturating_add);
         sums.push(("reveals, blocks", blocks, reveals.blocks));

@@ -16,7 +16,7 @@ use crate::spec::merkle::verify_consistency;
 use crate::spec::note::Note;
 use crate::spec::report::{Finding, FindingCode, Findings, Object, Report, TrustState, Verdict};
 use crate::spec::signature::{SignatureError, read_unverified};
-use crate::spec::verify::{Examined, Trust, signature_code, verify_note};
+use crate::spec::verify::{Examined, Keyring, Trust, verify_note};
 use sha2::{Digest, Sha256};
 
 /// How many differing fields are named.
@@ -30,7 +30,7 @@ pub fn is_report(file: &[u8]) -> bool {
     struct Probe {
         format: String,
     }
-    if is_page(file) {
+    if page::KIND.is(file) {
         return true;
     }
     let begins: Vec<u8> = file
@@ -43,20 +43,10 @@ pub fn is_report(file: &[u8]) -> bool {
         || serde_json::from_slice::<Probe>(file).is_ok_and(|probe| probe.format == SIGNED_FORMAT)
 }
 
-fn is_page(file: &[u8]) -> bool {
-    let begins = file
-        .get(..15)
-        .is_some_and(|text| text.eq_ignore_ascii_case(b"<!DOCTYPE html>"));
-    begins
-        && file
-            .windows(page::MARK.len())
-            .any(|window| window == page::MARK.as_bytes())
-}
-
 /// Verifies a signed report: a JSON file, or a page.
 pub fn verify_report(file: &[u8], trust: &Trust) -> Report {
-    let is_page = is_page(file);
-    let embedded = if is_page { page::embedded(file) } else { Some(file) };
+    let is_page = page::KIND.is(file);
+    let embedded = if is_page { page::KIND.embedded(file) } else { Some(file) };
     let Some(embedded) = embedded else {
         return unreadable("page", "the signed report that the page was made from", "none");
     };
@@ -68,17 +58,11 @@ pub fn verify_report(file: &[u8], trust: &Trust) -> Report {
         Ok(report) => report,
         Err(error) => return unreadable("document", "a signed compliance report", &error_words(&error)),
     };
-    let mut review = Review::new(trust, &signed.anchors, &signed.checkpoint);
-    if signed.anchors.is_empty() {
-        review.find(None, "anchors", FindingCode::EvidenceAbsent, "ledger.created", "none");
-    }
-    check_signature(&mut review, &signed.document.0);
+    let mut review = Review::anchored(trust, &signed.anchors, &signed.checkpoint);
+    review.signed_by::<ComplianceReport>(Keyring::report_key, &signed.document.0);
     review.compare(None, "format", &SIGNED_FORMAT.to_owned(), &signed.format);
     review.compare(None, "document, format", &FORMAT.to_owned(), &report.format);
-    if let Some(checkpoint) = review.checkpoint().cloned() {
-        let origin = checkpoint.origin.as_str().to_owned();
-        review.compare(None, "document, origin", &origin, &report.origin.as_str().to_owned());
-    }
+    review.stands_under(("document, origin", &report.origin), None);
     check_recorded(&mut review, &signed, &report);
     check_tree(&mut review, &signed, &report);
     check_sums(&mut review, &report);
@@ -86,7 +70,7 @@ pub fn verify_report(file: &[u8], trust: &Trust) -> Report {
         check_shown(&mut review, &report, shown);
     }
     if is_page {
-        check_page(&mut review, file, &signed, &report);
+        page::KIND.check(&mut review, file, || page::render(&report, &signed));
     }
     let notes = if review.findings.verdict() == Verdict::Valid {
         notes(&review, &report, is_page)
@@ -107,19 +91,6 @@ fn unreadable(place: &str, expected: &str, found: &str) -> Report {
     let mut findings = Findings::default();
     findings.push(Finding::new(None, place, FindingCode::DocumentInvalid, expected, found));
     Report::new(Object::ComplianceReport, TrustState::SelfConsistent, findings)
-}
-
-fn check_signature(review: &mut Review<'_>, document: &[u8]) {
-    let Some(keyring) = review.keyring() else {
-        let expected = "anchors that name the certificate key";
-        return review.find(None, "signature", FindingCode::SignatureUnchecked, expected, "none");
-    };
-    let key = keyring.report_key();
-    let expected = format!("a signature by key {}", key.public().id());
-    match key.open_document::<ComplianceReport>(document) {
-        Ok(_) => review.checked.signatures += 1,
-        Err(error) => review.find(None, "signature", signature_code(&error), expected, error),
-    }
 }
 
 /// The ledger says that it made this very document.
@@ -245,7 +216,7 @@ fn check_sums(review: &mut Review<'_>, report: &ComplianceReport) {
         .by_type
         .iter()
         .map(|line| line.count)
-        .fold(events.unlisted, u64::saturating_add);
+        .fold(events.unlisted.saturating_add(events.unreadable), u64::saturating_add);
     let days = events.by_day.iter().map(|day| day.callers.saturating_add(day.own));
     for (field, stated) in [
         (
@@ -253,7 +224,7 @@ fn check_sums(review: &mut Review<'_>, report: &ComplianceReport) {
             events.end_index.saturating_sub(events.first_index),
         ),
         ("by_type", listed),
-        ("by_day", days.fold(0, u64::saturating_add)),
+        ("by_day", days.fold(events.unreadable, u64::saturating_add)),
     ] {
         review.compare(None, format!("document, events, {field}"), &events.total, &stated);
     }
@@ -338,47 +309,6 @@ fn compare_values(signed: &Value, shown: &Value, place: &str, found: &mut Vec<(S
             found.push((place.to_owned(), words(signed), words(shown)));
         }
     }
-}
-
-/// The page is the one that this renderer makes of the signed report.
-fn check_page(review: &mut Review<'_>, file: &[u8], signed: &SignedReport, report: &ComplianceReport) {
-    if review.findings.verdict() != Verdict::Valid {
-        let (expected, found) = (
-            "data that holds",
-            "data with findings: the page was not made anew from it",
-        );
-        return review.find(None, "page", FindingCode::PageUnchecked, expected, found);
-    }
-    let made = page::render(report, signed);
-    if made.as_bytes() == file {
-        return;
-    }
-    if !page::is_own(file) {
-        let expected = format!("a page of the renderer {}", page::RENDERER);
-        let found = "a page of another one: only the data in it is checked, not what the page shows";
-        return review.find(None, "page", FindingCode::PageUnchecked, expected, found);
-    }
-    let shown = String::from_utf8_lossy(file);
-    let (mut section, mut lines) = ("head".to_owned(), made.lines().zip(shown.lines()));
-    let differing = (1_u64..).zip(&mut lines).find(|(_, (made, shown))| {
-        if let Some((_, id)) = made.split_once("<section id=\"") {
-            id.split('"').next().unwrap_or_default().clone_into(&mut section);
-        }
-        made != shown
-    });
-    let (number, made, shown) = differing.map_or((0, "no more", "more, or less"), |(number, (made, shown))| {
-        (number, made, shown)
-    });
-    let place = format!("page, {section}, line {number}");
-    let (made, shown) = around_difference(made, shown);
-    review.find(None, place, FindingCode::FactMismatch, made, shown);
-}
-
-/// The two texts from a little before they part.
-fn around_difference(a: &str, b: &str) -> (String, String) {
-    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
-    let cut = |text: &str| text.chars().skip(same.saturating_sub(40)).take(120).collect();
-    (cut(a), cut(b))
 }
 
 /// What a valid report shows, and does not. With findings nothing of it was shown.

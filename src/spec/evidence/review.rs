@@ -1,14 +1,19 @@
 //! What the verifications of receipts, certificates and proofs share: one checkpoint, one set of keys, events under both.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::spec::checkpoint::{self, Checkpoint};
 use crate::spec::event::{BodyKind, Header};
 use crate::spec::hash::Hash;
+use crate::spec::ids::Origin;
 use crate::spec::merkle::verify_inclusion;
 use crate::spec::note::{KeyName, SignatureType};
 use crate::spec::report::{Bodies, Checked, Finding, FindingCode, Findings, Object, Report, TrustState, visible};
 use crate::spec::signature::{self, Kind, PublicKey, Verifier};
 use crate::spec::verify::{
-    Examined, Keyring, Record, Trust, body_place, check_pins, error_chain, examine, read_checkpoint, verify_note,
+    Examined, Keyring, Record, Trust, body_place, check_pins, error_chain, examine, read_checkpoint, signature_code,
+    verify_note,
 };
 
 use super::{Evidence, Inclusion};
@@ -58,6 +63,15 @@ impl<'t> Review<'t> {
         review
     }
 
+    /// As [`Review::new`], of an object that must have anchors.
+    pub(in crate::spec) fn anchored(trust: &'t Trust, anchors: &[Evidence], note: &str) -> Self {
+        let mut review = Self::new(trust, anchors, note);
+        if anchors.is_empty() {
+            review.find(None, "anchors", FindingCode::EvidenceAbsent, "ledger.created", "none");
+        }
+        review
+    }
+
     /// Adds a finding.
     pub(in crate::spec) fn find(
         &mut self,
@@ -103,6 +117,44 @@ impl<'t> Review<'t> {
     /// The checkpoint, verified or not.
     pub(in crate::spec) fn checkpoint(&self) -> Option<&Checkpoint> {
         self.checkpoint.as_ref()
+    }
+
+    /// Checks that a document is signed by the key that the anchors name for its kind.
+    pub(in crate::spec) fn signed_by<T: DeserializeOwned + Serialize>(
+        &mut self,
+        key: fn(&Keyring) -> &Verifier,
+        document: &[u8],
+    ) {
+        let Some(key) = self.keyring.as_ref().map(key).cloned() else {
+            let expected = "anchors that name the certificate key";
+            return self.find(None, "signature", FindingCode::SignatureUnchecked, expected, "none");
+        };
+        self.checked.signatures += u64::from(self.opens_under::<T>(&key, document));
+    }
+
+    /// Whether a document is signed by this key; if not, that is found.
+    pub(in crate::spec) fn opens_under<T: DeserializeOwned + Serialize>(
+        &mut self,
+        key: &Verifier,
+        document: &[u8],
+    ) -> bool {
+        let opened = key.open_document::<T>(document);
+        if let Err(error) = &opened {
+            let expected = format!("a signature by key {}", key.public().id());
+            self.find(None, "signature", signature_code(error), expected, error);
+        }
+        opened.is_ok()
+    }
+
+    /// Compares the origin that a document states with that of its checkpoint, and the tree size where it states one.
+    pub(in crate::spec) fn stands_under(&mut self, origin: (&str, &Origin), tree_size: Option<(&str, u64)>) {
+        let Some(checkpoint) = self.checkpoint.clone() else {
+            return;
+        };
+        self.compare(None, origin.0, &checkpoint.origin.as_str(), &origin.1.as_str());
+        if let Some((place, stated)) = tree_size {
+            self.compare(None, place, &checkpoint.size, &stated);
+        }
     }
 
     fn open_checkpoint(&mut self, note: &str) {

@@ -97,6 +97,8 @@ impl Absences {
             Authority::ErasureCompleted(_)
             | Authority::ErasureRecovered(_)
             | Authority::EpochDestroyed(_)
+            | Authority::LeakReported(_)
+            | Authority::LeakWithdrawn(_)
             | Authority::Nothing => {}
         }
     }

@@ -43,6 +43,7 @@ pub(super) use examine::{Examined, examine, place as body_place, signature_code}
 pub(super) use trust::check_pins;
 
 use super::hash::Hash;
+use super::ids::Handle;
 use super::report::{Bodies, Checked, Finding, FindingCode, Findings, Object, Report, TrustState};
 use super::system::Position;
 use absence::Absences;
@@ -179,6 +180,11 @@ impl Verification {
     /// alone can be compared, and in a bundle alone.
     pub(super) fn holds_own(&self, record: &Record) -> bool {
         self.own.as_ref().is_some_and(|own| own.holds(record))
+    }
+
+    /// The indexes of the reports of leaks that name one of these people, in a bundle.
+    pub(super) fn own_leaks_about(&self, handles: &[Handle]) -> Vec<u64> {
+        self.own.as_ref().map_or_else(Vec::new, |own| own.leaks_about(handles))
     }
 
     /// The root that a checkpoint of this size stated, if one was met on the way.

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::spec::hash::{Hash, leaf_hash};
-use crate::spec::system::is_reserved;
+use crate::spec::ids::Handle;
+use crate::spec::system::{Authority, is_reserved};
 
 use super::examine::Examined;
 use super::record::Record;
@@ -15,6 +16,8 @@ use super::record::Record;
 #[derive(Debug, Default)]
 pub(super) struct OwnEvents {
     digests: BTreeMap<u64, Hash>,
+    /// Reports of leaks that name people, by their index.
+    leaks: Vec<(u64, Vec<Handle>)>,
 }
 
 impl OwnEvents {
@@ -29,6 +32,17 @@ impl OwnEvents {
                 .entry(record.index)
                 .or_insert_with(|| digest(&event.leaf, &record.signature));
         }
+        if let Some(Authority::LeakReported(leak)) = event.authority.as_ref().filter(|_| event.signed)
+            && let Some(handles) = &leak.handles
+        {
+            self.leaks.push((record.index, handles.clone()));
+        }
+    }
+
+    /// The indexes of the reports of leaks that name one of these people.
+    pub(super) fn leaks_about(&self, handles: &[Handle]) -> Vec<u64> {
+        let about = |(_, named): &&(u64, Vec<Handle>)| named.iter().any(|handle| handles.contains(handle));
+        self.leaks.iter().filter(about).map(|(index, _)| *index).collect()
     }
 
     /// Whether this is the event at its index, header and signature alike.

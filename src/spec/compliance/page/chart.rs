@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::super::{DAY, DayCount, ErasureLine};
-use super::words::{count, duration};
 use crate::spec::ids::Timestamp;
+use crate::spec::page::words::{count, duration};
 
 /// Width of every chart, in its own units.
 const WIDTH: u64 = 600;

@@ -5,53 +5,14 @@ use maud::{Markup, html};
 use super::super::verify::verdict_word;
 use super::super::{By, ComplianceReport, RoleCount, VaultState};
 use super::chart::{self, Bar};
-use super::words::{count, counted, date, date_time, duration};
+use crate::spec::page::parts::{code, figure, moment, number, section, table, text, word};
+use crate::spec::page::words::{count, counted, date, date_time, duration};
 
 /// Types and erasures that the charts show; the tables have all.
 const CHARTED: usize = 15;
 
-fn section(id: &str, title: &str, content: &Markup) -> Markup {
-    html! { section id=(id) { h2 { (title) } (content) } }
-}
-
-/// A table that scrolls; a name that begins with # is a column of numbers.
-fn table(columns: &[&str], rows: &[(&str, Vec<Markup>)], omitted: u64) -> Markup {
-    let class = |at: usize| columns.get(at).filter(|name| name.starts_with('#')).map(|_| "n");
-    html! {
-        div class="table" tabindex="0" {
-            table {
-                thead { tr { @for (at, name) in columns.iter().enumerate() { th class=[class(at)] { (name.trim_start_matches('#')) } } } }
-                tbody {
-                    @for (kind, cells) in rows {
-                        tr class=[Some(*kind).filter(|kind| !kind.is_empty())] {
-                            @for (at, cell) in cells.iter().enumerate() { td class=[class(at)] { (cell) } }
-                        }
-                    }
-                }
-            }
-        }
-        @if omitted > 0 { p class="note" { (count(omitted)) " more are counted above and not listed." } }
-    }
-}
-
-fn text(words: impl std::fmt::Display) -> Markup {
-    html! { (words.to_string()) }
-}
-
-fn code(words: impl std::fmt::Display) -> Markup {
-    html! { code { (words.to_string()) } }
-}
-
-fn number(value: u64) -> Markup {
-    text(count(value))
-}
-
-fn by(by: &By) -> [Markup; 2] {
+pub(super) fn by(by: &By) -> [Markup; 2] {
     [code(&by.key), text(by.roles.join(", "))]
-}
-
-fn figure(caption: &str, unit: &Markup, chart: &Markup) -> Markup {
-    html! { figure { figcaption { (caption) " " span { (unit) } } div class="wide" tabindex="0" { (chart) } } }
 }
 
 pub(super) fn integrity(report: &ComplianceReport) -> Markup {
@@ -108,9 +69,9 @@ pub(super) fn erasures(report: &ComplianceReport) -> Markup {
             code(line.request),
             text(line.state.words()),
             text(date_time(line.requested_at)),
+            moment(line.begun_at),
             text(date_time(line.due_at)),
-            line.completed_at
-                .map_or_else(|| text("–"), |time| text(date_time(time))),
+            moment(line.completed_at.or(line.cancelled_at)),
             text(duration(line.seconds)),
             late,
             number(line.subjects),
@@ -123,8 +84,9 @@ pub(super) fn erasures(report: &ComplianceReport) -> Markup {
         "Request",
         "State",
         "Requested",
+        "Begun",
         "Due",
-        "Completed",
+        "Ended",
         "#Took",
         "#Late by",
         "#People",
@@ -139,8 +101,9 @@ pub(super) fn erasures(report: &ComplianceReport) -> Markup {
             p { (counted(erasures.total, "erasure was", "erasures were")) " open or ended in the period: "
                 (count(erasures.requested)) " asked for, " (count(erasures.completed)) " completed in it. "
                 (count(erasures.completed_late)) " completed late, " (count(erasures.overdue)) " overdue and "
-                (count(erasures.open)) " open in time at its end." }
-            p class="note" { "The limit is one calendar month from the recorded request (GDPR Art. 12(3)). Completed means: access fenced, live keys and the "
+                (count(erasures.open)) " open in time at its end; " (count(erasures.waiting)) " of the open ones waited and had not begun. "
+                (count(erasures.cancelled)) " were taken back." }
+            p class="note" { "The limit is one calendar month from the recorded request (GDPR Art. 12(3)); waiting counts. Completed means: access fenced, live keys and the "
                 "identity deleted from the key store, deletion checked by failed decryption of samples. What an erasure had not reached is listed in its certificate." }
             @if !charted.is_empty() {
                 (figure("Time taken, against the limit", &html! { "per erasure; the dashed line is its limit"
@@ -150,14 +113,6 @@ pub(super) fn erasures(report: &ComplianceReport) -> Markup {
             }
         },
     )
-}
-
-/// The word that JSON has for a value.
-fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
 }
 
 pub(super) fn subjects(report: &ComplianceReport) -> Markup {
@@ -223,7 +178,7 @@ pub(super) fn events(report: &ComplianceReport) -> Markup {
         "Events",
         &html! {
             p { (counted(events.total, "event", "events")) " in the period, "
-                (count(events.own)) " of them Oubliette's own. Indexes " (events.first_index) " up to, not including, " (events.end_index) "." }
+                (count(events.own)) " of them Oubliette's own" @if events.unreadable > 0 { ", and " strong { (count(events.unreadable)) " whose header cannot be read" } } ". Indexes " (events.first_index) " up to, not including, " (events.end_index) "." }
             @if events.total > 0 {
                 (figure("Events over time", &html! { "events a " (unit) ", UTC" (keys) }, &days))
                 (table(&["Day (UTC)", "#Callers", "#Oubliette's own", "#All"], &events.by_day.iter().map(by_day).collect::<Vec<_>>(), 0))
@@ -431,7 +386,7 @@ pub(super) fn unreadable(report: &ComplianceReport) -> Markup {
         "unreadable",
         "Damaged records",
         &html! {
-            p class="warn" { (counted(unreadable.total, "event", "events")) " of the ledger's own cannot be read. What they record is missing in the sections named here: an erasure whose completion cannot be read stands as open. Verify the ledger." }
+            p class="warn" { (counted(unreadable.total, "event", "events")) " cannot be read. What they record is missing in the sections named here: an erasure whose completion cannot be read stands as open. An event that is missing in " code { "events" } " has no readable header: its type and its time are not known. Verify the ledger." }
             (table(&["#Event", "Missing in"], &unreadable.list.iter().map(row).collect::<Vec<_>>(), unreadable.omitted))
         },
     )

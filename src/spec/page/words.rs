@@ -3,7 +3,7 @@
 use crate::spec::ids::Timestamp;
 
 /// `1,234,567`.
-pub(super) fn count(number: u64) -> String {
+pub(in crate::spec) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -16,12 +16,12 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// `1 event`, `2 events`.
-pub(super) fn counted(number: u64, one: &str, more: &str) -> String {
+pub(in crate::spec) fn counted(number: u64, one: &str, more: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { more })
 }
 
 /// `2026-10-01 00:00:00 UTC`.
-pub(super) fn date_time(time: Timestamp) -> String {
+pub(in crate::spec) fn date_time(time: Timestamp) -> String {
     let text = time.to_string();
     match (text.get(..10), text.get(11..19)) {
         (Some(date), Some(clock)) => format!("{date} {clock} UTC"),
@@ -30,13 +30,13 @@ pub(super) fn date_time(time: Timestamp) -> String {
 }
 
 /// `2026-10-01`.
-pub(super) fn date(time: Timestamp) -> String {
+pub(in crate::spec) fn date(time: Timestamp) -> String {
     let text = time.to_string();
     text.get(..10).unwrap_or(&text).to_owned()
 }
 
 /// The two largest units: `3 d 4 h`, `12 s`.
-pub(super) fn duration(seconds: u64) -> String {
+pub(in crate::spec) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) if seconds == 0 => "under 1 s".to_owned(),
