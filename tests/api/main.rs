@@ -28,6 +28,7 @@ mod refusals;
 mod repeats;
 mod reports;
 mod restore;
+mod retention;
 mod roles;
 mod settings;
 mod tls;

@@ -13,4 +13,5 @@ mod disk;
 mod faulty;
 mod hsm;
 mod parts;
+mod unreadable;
 mod writer;
