@@ -97,8 +97,8 @@ pub struct Settings {
     /// What is kept of the id of an erased person, as a keyed hash, so that they are not taken for a new one: `forever`, a
     /// period such as `2y`, or `none`.
     pub erasure_suppression: SuppressionRule,
-    /// The retention rules: `[[retention]]` tables with `name`, `category`, `keep` (a period such as `90d` or `7y`) and
-    /// `action` (`erase_keys`, the default).
+    /// The retention rules: `[[retention]]` tables with `name`, `keep` (a period such as `90d` or `7y`) and either `category`
+    /// (whose keys are erased) or `event_type` (whose sealed blocks are removed; their keys live).
     pub retention: Vec<RetentionRule>,
     /// What to log: a level, or `tracing` filter directives.
     pub log: String,
@@ -359,15 +359,16 @@ impl Settings {
             );
         }
         let names: std::collections::HashSet<_> = self.retention.iter().map(|rule| &rule.name).collect();
-        let categories: std::collections::HashSet<_> = self.retention.iter().map(|rule| &rule.category).collect();
-        if names.len() < self.retention.len() || categories.len() < self.retention.len() {
+        let about = |rule: &RetentionRule| (rule.category.clone(), rule.event_type.clone());
+        let scopes: std::collections::HashSet<_> = self.retention.iter().map(about).collect();
+        if names.len() < self.retention.len() || scopes.len() < self.retention.len() {
             return value(
                 "retention",
-                "has two rules of one name or for one category; keep one of them",
+                "has two rules of one name, for one category or for one event type; keep one of them",
             );
         }
-        if self.retention.iter().any(|rule| !matches!(rule.name.len(), 1..=100)) {
-            return value("retention", "has a rule without a name; give it one of 1 to 100 bytes");
+        if let Some(wrong) = self.retention.iter().find_map(|rule| rule.check().err()) {
+            return value("retention", wrong);
         }
         Ok(())
     }

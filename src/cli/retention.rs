@@ -13,7 +13,9 @@ use super::target::OnLedger;
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["dry_run", "run", "list"]))]
 #[command(after_help = "\
-Rules are [[retention]] tables of the server's configuration: name, category, keep (90d, 7y), action (erase_keys).
+Rules are [[retention]] tables of the server's configuration: name, keep (90d, 7y), and either category or event_type.
+Of a category the keys of subjects go whose newest data is older; counts are of subjects. Of an event type the sealed
+blocks go that are older, and their keys live: backups of before open them. Counts are of blocks.
 With --data they come from --config FILE. A run that is interrupted can be repeated.
 
 Examples:
@@ -25,7 +27,7 @@ pub(super) struct Retention {
     /// Count what is due, and what holds and restrictions keep. Changes nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Erase what is due.
+    /// Erase or remove what is due.
     #[arg(long)]
     run: bool,
     /// List the runs.
@@ -48,7 +50,17 @@ impl Retention {
         let answer = session.client.post(&path, &[], &json!({"dry_run": self.dry_run}))?;
         bar.finish_and_clear();
         let view: Value = answer.parse()?;
-        const FIELDS: [&str; 7] = ["name", "category", "keep", "due", "erased", "held", "restricted"];
+        const FIELDS: [&str; 9] = [
+            "name",
+            "category",
+            "event_type",
+            "keep",
+            "due",
+            "erased",
+            "purged",
+            "held",
+            "restricted",
+        ];
         context.print_raw(&answer.text, || {
             let head = match view.get("id") {
                 Some(_) => format!("Run {}: {}", word(&view, "id"), word(&view, "state")),

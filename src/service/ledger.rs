@@ -80,6 +80,8 @@ pub struct Ledger {
     pub(crate) unended: Kept<Unended>,
     /// Its epochs.
     pub(crate) epochs: Kept<EpochBook>,
+    /// Held by a run of retention.
+    pub(crate) retaining: tokio::sync::Mutex<()>,
     /// What removed bodies, as read last.
     pub(crate) authorities: super::removed::Authorities,
 }
@@ -451,6 +453,7 @@ impl Service {
             waits: Kept::default(),
             unended: Kept::new(Unended::under(self.purging.purge)),
             epochs: Kept::default(),
+            retaining: tokio::sync::Mutex::new(()),
             authorities: super::removed::Authorities::default(),
         };
         self.sequencer

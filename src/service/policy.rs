@@ -7,9 +7,11 @@ use jiff::{Span, ToSpan};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::access::internal;
+use super::append::OWN_TYPES;
 use super::{Error, Service};
 use crate::keystore::Suppression;
-use crate::spec::ids::{Category, Timestamp};
+use crate::spec::ids::{Category, EventType, Timestamp};
+use crate::spec::system;
 
 /// The longest grace in seconds, 30 days: an erasure is due within a month (GDPR Art. 12(3)).
 pub const MAX_GRACE_SECONDS: u64 = 30 * 86_400;
@@ -61,29 +63,90 @@ impl PartialEq for PeriodSpan {
 
 impl Eq for PeriodSpan {}
 
-/// How long data is kept.
+/// How long data is kept: that of a category, or the sealed blocks of an event type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetentionRule {
     /// What people call it: it stands in reports and in the ledger.
     pub name: String,
-    /// The category whose data it is about.
-    pub category: Category,
-    /// How long after the newest event with a subject's data of this category.
+    /// The category whose data it is about; this or `event_type`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
+    /// The type of the events whose sealed blocks it is about; this or `category`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_type: Option<EventType>,
+    /// How long: of a category, after the newest event with a subject's data of it; of an event type, after the event.
     pub keep: Period,
-    /// What becomes of it then.
-    #[serde(default)]
-    pub action: RetentionAction,
+    /// What becomes of it then; it follows from what the rule is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<RetentionAction>,
 }
 
 /// What becomes of data that is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(utoipa::ToSchema)]
 pub enum RetentionAction {
-    /// The subject's keys of the category are destroyed.
-    #[default]
+    /// Of a category: the subject's keys of it are destroyed.
     EraseKeys,
+    /// Of an event type: the sealed blocks leave the ledger's store. Their keys live.
+    PurgeBodies,
+}
+
+/// What a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// The data of a category.
+    Category(&'a Category),
+    /// The sealed blocks in events of a type.
+    EventType(&'a EventType),
+}
+
+impl RetentionRule {
+    /// What it is about; `None` if it names both or neither, which settings refuse.
+    pub fn scope(&self) -> Option<Scope<'_>> {
+        match (&self.category, &self.event_type) {
+            (Some(category), None) => Some(Scope::Category(category)),
+            (None, Some(event_type)) => Some(Scope::EventType(event_type)),
+            _ => None,
+        }
+    }
+
+    /// What becomes of what is due.
+    pub fn action(&self) -> RetentionAction {
+        match self.event_type {
+            Some(_) => RetentionAction::PurgeBodies,
+            None => RetentionAction::EraseKeys,
+        }
+    }
+
+    /// What is wrong with it, and the mend.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self.scope() {
+            None => return Err("has a rule that names not exactly one of `category` and `event_type`"),
+            Some(Scope::EventType(event_type)) if is_own(event_type) => {
+                return Err("has a rule for events of Oubliette's own, which are never removed; name a type of yours");
+            }
+            Some(_) => {}
+        }
+        if self.action.is_some_and(|action| action != self.action()) {
+            return Err(
+                "has an action that does not fit: `erase_keys` goes with `category`, `purge_bodies` with \
+                        `event_type`; leave it out",
+            );
+        }
+        match self.name.len() {
+            1..=100 => Ok(()),
+            _ => Err("has a rule without a name; give it one of 1 to 100 bytes"),
+        }
+    }
+}
+
+fn is_own(event_type: &EventType) -> bool {
+    system::is_reserved(event_type) || OWN_TYPES.contains(&event_type.as_str())
 }
 
 impl FromStr for Period {
@@ -226,6 +289,34 @@ mod tests {
     fn what_is_no_period_is_refused() {
         for text in ["", "soon", "-3d", "0s", "3", "2000y", "forever"] {
             assert!(text.parse::<Period>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_about_a_category_or_an_event_type_and_its_action_follows() {
+        let rule = |fields: &str| {
+            let text = format!(r#"{{"name": "n", "keep": "90d"{fields}}}"#);
+            serde_json::from_str::<RetentionRule>(&text).unwrap()
+        };
+        let of_type = rule(r#", "event_type": "login""#);
+        assert_eq!(
+            (of_type.check(), of_type.action()),
+            (Ok(()), RetentionAction::PurgeBodies)
+        );
+        let of_category = rule(r#", "category": "c", "action": "erase_keys""#);
+        assert_eq!(
+            (of_category.check(), of_category.action()),
+            (Ok(()), RetentionAction::EraseKeys)
+        );
+        for wrong in [
+            "",
+            r#", "category": "c", "event_type": "login""#,
+            r#", "category": "c", "action": "purge_bodies""#,
+            r#", "event_type": "login", "action": "erase_keys""#,
+            r#", "event_type": "erasure.requested""#,
+            r#", "event_type": "export.created""#,
+        ] {
+            assert!(rule(wrong).check().is_err(), "{wrong}");
         }
     }
 

@@ -7,29 +7,27 @@
 //!
 //! What was erased stays erased.
 
+mod generations;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::append::subject_erased;
-use super::erase::sealed_blocks;
 use super::own::{Act, By, Fold, Recorded, Unreadable, at, never_seen, recorded};
 use super::read::StoredEvent;
 use super::restrict::check_categories;
 use super::{Caller, Code, Error, Ledger, Service};
-use crate::keystore::{Fence, Reopened, Resolution};
+use crate::keystore::{Reopened, Resolution};
 use crate::sequencer;
 use crate::spec::ids::{Category, Handle, SubjectId};
-use crate::store::{Direction, Lookup};
+use generations::closes;
 
 const STREAM: &str = "$subjects";
 const REOPENED: &str = "subject.reopened";
 /// The most categories of a reopening.
 const MAX_CATEGORIES: usize = 64;
-/// Events that are read at once.
-const CHUNK: usize = 128;
 
 /// Why, as a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,84 +254,6 @@ impl Service {
         self.blocking(ledger, carry_out).await
     }
 
-    fn to_reopen(&self, ledger: &Ledger, who: &[(Handle, Vec<Category>)]) -> Result<Vec<Person>, Error> {
-        let person = |(handle, categories): &(Handle, Vec<Category>)| {
-            Ok(Person {
-                handle: *handle,
-                categories: self.next_generations(ledger, *handle, categories)?,
-            })
-        };
-        who.iter().map(person).collect()
-    }
-
-    /// The next generations of erased categories, and what closed them.
-    fn next_generations(&self, ledger: &Ledger, handle: Handle, categories: &[Category]) -> Result<Vec<Named>, Error> {
-        let id = ledger.record.id;
-        let (fences, reopened) = (
-            self.keystore.fences_of(id, handle),
-            self.keystore.reopened_of(id, handle),
-        );
-        let mut named = Vec::new();
-        for (place, category) in categories.iter().enumerate() {
-            let pointer = format!("/categories/{place}");
-            let before = reopened.iter().find(|reopened| reopened.category == *category);
-            let over = before.map(|before| before.over.as_slice()).unwrap_or_default();
-            let closing: Vec<_> = fences.iter().filter(|fence| closes(fence, category, over)).collect();
-            if closing.is_empty() {
-                return Err(at(
-                    Code::NotErased,
-                    &pointer,
-                    "this category of the person is not erased",
-                ));
-            }
-            if closing.iter().any(|fence| fence.destroyed.is_none()) {
-                let detail = "this category of the person is being erased";
-                return Err(at(Code::SubjectErasing, &pointer, detail));
-            }
-            for fence in &closing {
-                // Until it is completed it may be taken up again, and would miss the end of what is new.
-                let erasure = self.find_erasure(ledger, fence.order.request)?;
-                if erasure.is_some_and(|erasure| erasure.completed.is_none()) {
-                    let detail = "this category of the person is being erased";
-                    return Err(at(Code::SubjectErasing, &pointer, detail));
-                }
-            }
-            if closing.iter().any(|fence| fence.order.categories.is_none()) {
-                return Err(subject_erased(&pointer));
-            }
-            let known = before.map_or(1, |before| before.generation);
-            let used = self.newest_generation(ledger, handle, category)?.max(known);
-            let requests = closing.iter().map(|fence| fence.order.request);
-            named.push(Named {
-                reopened: ReopenedCategory {
-                    category: category.clone(),
-                    generation: used.saturating_add(1),
-                },
-                over: over.iter().copied().chain(requests).collect(),
-            });
-        }
-        Ok(named)
-    }
-
-    /// The newest generation of a category under which anything is sealed; 0 if nothing is.
-    fn newest_generation(&self, ledger: &Ledger, handle: Handle, category: &Category) -> Result<u32, Error> {
-        let size = self.view(ledger)?.size();
-        let lookup = Lookup::Handle(handle);
-        let number = ledger.record.number;
-        let indexes = self
-            .store
-            .find(number, &lookup, 0..size, Direction::Backward, usize::MAX)?;
-        let mut newest = 0;
-        for chunk in indexes.chunks(CHUNK) {
-            for event in self.stored_events_at(ledger, chunk)? {
-                let blocks = sealed_blocks(&event);
-                let own = blocks.filter(|(_, block)| block.handle == handle && block.category == *category);
-                newest = own.map(|(_, block)| block.generation).fold(newest, u32::max);
-            }
-        }
-        Ok(newest)
-    }
-
     /// Opens in the key store what a reopening says. Gives what was not open before.
     fn carry_out(&self, ledger: &Ledger, payload: &Payload) -> Result<Vec<Reopened>, Error> {
         let people = payload.subjects.iter().flatten();
@@ -387,23 +307,6 @@ impl Service {
         }
         Ok(opened)
     }
-
-    /// Whether a category is closed, and that by some of these erasures alone, whose keys are destroyed.
-    pub(super) fn is_closed_by(
-        &self,
-        ledger: &Ledger,
-        (handle, category): (Handle, &Category),
-        is_one: impl Fn(&Uuid) -> bool,
-    ) -> bool {
-        let id = ledger.record.id;
-        let reopened = self.keystore.reopened_of(id, handle).into_iter();
-        let mut over = reopened.filter(|reopened| reopened.category == *category);
-        let over = over.next().map(|reopened| reopened.over).unwrap_or_default();
-        let fences = self.keystore.fences_of(id, handle).into_iter();
-        let closing: Vec<_> = fences.filter(|fence| closes(fence, category, &over)).collect();
-        let by_one = |fence: &Fence| fence.destroyed.is_some() && is_one(&fence.order.request);
-        !closing.is_empty() && closing.iter().all(by_one)
-    }
 }
 
 /// All reopenings, by id, which is in the order of time. One that cannot be read opens nothing that is not open already.
@@ -422,14 +325,4 @@ impl Fold for Reopenings {
     }
 
     fn unreadable(&mut self, _: Unreadable) {}
-}
-
-/// Whether an erasure closes a category, those aside that a reopening is over.
-fn closes(fence: &Fence, category: &Category, over: &[Uuid]) -> bool {
-    let covers = fence
-        .order
-        .categories
-        .as_ref()
-        .is_none_or(|categories| categories.contains(category));
-    covers && !over.contains(&fence.order.request)
 }

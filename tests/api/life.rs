@@ -19,17 +19,17 @@ fn with(mut request: Value, name: &str, value: Value) -> Value {
     request
 }
 
-fn id(answer: &Value) -> String {
+pub(crate) fn id(answer: &Value) -> String {
     answer["id"].as_str().unwrap().to_owned()
 }
 
-fn handle(client: &Client, subject: &str) -> String {
+pub(crate) fn handle(client: &Client, subject: &str) -> String {
     let found = client.post("subjects/lookup", &json!({"subject": subject})).expect(200);
     found["handle"].as_str().unwrap().to_owned()
 }
 
 /// States of all blocks of a stream, opened where they open.
-fn states(client: &Client, stream: &str) -> Vec<String> {
+pub(crate) fn states(client: &Client, stream: &str) -> Vec<String> {
     let read = client.get(&format!("streams/{stream}/events?reveal=true")).expect(200);
     let events = read["events"].as_array().unwrap();
     let blocks = events.iter().flat_map(|event| event["personal"].as_array().unwrap());
@@ -38,7 +38,7 @@ fn states(client: &Client, stream: &str) -> Vec<String> {
         .collect()
 }
 
-fn types(client: &Client, stream: &str) -> Vec<String> {
+pub(crate) fn types(client: &Client, stream: &str) -> Vec<String> {
     let events = client.read_all(&format!("streams/{stream}/events"), 100);
     events
         .iter()
@@ -46,7 +46,7 @@ fn types(client: &Client, stream: &str) -> Vec<String> {
         .collect()
 }
 
-fn verified(client: &Client) {
+pub(crate) fn verified(client: &Client) {
     let job = client.post("verifications", &json!({})).expect(202);
     let path = format!("verifications/{}", id(&job));
     eventually("the verification ends", || {

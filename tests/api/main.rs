@@ -31,6 +31,7 @@ mod repeats;
 mod report_life;
 mod reports;
 mod restore;
+mod retention;
 mod roles;
 mod settings;
 mod tls;

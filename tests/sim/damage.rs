@@ -102,7 +102,7 @@ fn read_everything(data: &Data, size: usize) -> Result<Vec<Value>, String> {
     Ok(read)
 }
 
-fn open(path: &Path) -> DB {
+pub(crate) fn open(path: &Path) -> DB {
     let families = DB::list_cf(&Options::default(), path).unwrap();
     DB::open_cf(&Options::default(), path, families).unwrap()
 }

@@ -14,4 +14,5 @@ mod faulty;
 mod hsm;
 mod moving;
 mod parts;
+mod unreadable;
 mod writer;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::ledger::system_name;
+use super::super::read::StoredEvent;
 use super::super::{Code, Error, Ledger, Service};
 use super::history::Erasure;
 use super::payload::{RESIDUE_REMOVED, STREAM};
@@ -27,13 +28,14 @@ use super::residue::{derived, is_alone, residue_removed, scrub_of, serves};
 use super::saga::sealed_blocks;
 use crate::sequencer::{Append, Appended, NewEvent};
 use crate::spec::event::{Actor, BodyKind};
-use crate::spec::ids::Timestamp;
+use crate::spec::ids::{Handle, Timestamp};
+use crate::spec::seal::SealedBlock;
 use crate::spec::system::{BodiesPurged, ErasureResidueRemoved, Ground, MAX_POSITIONS, is_reserved};
 use crate::store::{Direction, Lookup, Removal, Scrub};
 
 /// The stream of the purges.
 pub(in crate::service) const PURGES: &str = "$purges";
-const PURGED: &str = "bodies.purged";
+pub(in crate::service) const PURGED: &str = "bodies.purged";
 /// The residues that this removes, as `erasure.completed` names them.
 pub(in crate::service) const KEY_STORE_FILES: &str = "key_store_files";
 pub(in crate::service) const CIPHERTEXT: &str = "ciphertext";
@@ -201,33 +203,14 @@ impl Service {
                 .find(number, &lookup, indexes.clone(), Direction::Forward, all)?;
             for chunk in found.chunks(CHUNK) {
                 for event in self.stored_events_at(ledger, chunk)? {
-                    let blocks: Vec<_> = sealed_blocks(&event)
-                        .filter(|(_, block)| block.handle == order.handle)
-                        .collect();
-                    let (doomed, kept): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|(_, block)| {
-                        let categories = order.categories.as_ref();
-                        categories.is_none_or(|categories| categories.contains(&block.category))
-                    });
-                    let acts = event.meta.as_ref().and_then(|meta| meta.actor.as_ref());
-                    let stays = !kept.is_empty()
-                        || acts == Some(&Actor::Subject(order.handle))
-                        || is_reserved(&event.header.event_type);
-                    let last = doomed.len().saturating_sub(1);
-                    for (at, (ordinal, _)) in doomed.into_iter().enumerate() {
-                        // IMPORTANT: the index row goes with the last block, so that none is left that nothing leads to.
-                        let leaves = at == last && !stays;
-                        let removal = Removal {
-                            index: event.index,
-                            ordinal,
-                            kind: BodyKind::Sealed,
-                            lookups: if leaves { vec![lookup.clone()] } else { Vec::new() },
-                            stream: None,
-                        };
-                        let entry = covered.entry((event.index, ordinal));
-                        entry
-                            .or_insert_with(|| (removal, BTreeSet::new()))
-                            .1
-                            .insert(erasure.id());
+                    let covers = |block: &SealedBlock| {
+                        let named = order.categories.as_ref();
+                        block.handle == order.handle && named.is_none_or(|named| named.contains(&block.category))
+                    };
+                    for removal in removals_of(&event, |_, block| covers(block)) {
+                        let entry = covered.entry((removal.index, removal.ordinal));
+                        let (_, erasures) = entry.or_insert_with(|| (removal, BTreeSet::new()));
+                        erasures.insert(erasure.id());
                     }
                 }
             }
@@ -355,7 +338,11 @@ impl Service {
     }
 
     /// Every `bodies.purged` after an index.
-    fn purges_since(&self, ledger: &Ledger, index: u64) -> Result<Vec<(u64, BodiesPurged)>, Error> {
+    pub(in crate::service) fn purges_since(
+        &self,
+        ledger: &Ledger,
+        index: u64,
+    ) -> Result<Vec<(u64, BodiesPurged)>, Error> {
         let lookup = Lookup::Type(system_name(PURGED)?);
         let indexes = index..self.view(ledger)?.size();
         let (number, all) = (ledger.record.number, usize::MAX);
@@ -368,4 +355,34 @@ impl Service {
         }
         Ok(purges)
     }
+}
+
+/// The removals of some sealed blocks of an event. IMPORTANT: the row that leads from a subject to the event goes with the
+/// subject's last block, so that no block is left that nothing leads to; it stays where the subject acts, or the event is one
+/// of Oubliette's own.
+pub(in crate::service) fn removals_of(event: &StoredEvent, leaves: impl Fn(u16, &SealedBlock) -> bool) -> Vec<Removal> {
+    let blocks: Vec<_> = sealed_blocks(event).collect();
+    let mut last: BTreeMap<Handle, Option<u16>> = BTreeMap::new();
+    for (ordinal, block) in &blocks {
+        let last = last.entry(block.handle).or_insert(Some(*ordinal));
+        *last = last.filter(|_| leaves(*ordinal, block)).map(|_| *ordinal);
+    }
+    let acts = event.meta.as_ref().and_then(|meta| meta.actor.as_ref());
+    let own = is_reserved(&event.header.event_type);
+    let stays = |handle| own || acts == Some(&Actor::Subject(handle));
+    let doomed = blocks.into_iter().filter(|(ordinal, block)| leaves(*ordinal, block));
+    let removal = |(ordinal, block): (u16, SealedBlock)| {
+        let is_last = last.get(&block.handle) == Some(&Some(ordinal));
+        Removal {
+            index: event.index,
+            ordinal,
+            kind: BodyKind::Sealed,
+            lookups: match is_last && !stays(block.handle) {
+                true => vec![Lookup::Handle(block.handle)],
+                false => Vec::new(),
+            },
+            stream: None,
+        }
+    };
+    doomed.map(removal).collect()
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::super::hold::{Hold, Holds};
 use super::super::own::{By, Fold, Recorded, Unreadable, recorded};
 use super::super::read::StoredEvent;
-use super::super::{Error, Ledger, Service};
+use super::super::{Code, Error, Ledger, Service};
 use super::payload::{RECOVERED, REQUESTED, Requested, STREAM};
 use super::{ErasedSubjectView, ErasureView};
 use crate::keystore::{Withheld, Withholding};
@@ -340,7 +340,9 @@ impl Fold for Waits {
             return Ok(());
         }
         let correlation = event.meta.as_ref().and_then(|meta| meta.correlation_id.as_deref());
-        let Some(id) = correlation else { return Ok(()) };
+        let Some(id) = correlation else {
+            return Err(Error::new(Code::Damaged, "an event of an erasure without its id"));
+        };
         match event_type {
             APPROVED => {
                 let approved = recorded(event)?;

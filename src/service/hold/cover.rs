@@ -18,6 +18,17 @@ pub(in crate::service) struct Holds {
     active: Vec<(Hold, Option<HashSet<StreamRef>>)>,
 }
 
+impl Holds {
+    /// A hold that keeps a whole stream as it is.
+    pub(in crate::service) fn on_stream(&self, stream: StreamRef) -> Option<&Hold> {
+        let covers = |(hold, streams): &&(Hold, Option<HashSet<StreamRef>>)| {
+            let Some(scope) = hold.scope() else { return true };
+            scope.handles.is_none() && streams.as_ref().is_some_and(|streams| streams.contains(&stream))
+        };
+        self.active.iter().find(covers).map(|(hold, _)| hold)
+    }
+}
+
 impl Service {
     /// The holds in force now.
     pub(in crate::service) fn active_holds(&self, ledger: &Ledger) -> Result<Holds, Error> {
@@ -77,12 +88,7 @@ impl Service {
         holds: &'a Holds,
         event: &StoredEvent,
     ) -> Result<Option<&'a Hold>, Error> {
-        let stream = event.header.stream_ref;
-        let of_stream = |(hold, streams): &&(Hold, Option<HashSet<StreamRef>>)| {
-            let Some(scope) = hold.scope() else { return true };
-            scope.handles.is_none() && streams.as_ref().is_some_and(|streams| streams.contains(&stream))
-        };
-        if let Some((hold, _)) = holds.active.iter().find(of_stream) {
+        if let Some(hold) = holds.on_stream(event.header.stream_ref) {
             return Ok(Some(hold));
         }
         let mut people: HashSet<Handle> = sealed_blocks(event).map(|(_, block)| block.handle).collect();
