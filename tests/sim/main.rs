@@ -9,6 +9,7 @@ mod canary;
 mod crash;
 mod damage;
 mod disk;
+mod every_step;
 mod hsm;
 mod parts;
 mod writer;
