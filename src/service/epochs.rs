@@ -4,6 +4,8 @@
 //! recorded as `epoch.destroyed`. The ledger remembers what was retired (`erasure.completed`, `epoch.changed`): so a crash
 //! between the destruction and its record loses nothing but the exact time, and a later one stands in its place.
 
+mod rotation;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +13,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::append::blocking;
 use super::erase::{Recorded, recorded};
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::keystore::vault::{Epoch, EpochState};
@@ -93,37 +94,6 @@ impl Service {
         }
     }
 
-    /// Wraps all keys of a ledger anew, under a new epoch key. Nobody is erased and no proof changes.
-    ///
-    /// # Errors
-    /// If key store or vault cannot be written; whatever appending may answer.
-    pub async fn rotate_epoch(self: &Arc<Self>, ledger: &Arc<Ledger>, caller: &Caller) -> Result<EpochChanged, Error> {
-        if ledger.is_frozen() {
-            return Err(ledger.frozen());
-        }
-        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), caller.key.id.clone());
-        // A task of its own: a caller who hangs up must not leave a change without its record.
-        let task = tokio::spawn(async move {
-            let _turn = on.erasing.turn.lock().await;
-            let (inner, at) = (Arc::clone(&service), Arc::clone(&on));
-            let changed = blocking(move || {
-                let (change, changed_at) = inner.keystore.renew_epoch(at.record.id, &inner.horizon())?;
-                Ok(EpochChanged {
-                    from: change.from,
-                    to: change.to,
-                    changed_at,
-                    epoch_key_due_at: inner.retired(&at)?.get(&change.from).copied(),
-                    by,
-                })
-            })
-            .await?;
-            let event = service.system_event(STREAM, CHANGED, &changed, None)?;
-            service.append_at_last(&on, &event).await?;
-            Ok(changed)
-        });
-        task.await.map_err(super::access::internal)?
-    }
-
     /// Mints the next generation of a subject's keys. What was sealed before stays open.
     ///
     /// # Errors
@@ -160,19 +130,19 @@ impl Service {
         by: String,
         (handle, request): (Handle, RenewRequest),
     ) -> Result<KeysRenewed, Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let minted = blocking(move || {
-            let answer = service
-                .keystore
-                .renew_keys(on.record.id, handle, request.categories.as_deref())?;
-            answer.map_err(|refusal| match refusal {
-                Refusal::Erasing(_) => Error::new(Code::SubjectErasing, "this person is being erased"),
-                Refusal::Erased(_) => Error::new(Code::Erased, "this person was erased"),
-                Refusal::Restricted => Error::new(Code::SubjectRestricted, "this person's data is restricted"),
-                Refusal::Unavailable => Error::new(Code::SubjectNotFound, "this ledger has no such handle"),
+        let minted = self
+            .blocking(ledger, move |service, on| {
+                let answer = service
+                    .keystore
+                    .renew_keys(on.record.id, handle, request.categories.as_deref())?;
+                answer.map_err(|refusal| match refusal {
+                    Refusal::Erasing(_) => Error::new(Code::SubjectErasing, "this person is being erased"),
+                    Refusal::Erased(_) => Error::new(Code::Erased, "this person was erased"),
+                    Refusal::Restricted => Error::new(Code::SubjectRestricted, "this person's data is restricted"),
+                    Refusal::Unavailable => Error::new(Code::SubjectNotFound, "this ledger has no such handle"),
+                })
             })
-        })
-        .await?;
+            .await?;
         let keys = minted.into_iter().map(|key| RenewedKey {
             category: key.category,
             generation: key.generation,
@@ -189,8 +159,10 @@ impl Service {
     /// # Errors
     /// If the key store cannot say where it is.
     pub async fn settle_epochs(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        blocking(move || Ok(service.keystore.settle_epochs(on.record.id, &service.horizon())?)).await?;
+        let settle =
+            |service: &Self, on: &Ledger| Ok(service.keystore.settle_epochs(on.record.id, &service.horizon())?);
+        self.blocking(ledger, settle).await?;
+        self.settle_rotation(ledger).await?;
         self.expire_epochs_of(ledger).await
     }
 
@@ -216,14 +188,13 @@ impl Service {
         ledger.unrecorded.store(true, Ordering::Release);
         let _turn = ledger.erasing.turn.lock().await;
         // IMPORTANT: first, and by the vault's own list: no event that cannot be read or written keeps a key alive.
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let destroyed = blocking(move || service.destroy_due(&on)).await?;
+        let destroyed = self.blocking(ledger, Self::destroy_due).await?;
         // An erasure that counts a key as living is completed before that key is recorded as gone.
         if !ledger.erasing.completed_within(COMPLETION).await {
             return Ok(());
         }
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        for gone in blocking(move || service.unrecorded_epochs(&on, destroyed)).await? {
+        let unrecorded = move |service: &Self, on: &Ledger| service.unrecorded_epochs(on, destroyed);
+        for gone in self.blocking(ledger, unrecorded).await? {
             if ledger.is_frozen() {
                 // A frozen log records nothing any more, and the log that goes on counts epochs of its own.
                 tracing::info!(ledger = %ledger.record.name, epoch = gone.epoch, "a retired epoch key of a frozen log is destroyed");

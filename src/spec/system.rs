@@ -34,7 +34,7 @@ use super::ids::{Category, EventType, Handle, Origin, Timestamp};
 use super::json;
 use super::keys::LEDGER_CREATED;
 
-/// The beginnings of types that callers may not use.
+/// The beginnings of types that callers may not use, and that verifiers rely on.
 pub const RESERVED_PREFIXES: [&str; 9] = [
     "ledger.",
     "key.",
@@ -100,6 +100,8 @@ pub enum SystemType {
     RestrictionLifted,
     /// A subject, or a category of one, may be written about again after an erasure.
     SubjectReopened,
+    /// A subject has keys of a new generation.
+    SubjectKeysRenewed,
     /// A run of the retention rules begins.
     RetentionStarted,
     /// A run of the retention rules ended, with counts.
@@ -108,7 +110,7 @@ pub enum SystemType {
 
 impl SystemType {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::LedgerCreated,
         Self::ErasureRequested,
         Self::ErasureCompleted,
@@ -127,6 +129,7 @@ impl SystemType {
         Self::RestrictionPlaced,
         Self::RestrictionLifted,
         Self::SubjectReopened,
+        Self::SubjectKeysRenewed,
         Self::RetentionStarted,
         Self::RetentionCompleted,
     ];
@@ -152,6 +155,7 @@ impl SystemType {
             Self::RestrictionPlaced => "restriction.placed",
             Self::RestrictionLifted => "restriction.lifted",
             Self::SubjectReopened => "subject.reopened",
+            Self::SubjectKeysRenewed => "subject.keys_renewed",
             Self::RetentionStarted => "retention.started",
             Self::RetentionCompleted => "retention.completed",
         }
@@ -496,6 +500,7 @@ impl Authority {
             | SystemType::RestrictionPlaced
             | SystemType::RestrictionLifted
             | SystemType::SubjectReopened
+            | SystemType::SubjectKeysRenewed
             | SystemType::RetentionStarted
             | SystemType::RetentionCompleted => Self::Nothing,
             SystemType::EpochDestroyed => Self::EpochDestroyed(json::read(data).map_err(invalid)?),

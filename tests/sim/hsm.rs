@@ -12,7 +12,7 @@ const PIN: &str = "4711-user-pin";
 const LABEL: &str = "oubliette test";
 
 /// A token of its own.
-struct Hsm {
+pub(crate) struct Hsm {
     folder: tempfile::TempDir,
     module: String,
     settings: String,
@@ -20,7 +20,7 @@ struct Hsm {
 }
 
 impl Hsm {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let module = [
             "/usr/lib/softhsm/libsofthsm2.so",
             "/usr/lib64/softhsm/libsofthsm2.so",
@@ -56,11 +56,11 @@ impl Hsm {
         }
     }
 
-    fn tokens(&self) -> PathBuf {
+    pub(crate) fn tokens(&self) -> PathBuf {
         self.folder.path().join("tokens")
     }
 
-    fn environment(&self) -> [(&str, &str); 5] {
+    pub(crate) fn environment(&self) -> [(&str, &str); 5] {
         [
             ("SOFTHSM2_CONF", &self.settings),
             ("OUBLIETTE_VAULT_KIND", "pkcs11"),

@@ -10,6 +10,7 @@ mod crash;
 mod damage;
 mod disk;
 mod every_step;
+mod forensic;
 mod hsm;
 mod parts;
 mod writer;

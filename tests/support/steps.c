@@ -49,6 +49,7 @@ struct undo {
 static struct control *control;
 static const char *roots;
 static struct undo *newest;
+static int trace = -1;
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 
 __attribute__((constructor)) static void begin(void) {
@@ -60,6 +61,9 @@ __attribute__((constructor)) static void begin(void) {
     void *memory = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     syscall(SYS_close, file);
     if (memory != MAP_FAILED) control = memory;
+    char name[PATH_MAX];
+    if (snprintf(name, sizeof name, "%s.trace", path) > 0)
+        trace = syscall(SYS_openat, AT_FDCWD, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 }
 
 /* Below a root, and not RocksDB's own log of what it does. */
@@ -133,6 +137,11 @@ static int step(const char *call, const char *path) {
     if (!control->armed) return GOES_ON;
     /* A sync changes nothing that outlives the process: for KILL it is no step. */
     if (control->mode == KILL && strstr(call, "sync")) return GOES_ON;
+    if (control->at == 0) {
+        char line[PATH_MAX + 16];
+        int length = snprintf(line, sizeof line, "%s %s\n", call, path);
+        if (length > 0) syscall(SYS_write, trace, line, (size_t)length);
+    }
     if (++control->count != control->at) return GOES_ON;
     snprintf(control->what, sizeof control->what, "%s %s", call, path);
     control->hit = 1;

@@ -78,6 +78,22 @@ impl Steps {
         self.read(COUNT)
     }
 
+    /// What each step was, without the roots' own path and with `#` for what differs from run to run; of a run that was not
+    /// to break off (0).
+    pub(crate) fn trace(&self) -> Vec<String> {
+        let lines = std::fs::read_to_string(self.control.with_extension("trace")).unwrap_or_default();
+        let folder = self.control.parent().unwrap().to_str().unwrap();
+        let plain = |line: &str| {
+            let mut kind = String::new();
+            for part in line.replace(folder, "").split_inclusive(['/', '.', '-', ' ']) {
+                let is_number = part.bytes().any(|byte| byte.is_ascii_digit());
+                kind.push_str(if is_number { "#" } else { part });
+            }
+            kind
+        };
+        lines.lines().map(plain).collect()
+    }
+
     /// The step that was not done, if it came to it.
     pub(crate) fn hit(&self) -> Option<String> {
         let mut what = [0; SIZE - WHAT as usize];

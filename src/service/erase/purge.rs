@@ -10,24 +10,25 @@
 //! what is recorded by the events. So it starts anew at the next look and after a restart. Erasures wait a while so that
 //! several share one list, which then tells nobody which blocks belonged to one person; `prompt` does not wait.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod blocks;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use metrics::{counter, histogram};
+use metrics::histogram;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::super::append::blocking;
 use super::super::ledger::system_name;
 use super::super::{Code, Error, Ledger, Service};
 use super::ResidueView;
-use super::saga::{Erasure, RESIDUE_REMOVED, STREAM, sealed_blocks};
+use super::saga::{Erasure, RESIDUE_REMOVED, STREAM};
 use crate::sequencer::{Append, Appended, NewEvent};
-use crate::spec::event::{Actor, BodyKind};
+use crate::spec::event::BodyKind;
 use crate::spec::ids::{Handle, Timestamp};
-use crate::spec::system::{BodiesPurged, DerivedStore, ErasureResidueRemoved, Ground, MAX_POSITIONS, is_reserved};
+use crate::spec::system::{BodiesPurged, DerivedStore, ErasureResidueRemoved};
 use crate::store::{Direction, Lookup, Removal, Scrub};
 
 /// The stream of the purges.
@@ -37,11 +38,8 @@ const PURGED: &str = "bodies.purged";
 pub(in crate::service) const KEY_STORE_FILES: &str = "key_store_files";
 pub(in crate::service) const CIPHERTEXT: &str = "ciphertext";
 
-/// Erasures that are gathered at once, and blocks after which no further erasure joins.
+/// Erasures that are gathered at once.
 const MAX_GATHERED: usize = 1_000;
-const ENOUGH_BLOCKS: usize = 100_000;
-/// Events that are read at once: each may have a mebibyte and more.
-const CHUNK: usize = 32;
 /// Between two parts, so that events of callers have their turn.
 const PART_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes a second that are written anew, on average: a fraction of what a slow disk takes.
@@ -111,9 +109,6 @@ impl NextLook {
         self.0.load(Ordering::Acquire) <= now.0 && self.0.swap(u64::MAX, Ordering::AcqRel) <= now.0
     }
 }
-
-/// Blocks to remove, by place, each with the erasures that cover it.
-type Covered = BTreeMap<(u64, u16), (Removal, BTreeSet<Uuid>)>;
 
 impl Erasure {
     /// Whether it is completed, left this pending, and nothing says that it is gone since.
@@ -196,8 +191,7 @@ impl Service {
     /// Tells when to look again, if anything is left.
     async fn remove_residues_of(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<Option<Timestamp>, Error> {
         let purge = self.purging.purge;
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let mut open = blocking(move || service.all_erasures(&on)).await?;
+        let mut open = self.blocking(ledger, Self::all_erasures).await?;
         // What a frozen log left is not in this one's store rows: nothing may be recorded as gone from there.
         open.retain(|erasure| erasure.requested.payload.origin.is_none() && erasure.has_work(purge));
         let completed = open.iter().filter_map(|erasure| erasure.completed.as_ref());
@@ -219,91 +213,6 @@ impl Service {
             return Ok(Some(NextLook::after(now, RETRY)));
         }
         Ok(more.then_some(now))
-    }
-
-    /// Part after part, until no block of these erasures is left.
-    async fn purge_blocks(self: &Arc<Self>, ledger: &Arc<Ledger>, open: &[Erasure]) -> Result<(), Error> {
-        let _turn = self.removing.lock().await;
-        let mut pending: Vec<_> = open.iter().filter(|erasure| erasure.has_pending(CIPHERTEXT)).collect();
-        pending.reverse();
-        while !pending.is_empty() {
-            let mut covered = Covered::new();
-            while let Some(erasure) = pending.pop() {
-                let (service, on, erasure) = (Arc::clone(self), Arc::clone(ledger), erasure.clone());
-                covered = blocking(move || service.covered_blocks(&on, &erasure, covered)).await?;
-                if covered.len() >= ENOUGH_BLOCKS {
-                    break;
-                }
-            }
-            self.purge_covered(ledger, covered).await?;
-        }
-        Ok(())
-    }
-
-    /// The blocks of an erasure that are still there: of its subjects and categories, sealed before the fence.
-    fn covered_blocks(&self, ledger: &Ledger, erasure: &Erasure, mut covered: Covered) -> Result<Covered, Error> {
-        let indexes = 0..erasure.requested.index.saturating_add(1);
-        for order in erasure.orders() {
-            let lookup = Lookup::Handle(order.handle);
-            let (number, all) = (ledger.record.number, usize::MAX);
-            let found = self
-                .store
-                .find(number, &lookup, indexes.clone(), Direction::Forward, all)?;
-            for chunk in found.chunks(CHUNK) {
-                for event in self.stored_events_at(ledger, chunk)? {
-                    let blocks: Vec<_> = sealed_blocks(&event)
-                        .filter(|(_, block)| block.handle == order.handle)
-                        .collect();
-                    let (doomed, kept): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|(_, block)| {
-                        let categories = order.categories.as_ref();
-                        categories.is_none_or(|categories| categories.contains(&block.category))
-                    });
-                    let acts = event.meta.as_ref().and_then(|meta| meta.actor.as_ref());
-                    let stays = !kept.is_empty()
-                        || acts == Some(&Actor::Subject(order.handle))
-                        || is_reserved(&event.header.event_type);
-                    let last = doomed.len().saturating_sub(1);
-                    for (at, (ordinal, _)) in doomed.into_iter().enumerate() {
-                        // IMPORTANT: the index row goes with the last block, so that none is left that nothing leads to.
-                        let leaves = at == last && !stays;
-                        let removal = Removal {
-                            index: event.index,
-                            ordinal,
-                            kind: BodyKind::Sealed,
-                            lookups: if leaves { vec![lookup.clone()] } else { Vec::new() },
-                            stream: None,
-                        };
-                        let entry = covered.entry((event.index, ordinal));
-                        entry
-                            .or_insert_with(|| (removal, BTreeSet::new()))
-                            .1
-                            .insert(erasure.id());
-                    }
-                }
-            }
-        }
-        Ok(covered)
-    }
-
-    async fn purge_covered(&self, ledger: &Ledger, covered: Covered) -> Result<(), Error> {
-        let mut covered = covered.into_values().peekable();
-        while covered.peek().is_some() {
-            let part: Vec<_> = covered.by_ref().take(MAX_POSITIONS).collect();
-            let requests: BTreeSet<Uuid> = part.iter().flat_map(|(_, requests)| requests).copied().collect();
-            let positions = part.iter().map(|(removal, _)| (removal.index, removal.ordinal).into());
-            let payload = BodiesPurged {
-                ground: Ground::Erasure,
-                requests: Some(requests.into_iter().collect()),
-                positions: positions.collect(),
-            };
-            let event = self.system_event(PURGES, PURGED, &payload, None)?;
-            let removals: Vec<_> = part.into_iter().map(|(removal, _)| removal).collect();
-            let count = removals.len() as u64;
-            self.append_removal(ledger, vec![event], removals).await?;
-            counter!("oubliette_purged_bodies_total", "ledger" => ledger.record.name.to_string()).increment(count);
-            tokio::time::sleep(PART_PAUSE).await;
-        }
-        Ok(())
     }
 
     /// Appends events of Oubliette's own, the first of which removes bodies: a full queue is waited for.
@@ -330,7 +239,7 @@ impl Service {
     }
 
     /// T3. Whether the key store's files hold nothing of the erased any more.
-    async fn scrub_keys(self: &Arc<Self>, ledger: &Ledger, open: &[Erasure]) -> Result<bool, Error> {
+    async fn scrub_keys(self: &Arc<Self>, ledger: &Arc<Ledger>, open: &[Erasure]) -> Result<bool, Error> {
         let pending: Vec<_> = open
             .iter()
             .filter(|erasure| erasure.has_pending(KEY_STORE_FILES))
@@ -338,9 +247,9 @@ impl Service {
         if pending.is_empty() {
             return Ok(true);
         }
-        let service = Arc::clone(self);
         let started = Instant::now();
-        if !blocking(move || Ok(service.keystore.scrub()?)).await? {
+        let scrub = |service: &Self, _: &Ledger| Ok(service.keystore.scrub()?);
+        if !self.blocking(ledger, scrub).await? {
             tracing::warn!("files of the key store are still held or could not be written anew; trying again");
             return Ok(false);
         }
@@ -359,12 +268,13 @@ impl Service {
         let Some(first) = pending.iter().map(|erasure| erasure.requested.index).min() else {
             return Ok(true);
         };
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
-        let purges = blocking(move || service.purges_since(&on, first)).await?;
+        let purges = self
+            .blocking(ledger, move |service, on| service.purges_since(on, first))
+            .await?;
         let scrub = scrub_of(&pending, &purges);
-        let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         let started = Instant::now();
-        if !blocking(move || service.scrub_store(&on, &scrub)).await? {
+        let scrubbed = self.blocking(ledger, move |service, on| service.scrub_store(on, &scrub));
+        if !scrubbed.await? {
             tracing::warn!("files of the ledger store are still held or could not be written anew; trying again");
             return Ok(false);
         }

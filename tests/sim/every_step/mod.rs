@@ -2,15 +2,17 @@
 //! change of epoch, a redaction, a backup, a restore. After the next start, and whatever the caller must ask for again, the
 //! end is the same as without the break.
 //!
-//! Every scene is played once for each step, with `kill -9`, with a power cut, and with one call that fails. How many steps
-//! there are is found by playing it unbroken.
+//! Every scene is played once for each step, with `kill -9`, with a power cut, and with one call that fails. Which steps there
+//! are is found by playing it unbroken. An engine that writes its files anew takes hundreds of the same kind (a write to a sorted
+//! file, the renaming of a manifest): of each kind the first, one in the middle and the last are taken, or, with
+//! `OUBLIETTE_EVERY_STEP` in the environment, all.
 
 mod backup;
 mod erasure;
 mod redaction;
 mod restore;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -23,7 +25,7 @@ use crate::support::steps::{Break, Steps};
 use crate::support::{Client, Data, run};
 
 /// Scenes that are played at once.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 6;
 
 /// What is broken off, and what must be there afterwards.
 trait Scene: Sync {
@@ -34,16 +36,18 @@ trait Scene: Sync {
 
 /// How a scene went.
 struct Played {
-    /// Steps until it was broken off, or its end: what they were called is known of the one that was not done alone.
-    count: u64,
+    /// What the steps were, if it was not to be broken off.
+    steps: Vec<String>,
+    /// The step that was not done.
     hit: Option<String>,
 }
 
 /// Plays a scene once for each of its steps.
 fn at_every_step(scene: &dyn Scene, how: Break) {
     let whole = scene.play(how, 0);
-    assert!(whole.hit.is_none() && whole.count > 3, "{} steps", whole.count);
-    let all: Vec<_> = (1..=whole.count).collect();
+    let count = whole.steps.len();
+    assert!(whole.hit.is_none() && count > 3, "{count} steps");
+    let all = chosen(&whole.steps);
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let broken = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -72,7 +76,21 @@ fn at_every_step(scene: &dyn Scene, how: Break) {
     assert!(failed.is_empty(), "{how:?}, of {} steps: {failed:#?}", all.len());
     // The order of what goes on in the background varies a little.
     let broken = broken.load(Ordering::Relaxed);
-    assert!(broken * 10 >= all.len() * 9, "{broken} of {}", all.len());
+    assert!(broken * 2 > all.len(), "{broken} of {}", all.len());
+}
+
+/// The steps to break off at, from 1: all, or of each kind the first, one in the middle and the last.
+fn chosen(steps: &[String]) -> Vec<u64> {
+    let all = (1..).zip(steps);
+    if std::env::var_os("OUBLIETTE_EVERY_STEP").is_some() {
+        return all.map(|(at, _)| at).collect();
+    }
+    let mut kinds: BTreeMap<&String, Vec<u64>> = BTreeMap::new();
+    all.for_each(|(at, kind)| kinds.entry(kind).or_default().push(at));
+    let few = kinds
+        .values()
+        .flat_map(|places| [places[0], places[places.len() / 2], places[places.len() - 1]]);
+    few.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// A server on a copy of a directory, to be broken off.
@@ -128,7 +146,7 @@ impl Stage {
             println!("at {}: {hit:?}", self.steps.count());
         }
         Played {
-            count: self.steps.count(),
+            steps: self.steps.trace(),
             hit,
         }
     }
