@@ -402,6 +402,7 @@ impl App {
             service.apply_erasures(&ledger).await?;
             service.resume_waiting(&ledger).await?;
             service.settle_epochs(&ledger).await?;
+            service.forget_newcomers(&ledger).await?;
         }
         self.keeper.anchor(service)
     }

@@ -245,6 +245,28 @@ pub trait KeyStore: Send + Sync {
         subjects: &[SubjectId],
     ) -> Result<Vec<Result<Handle, Refusal>>, KeyStoreError>;
 
+    /// Handles minted since they were last [confirmed](KeyStore::confirm), in order, after `after` and at most `limit`: no
+    /// event may name them, because the append that wanted them was refused or broke off.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails.
+    fn new_handles(&self, ledger: LedgerId, after: Option<Handle>, limit: usize) -> Result<Vec<Handle>, KeyStoreError>;
+
+    /// Notes that these handles are known outside: events name them, or a caller was told. Handles that are not new change
+    /// nothing, and cost no write.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the write fails.
+    fn confirm(&self, ledger: LedgerId, handles: &[Handle]) -> Result<(), KeyStoreError>;
+
+    /// Deletes all rows of new handles, as if they had never been minted; no suppression, no change of epoch: nothing is
+    /// sealed under their keys. Only while nothing is being appended. Those that are confirmed, fenced or withheld stay.
+    /// Tells how many went.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails or an identity row does not open; then all stay.
+    fn forget_new(&self, ledger: LedgerId, handles: &[Handle]) -> Result<u64, KeyStoreError>;
+
     /// Lends a key. Checks the fences now, whatever a cache holds.
     ///
     /// # Errors

@@ -63,6 +63,8 @@ pub struct Ledger {
     pub(crate) unrecorded: AtomicBool,
     /// Moves with every step that takes keys away.
     pub(crate) fencing: Fencing,
+    /// The last newcomer looked at, see `newcomers`.
+    pub(super) newcomers: parking_lot::Mutex<Option<crate::spec::ids::Handle>>,
     /// When to look for residues of erasures.
     pub(crate) residues: super::erase::NextLook,
     /// When to look for redactions that are not completed.
@@ -429,6 +431,7 @@ impl Service {
             waiting: AtomicBool::new(false),
             erasing: Queue::default(),
             unrecorded: AtomicBool::new(false),
+            newcomers: parking_lot::Mutex::default(),
             fencing: Fencing::new(self.clock.now()),
             residues: super::erase::NextLook::default(),
             redacted: super::erase::NextLook::default(),

@@ -16,6 +16,7 @@ pub mod guard;
 pub mod hold;
 pub mod ledger;
 mod measure;
+mod newcomers;
 mod own;
 mod pace;
 pub mod policy;

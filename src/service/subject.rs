@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::append::{blocking, subject_erased};
+use super::append::subject_erased;
 use super::{Code, Error, Ledger, Service};
 use crate::keystore::{Refusal, Resolution, SubjectState};
 use crate::spec::ids::{Handle, SubjectId};
@@ -28,19 +28,19 @@ impl Service {
     /// # Errors
     /// `subject_erased`, `subject_erasing`.
     pub async fn subject_handle(self: &Arc<Self>, ledger: &Arc<Ledger>, subject: SubjectId) -> Result<Handle, Error> {
-        let (service, id) = (Arc::clone(self), ledger.record.id);
-        blocking(move || {
-            service
-                .keystore
-                .provision_handles(id, &[subject])?
-                .pop()
-                .unwrap_or(Err(Refusal::Unavailable))
-                .map_err(|refusal| match refusal {
-                    Refusal::Erased(_) => subject_erased("/subject"),
-                    Refusal::Erasing(_) => Error::new(Code::SubjectErasing, "this person is being erased"),
-                    Refusal::Restricted => Error::new(Code::SubjectRestricted, "this person's data is restricted"),
-                    Refusal::Unavailable => Error::new(Code::KeyUnavailable, "the key store cannot say"),
-                })
+        self.blocking(ledger, |service, ledger| {
+            let (keystore, id) = (&service.keystore, ledger.record.id);
+            let handle = keystore.provision_handles(id, &[subject])?.pop();
+            let refused = |refusal| match refusal {
+                Refusal::Erased(_) => subject_erased("/subject"),
+                Refusal::Erasing(_) => Error::new(Code::SubjectErasing, "this person is being erased"),
+                Refusal::Restricted => Error::new(Code::SubjectRestricted, "this person's data is restricted"),
+                Refusal::Unavailable => Error::new(Code::KeyUnavailable, "the key store cannot say"),
+            };
+            let handle = handle.unwrap_or(Err(Refusal::Unavailable)).map_err(refused)?;
+            // The caller keeps it: from now on it is not forgotten, with or without an event.
+            keystore.confirm(id, &[handle])?;
+            Ok(handle)
         })
         .await
     }

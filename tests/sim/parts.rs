@@ -367,3 +367,35 @@ fn a_verification_of_an_older_ledger_under_a_newer_vault_finds_what_is_lost() {
         assert!(!report["findings"].as_array().unwrap().is_empty());
     }
 }
+
+#[test]
+fn who_is_named_by_a_refused_append_alone_is_forgotten_at_the_next_start() {
+    let data = two_people();
+    let server = data.serve();
+    let client = server.client();
+    let named = json!({
+        "expected_version": 7,
+        "events": [{"type": "t", "personal": [{"subject": "cyd", "data": "c"}], "actor": {"subject": "dan"}}],
+    });
+    client
+        .post("streams/s/events", &named)
+        .problem(409, "wrong_expected_version");
+    let told = client.post("subjects", &json!({"subject": "eve"})).expect(200)["handle"].clone();
+    let look_up = |client: &Client, subject: &str| client.post("subjects/lookup", &json!({"subject": subject}));
+    // As long as it serves, an append that names them may be under way.
+    for subject in ["ada", "bob", "cyd", "dan", "eve"] {
+        look_up(&client, subject).expect(200);
+    }
+    server.stop();
+    let server = data.serve();
+    let client = server.client();
+    for subject in ["ada", "bob"] {
+        look_up(&client, subject).expect(200);
+    }
+    assert_eq!(look_up(&client, "eve").expect(200)["handle"], told);
+    for subject in ["cyd", "dan"] {
+        look_up(&client, subject).problem(404, "subject_not_found");
+    }
+    sealed(&client, "cyd");
+    assert_eq!(states(&client), ["clear", "clear", "clear"]);
+}

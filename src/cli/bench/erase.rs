@@ -103,7 +103,10 @@ fn fill(data: &Path, people: std::ops::Range<u64>, bar: &ProgressBar) -> Result<
         while from < people.end {
             let to = people.end.min(from + GROUP);
             let wanted: Result<Vec<_>, Failure> = (from..to).map(wanted).collect();
-            app.service().keystore.provision(ledger, &wanted?).map_err(failed)?;
+            let keystore = &app.service().keystore;
+            let keys = keystore.provision(ledger, &wanted?).map_err(failed)?;
+            let handles: Vec<_> = keys.into_iter().flatten().map(|key| key.handle).collect();
+            keystore.confirm(ledger, &handles).map_err(failed)?;
             bar.set_position(to);
             from = to;
         }

@@ -30,6 +30,7 @@ pub(crate) fn all(fresh: &dyn Fn(Test<'_>)) {
     fresh(&a_handle_alone_has_no_keys);
     fresh(&handles_come_in_the_order_asked_and_one_for_each_person);
     fresh(&an_unknown_key_is_unavailable_and_not_erased);
+    fresh(&who_is_new_is_forgotten_or_confirmed);
     fresh(&an_unknown_ledger_is_refused);
     fresh(&a_fenced_subject_is_refused_in_every_category);
     fresh(&a_fenced_category_leaves_the_others);
@@ -188,6 +189,47 @@ fn a_handle_alone_has_no_keys(store: Arc<dyn KeyStore>, _: Reopen<'_>) {
     assert_eq!(store.keys_of(ONE, handle).unwrap(), []);
     assert_eq!(store.state(ONE, handle).unwrap(), SubjectState::Active);
     assert_eq!(provision(&*store, ONE, "ada", "default").unwrap().handle, handle);
+}
+
+fn who_is_new_is_forgotten_or_confirmed(store: Arc<dyn KeyStore>, reopen: Reopen<'_>) {
+    let keys: Vec<_> = (0..5)
+        .map(|n| provision(&*store, ONE, &format!("new-{n}"), "c").unwrap())
+        .collect();
+    let actor = handle_of(&*store, "actor").unwrap();
+    let mut new = store.new_handles(ONE, None, 10).unwrap();
+    let mut all: Vec<_> = keys.iter().map(|key| key.handle).chain([actor]).collect();
+    all.sort();
+    assert_eq!(new, all);
+    assert_eq!(store.new_handles(TWO, None, 10).unwrap(), []);
+    let first = store.new_handles(ONE, None, 2).unwrap();
+    assert_eq!(
+        (&first[..], &new[2..]),
+        (&all[..2], &store.new_handles(ONE, Some(all[1]), 10).unwrap()[..])
+    );
+
+    // One is confirmed, one fenced: both stay, whatever is asked. The others go, with their keys.
+    store.confirm(ONE, &[keys[0].handle]).unwrap();
+    store.fence(ONE, &[order(1, keys[1].handle, Some(&["c"]))]).unwrap();
+    assert_eq!(store.forget_new(ONE, &all).unwrap(), 4);
+    let store = reopen(Some(store));
+    assert!(bytes(&*store, ONE, &keys[0]).is_ok());
+    assert_eq!(store.state(ONE, keys[1].handle).unwrap(), SubjectState::Active);
+    for n in 2..5 {
+        assert_eq!(
+            store.resolve(ONE, &id(&format!("new-{n}"))).unwrap(),
+            Resolution::Unknown
+        );
+        assert_eq!(bytes(&*store, ONE, &keys[n]), Err(Refusal::Unavailable));
+        assert_eq!(store.keys_of(ONE, keys[n].handle).unwrap(), []);
+    }
+    assert_eq!(store.census(ONE).unwrap().active, 2);
+    new = store.new_handles(ONE, None, 10).unwrap();
+    assert_eq!(new, [keys[1].handle]);
+
+    // Not suppressed: the next append mints another handle.
+    let again = provision(&*store, ONE, "new-2", "c").unwrap();
+    assert_ne!(again.handle, keys[2].handle);
+    assert_eq!(store.forget_new(ONE, &[Handle([9; 16])]).unwrap(), 0);
 }
 
 fn an_unknown_key_is_unavailable_and_not_erased(store: Arc<dyn KeyStore>, _: Reopen<'_>) {

@@ -95,10 +95,25 @@ impl Database {
         prefix: &[u8],
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), KeyStoreError>,
     ) -> Result<(), KeyStoreError> {
+        self.scan_from(prefix, None, |row, value| each(row, value).map(|()| true))
+    }
+
+    /// The rows whose key starts with `prefix`, in order, those after `after` alone, as long as `each` wants more.
+    pub(super) fn scan_from(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<bool, KeyStoreError>,
+    ) -> Result<(), KeyStoreError> {
         let mut rows = self.db.raw_iterator_opt(within(prefix));
-        rows.seek_to_first();
+        match after {
+            None => rows.seek_to_first(),
+            Some(after) => rows.seek([after, &[0]].concat()),
+        }
         while let Some((row, value)) = rows.item() {
-            each(row, value)?;
+            if !each(row, value)? {
+                break;
+            }
             rows.next();
         }
         Ok(rows.status()?)

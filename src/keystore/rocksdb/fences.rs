@@ -96,6 +96,11 @@ impl Fences {
         }
     }
 
+    /// Whether anything was ever ordered about a subject.
+    pub(super) fn knows(&self, ledger: LedgerId, handle: Handle) -> bool {
+        self.of.read().contains_key(&(ledger, handle)) || self.life.knows(ledger, handle)
+    }
+
     /// The fence of this request for this subject.
     pub(super) fn find(&self, ledger: LedgerId, order: &ErasureOrder) -> Option<Fence> {
         let all = self.of.read();

@@ -26,6 +26,7 @@ mod group;
 mod ledger;
 mod lend;
 mod migrations;
+mod new;
 mod people;
 mod provision;
 mod renew;
@@ -266,6 +267,18 @@ impl KeyStore for RocksKeyStore {
         subjects: &[SubjectId],
     ) -> Result<Vec<Result<Handle, Refusal>>, KeyStoreError> {
         self.provision_people(ledger, subjects)
+    }
+
+    fn new_handles(&self, ledger: LedgerId, after: Option<Handle>, limit: usize) -> Result<Vec<Handle>, KeyStoreError> {
+        self.unconfirmed(ledger, after, limit)
+    }
+
+    fn confirm(&self, ledger: LedgerId, handles: &[Handle]) -> Result<(), KeyStoreError> {
+        self.confirm_handles(ledger, handles)
+    }
+
+    fn forget_new(&self, ledger: LedgerId, handles: &[Handle]) -> Result<u64, KeyStoreError> {
+        self.forget_unconfirmed(ledger, handles)
     }
 
     fn key(&self, ledger: LedgerId, key: &KeyRef) -> Result<Result<KeyLease, Refusal>, KeyStoreError> {

@@ -329,6 +329,7 @@ impl<'a> Draft<'a> {
         self.people.insert(row, handle);
         let row = rows::handle(ledger.id, handle);
         self.batch.put(&row, ledger.mark(&row, &bucket.number.to_be_bytes()));
+        self.batch.put(rows::new(ledger.id, handle), []);
         Ok(handle)
     }
 

@@ -13,6 +13,7 @@
 //! e | ledger | request 16                        how it suppresses: 0 not | 1 ‖ until u64, ‖ mac 16
 //! w | ledger | handle | id 16                    withheld: why u8 ‖ scope ‖ mac 16
 //! g | ledger | handle | n u8 | category          reopened: generation u32 ‖ request 16* ‖ mac 16
+//! n | ledger | handle                            new: no event is known to name it yet; empty
 //! o | ledger | id 16                             noted reopening: suppression 32 ‖ mac 16
 //! a | ledger                                     applied mark u64 ‖ mac 16
 //!
@@ -46,13 +47,14 @@ pub(super) enum Table {
     Identity = b'i',
     Key = b'k',
     Master = b'm',
+    New = b'n',
     Reopening = b'o',
     Suppression = b's',
     Withheld = b'w',
 }
 
 /// What a ledger that was lost may have left: all that is written under a master that is there.
-pub(super) const OF_A_LEDGER: [Table; 11] = [
+pub(super) const OF_A_LEDGER: [Table; 12] = [
     Table::Applied,
     Table::Bucket,
     Table::Suppress,
@@ -61,6 +63,7 @@ pub(super) const OF_A_LEDGER: [Table; 11] = [
     Table::Handle,
     Table::Identity,
     Table::Key,
+    Table::New,
     Table::Reopening,
     Table::Suppression,
     Table::Withheld,
@@ -100,6 +103,11 @@ pub(super) fn identity(ledger: LedgerId, bucket: Bucket, tag: &[u8; 32]) -> Vec<
 
 pub(super) fn handle(ledger: LedgerId, handle: Handle) -> Vec<u8> {
     row(Table::Handle, ledger, &[handle.as_bytes()])
+}
+
+/// The row that says that a handle is new.
+pub(super) fn new(ledger: LedgerId, handle: Handle) -> Vec<u8> {
+    row(Table::New, ledger, &[handle.as_bytes()])
 }
 
 /// The prefix of a subject's key rows.

@@ -49,6 +49,11 @@ impl Life {
         of.iter().find(|reopened| reopened.category == *category).cloned()
     }
 
+    pub(super) fn knows(&self, ledger: LedgerId, handle: Handle) -> bool {
+        let of = (ledger, handle);
+        self.withheld.read().contains_key(&of) || self.reopened.read().contains_key(&of)
+    }
+
     fn withhold(&self, ledger: LedgerId, withholding: Withholding) {
         let mut all = self.withheld.write();
         let of = all.entry((ledger, withholding.handle)).or_default();

@@ -575,6 +575,9 @@ impl Service {
             if let Err(error) = forgotten {
                 tracing::error!(ledger = %ledger.record.name, error = %error, "expired suppressions cannot be deleted");
             }
+            if let Err(error) = self.confirm_newcomers(&ledger).await {
+                tracing::error!(ledger = %ledger.record.name, error = %error, "it cannot be looked whether events name new people");
+            }
         }
     }
 
