@@ -13,4 +13,6 @@ mod every_step;
 mod forensic;
 mod hsm;
 mod parts;
+mod races;
+mod restore_matrix;
 mod writer;

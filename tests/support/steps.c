@@ -7,6 +7,7 @@
  *   POWER  as a power cut does at its worst: the contents of files go back to what was synced last. Names are taken to be
  *          durable at once, as on a journalling file system.
  *   FAIL   the step answers ENOSPC or EIO, once, and the process goes on.
+ *   STOP   the process stands still, as with SIGSTOP, until somebody lets it go on.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,7 +26,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { KILL = 1, POWER = 2, FAIL = 3 };
+enum { KILL = 1, POWER = 2, FAIL = 3, STOP = 4 };
 
 struct control {
     volatile uint64_t armed;
@@ -148,6 +149,10 @@ static int step(const char *call, const char *path) {
     if (control->mode == FAIL) {
         errno = strstr(call, "sync") || strstr(call, "unlink") ? EIO : ENOSPC;
         return FAILS;
+    }
+    if (control->mode == STOP) {
+        kill(getpid(), SIGSTOP);
+        return GOES_ON;
     }
     if (control->mode == POWER) undo_all();
     kill(getpid(), SIGKILL);

@@ -18,6 +18,8 @@ pub(crate) enum Break {
     Power = 2,
     /// The one call fails (no room, or an error of the device) and the program goes on.
     Fail = 3,
+    /// It stands still until it gets SIGCONT.
+    Stop = 4,
 }
 
 /// Where each number stands in the control file, as eight bytes.
