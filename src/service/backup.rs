@@ -12,10 +12,10 @@
 //! back (`app::restore`).
 
 mod files;
+mod known;
 mod places;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,12 +28,8 @@ pub use places::{Places, touch};
 
 use super::access::internal;
 use super::append::blocking;
-use super::own::{Fold, Recorded, Unreadable, recorded};
-use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
-use crate::keystore::vault::{EpochKey, EpochState};
 use crate::spec::backup::{CopiedLedger, FORMAT, Manifest, Part};
-use crate::spec::certificate::KnownBackup;
 use crate::spec::ids::{LedgerId, LedgerName, Origin, Timestamp};
 use crate::store::RecordWrite;
 use places::Target;
@@ -81,7 +77,7 @@ pub struct BackupView {
     pub by: String,
     /// When it began.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// When it ended; absent also where the server ended before it could keep that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
     /// Where it lies, and its manifest.
@@ -101,6 +97,15 @@ pub struct BackupView {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl BackupView {
+    /// Takes over what a manifest says.
+    fn hold(&mut self, manifest: &Manifest) {
+        self.files = manifest.files.len() as u64;
+        self.bytes = manifest.files.iter().map(|file| file.size).sum();
+        self.ledgers = manifest.ledgers.iter().map(backed_up).collect();
+    }
 }
 
 /// A ledger in a backup.
@@ -165,9 +170,6 @@ struct Keys {
 }
 
 type Lease = HashMap<LedgerId, Keys>;
-
-/// The epochs of each ledger, asked of the vault once.
-type Epochs = HashMap<LedgerId, Vec<EpochKey>>;
 
 /// How one attempt ended.
 enum Attempt {
@@ -286,9 +288,7 @@ impl Service {
             *self.backups.running.lock() = Some(view.clone());
             match self.attempt_backup(view, target)? {
                 Attempt::Whole(manifest) => {
-                    view.files = manifest.files.len() as u64;
-                    view.bytes = manifest.files.iter().map(|file| file.size).sum();
-                    view.ledgers = manifest.ledgers.iter().map(backed_up).collect();
+                    view.hold(&manifest);
                     return self.finish_backup(&manifest, target);
                 }
                 Attempt::Disturbed => {
@@ -391,75 +391,9 @@ impl Service {
         Ok(self.store.put_records(&[record])?)
     }
 
-    /// All backups that are known here, newest first, with what became of their epochs.
-    ///
-    /// # Errors
-    /// If the store or the vault cannot be read.
-    pub fn backups(&self) -> Result<Vec<BackupView>, Error> {
-        let running = self.backups.running.lock().clone();
-        let (mut views, mut epochs) = (Vec::new(), Epochs::new());
-        for (_, bytes) in self.store.records(None, RECORD)?.into_iter().rev() {
-            views.push(self.as_it_is(&bytes, running.as_ref(), &mut epochs)?);
-        }
-        Ok(views)
-    }
-
-    /// A record, with how the backup does and what became of its epochs.
-    fn as_it_is(&self, bytes: &[u8], running: Option<&BackupView>, epochs: &mut Epochs) -> Result<BackupView, Error> {
-        let damaged = |error| Error::new(Code::Damaged, "a backup's record").caused_by(error);
-        let mut view: BackupView = serde_json::from_slice(bytes).map_err(damaged)?;
-        if view.state == BackupState::Running {
-            match running {
-                Some(running) if running.id == view.id => view = running.clone(),
-                _ => view.state = BackupState::BrokenOff,
-            }
-        }
-        for ledger in &mut view.ledgers {
-            self.look_up_epoch(ledger, epochs)?;
-        }
-        Ok(view)
-    }
-
-    /// All backups that a ledger has on record, oldest first, whatever became of them.
-    pub(super) fn begun_backups(&self, ledger: &Ledger) -> Result<Vec<KnownBackup>, Error> {
-        let begun = self.fold_own(ledger, Begun::default())?;
-        match begun.unreadable.first() {
-            // Whoever asks must know all of them.
-            Some(event) => Err(event.error()),
-            None => Ok(begun.backups),
-        }
-    }
-
-    /// One backup.
-    ///
-    /// # Errors
-    /// `not_found`.
-    pub fn backup(&self, id: Uuid) -> Result<BackupView, Error> {
-        let running = self.backups.running.lock().clone();
-        let found = self.store.record(None, RECORD, &id.to_string())?;
-        let bytes = found.ok_or_else(|| Error::new(Code::NotFound, "there is no backup of this id"))?;
-        self.as_it_is(&bytes, running.as_ref(), &mut Epochs::new())
-    }
-
     /// Makes it durable that key copies under the present epoch may exist; gives that.
     fn mark_backed_up(&self, ledger: LedgerId) -> Result<u32, Error> {
         Ok(self.keystore.mark_backed_up(ledger, self.clock.now())?)
-    }
-
-    /// What became of the epoch of a copy.
-    fn look_up_epoch(&self, ledger: &mut BackedUpLedger, known: &mut Epochs) -> Result<(), Error> {
-        let Some(id) = ledger.id else { return Ok(()) };
-        let epochs = match known.entry(id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(self.keystore.vault().epochs(id)?),
-        };
-        let key = epochs.iter().find(|key| key.epoch == ledger.epoch);
-        ledger.expired = key.is_none();
-        ledger.epoch_dies_at = key.and_then(|key| match key.state {
-            EpochState::Retired { until, .. } => Some(until),
-            EpochState::Fresh | EpochState::Current => None,
-        });
-        Ok(())
     }
 }
 
@@ -472,35 +406,5 @@ fn backed_up(ledger: &CopiedLedger) -> BackedUpLedger {
         tree_size: ledger.head().ok().map(|head| head.size),
         epoch_dies_at: None,
         expired: false,
-    }
-}
-
-/// The backups that a log has on record.
-#[derive(Default)]
-struct Begun {
-    backups: Vec<KnownBackup>,
-    unreadable: Vec<Unreadable>,
-}
-
-impl Fold for Begun {
-    const STREAM: &'static str = STREAM;
-    const OF_OTHER_LOGS: bool = true;
-
-    fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
-        #[derive(Deserialize)]
-        struct Started {
-            backup: Uuid,
-        }
-        let started: Recorded<Started> = recorded(event)?;
-        self.backups.push(KnownBackup {
-            id: started.payload.backup,
-            started_at: started.recorded_at,
-            index: started.index,
-        });
-        Ok(())
-    }
-
-    fn unreadable(&mut self, event: Unreadable) {
-        self.unreadable.push(event);
     }
 }

@@ -4,6 +4,8 @@
 //! recorded as `epoch.destroyed`. The ledger remembers what was retired (`erasure.completed`, `epoch.changed`): so a crash
 //! between the destruction and its record loses nothing but the exact time, and a later one stands in its place.
 
+mod rotation;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -105,68 +107,6 @@ impl Service {
         }
     }
 
-    /// Wraps all keys of a ledger anew, under a new epoch key. Nobody is erased and no proof changes.
-    ///
-    /// # Errors
-    /// If key store or vault cannot be written; whatever appending may answer.
-    pub async fn rotate_epoch(self: &Arc<Self>, ledger: &Arc<Ledger>, caller: &Caller) -> Result<EpochChanged, Error> {
-        if ledger.is_frozen() {
-            return Err(ledger.frozen());
-        }
-        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), caller.key.id.clone());
-        // A task of its own: a caller who hangs up must not leave a change without its record.
-        let task = tokio::spawn(async move {
-            let _turn = on.erasing.turn.lock().await;
-            let change = move |service: &Self, ledger: &Ledger| {
-                let (change, changed_at) = service.keystore.renew_epoch(ledger.record.id, &service.horizon())?;
-                Ok(EpochChanged {
-                    from: change.from,
-                    to: change.to,
-                    changed_at,
-                    epoch_key_due_at: service.retired(ledger)?.get(&change.from).copied(),
-                    vault: None,
-                    by,
-                })
-            };
-            let changed = service.blocking(&on, change).await?;
-            let event = service.system_event(STREAM, CHANGED, &changed, None)?;
-            service.append_at_last(&on, &event).await?;
-            Ok(changed)
-        });
-        task.await.map_err(super::access::internal)?
-    }
-
-    /// Puts on record that a ledger's keys went to another vault. Repeating it changes nothing.
-    ///
-    /// # Errors
-    /// Whatever appending may answer.
-    pub async fn record_move(
-        self: &Arc<Self>,
-        ledger: &Arc<Ledger>,
-        (from, to): (Epoch, Epoch),
-        moved: VaultMoved,
-    ) -> Result<(), Error> {
-        // A frozen log records nothing any more, and the log that goes on counts epochs of its own.
-        if ledger.is_frozen() || self.is_recorded(ledger, to)? {
-            return Ok(());
-        }
-        let changed = EpochChanged {
-            from,
-            to,
-            changed_at: self.clock.now(),
-            epoch_key_due_at: None,
-            vault: Some(moved),
-            by: "vault move".to_owned(),
-        };
-        let event = self.system_event(STREAM, CHANGED, &changed, None)?;
-        self.append_at_last(ledger, &event).await.map(drop)
-    }
-
-    /// Whether a change to this epoch is on record.
-    fn is_recorded(&self, ledger: &Ledger, to: Epoch) -> Result<bool, Error> {
-        self.kept_fold(ledger, &ledger.epochs, |book| book.changed_to.contains(&to))
-    }
-
     /// Mints the next generation of a subject's keys. What was sealed before stays open.
     ///
     /// # Errors
@@ -235,6 +175,7 @@ impl Service {
             Ok(())
         };
         self.blocking(ledger, settle).await?;
+        self.settle_rotation(ledger).await?;
         self.expire_epochs_of(ledger).await
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::append::is_own_type;
 use super::epochs::EpochBook;
 use super::erase::{Queue, Unended, Waits};
 use super::fencing::{Fencing, Stamp};
@@ -17,10 +18,11 @@ use super::{Code, Error, Service};
 use crate::sequencer::{ExpectedVersion, Fence, LedgerKeys, NewEvent};
 use crate::spec::event::{BodyKind, Meta};
 use crate::spec::hash::Hash;
-use crate::spec::ids::{EventRef, InvalidId, LedgerId, LedgerName, Origin, StreamName};
+use crate::spec::ids::{EventRef, EventType, InvalidId, LedgerId, LedgerName, Origin, StreamName};
 use crate::spec::keys::{AnnouncedKey, Continued, LEDGER_CREATED, LedgerCreated, Role};
 use crate::spec::note::{KeyName, SignatureType, SignerKey, VerifierKey};
 use crate::spec::signature::{Kind, PublicKey, Signer};
+use crate::spec::system::{SystemType, is_reserved};
 use crate::store::{LedgerNumber, LedgerRecord};
 
 /// A ledger's private keys, by role.
@@ -494,13 +496,20 @@ impl Service {
         data: &impl Serialize,
         correlation_id: Option<String>,
     ) -> Result<NewEvent, Error> {
+        let event_type: EventType = system_name(event_type)?;
+        // What callers could write too says nothing, and a reserved type that verifiers do not know spoils their verdict.
+        let is_known = !is_reserved(&event_type) || SystemType::from_type(&event_type).is_some();
+        if !is_own_type(&event_type) || !is_known {
+            let detail = format!("{event_type} is no type of Oubliette's own");
+            return Err(Error::new(Code::Internal, detail));
+        }
         let data = serde_json::to_vec(data).map_err(super::access::internal)?;
         let mut meta = Meta::new(self.fresh_id(), system_name(stream)?);
         meta.actor = Some(crate::spec::event::Actor::Name("oubliette".into()));
         meta.correlation_id = correlation_id.map(Into::into);
         Ok(NewEvent {
             event_ref: EventRef(self.entropy.bytes()),
-            event_type: system_name(event_type)?,
+            event_type,
             schema_version: 1,
             bodies: vec![
                 self.body(BodyKind::Meta, meta.encode()),

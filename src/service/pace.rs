@@ -26,6 +26,14 @@ impl Pace {
         }
     }
 
+    /// As [`Pace::new`], but the first piece is one event: nothing is known of their size.
+    pub(super) fn careful(indexes: Range<u64>, most: u64) -> Self {
+        Self {
+            piece: 1,
+            ..Self::new(indexes, most)
+        }
+    }
+
     /// The next piece; `None` at the end.
     pub(super) fn next(&mut self) -> Option<Range<u64>> {
         let end = self.left.end.min(self.left.start.saturating_add(self.piece));
@@ -60,5 +68,12 @@ mod tests {
         pace.next();
         pace.saw(32 << 24);
         assert_eq!(pace.next(), Some(32..33), "events of 16 MiB come one by one");
+        let mut pace = Pace::careful(0..10, 4);
+        let pieces: Vec<_> = std::iter::from_fn(|| {
+            pace.saw(1);
+            pace.next()
+        })
+        .collect();
+        assert_eq!(pieces, [0..2, 2..6, 6..10]);
     }
 }

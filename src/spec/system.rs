@@ -36,7 +36,7 @@ use super::ids::{Category, EventType, Handle, Origin, Timestamp};
 use super::json;
 use super::keys::LEDGER_CREATED;
 
-/// The beginnings of types that callers may not use.
+/// The beginnings of types that callers may not use, and that verifiers rely on.
 pub const RESERVED_PREFIXES: [&str; 10] = [
     "ledger.",
     "key.",

@@ -1,142 +1,10 @@
 //! Backups: made while the store is in use, whole or not at all, put back by `oubliette restore`.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::{Value, json};
 
-use crate::support::{Client, Data, Server, eventually, files, run};
-
-pub(crate) fn sealed(subject: &str, data: &str) -> Value {
-    json!({"type": "t", "data": 1, "personal": [{"subject": subject, "data": data}]})
-}
-
-pub(crate) fn erase(client: &Client, subject: &str) -> Value {
-    client
-        .post(
-            "erasures",
-            &json!({"subjects": [subject], "basis": "art17_1_b", "reason": "request"}),
-        )
-        .expect(202)
-}
-
-/// A folder beside the data directory, for backups.
-pub(crate) fn beside(data: &Data, name: &str) -> PathBuf {
-    data.path().parent().unwrap().join(name)
-}
-
-/// Backs up through a running server, to its end.
-pub(crate) fn back_up(client: &Client, to: &Path) -> Value {
-    let started = client.post("/v1/backups", &json!({"to": to})).expect(202);
-    let path = format!("/v1/backups/{}", started["id"].as_str().unwrap());
-    let mut view = Value::Null;
-    eventually("the backup ends", || {
-        view = client.get(&path).expect(200);
-        view["state"] != "running"
-    });
-    view
-}
-
-pub(crate) fn serve(data: &Data) -> Server {
-    let root = data.path().parent().unwrap().to_owned();
-    data.serve_with(&[("OUBLIETTE_BACKUP_DIR", root.to_str().unwrap())])
-}
-
-/// Runs `restore` and gives its exit code and its document.
-pub(crate) fn restore(arguments: &[&str], paths: &[(&str, &Path)]) -> (i32, Value) {
-    let mut all = vec!["restore", "--json"];
-    all.extend(arguments);
-    if !arguments.contains(&"--drill") {
-        all.push("--keep-api-keys");
-    }
-    for (flag, path) in paths {
-        all.extend([*flag, path.to_str().unwrap()]);
-    }
-    let output = run(&all);
-    let said = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
-        panic!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        )
-    });
-    (output.status.code().unwrap(), said)
-}
-
-/// Where a data directory was put back: its own stores, and the vault and keys of the old one.
-pub(crate) struct Place {
-    pub(crate) data: Data,
-    pub(crate) environment: Vec<(&'static str, String)>,
-}
-
-impl Place {
-    /// Puts a backup back beside the old directory.
-    pub(crate) fn restored(data: &Data, from: &Path, arguments: &[&str]) -> (Self, Value) {
-        let place = Self::of(data);
-        let (exit, said) = place.restore(data, from, arguments);
-        assert_eq!(exit, 0, "{said}");
-        (place, said)
-    }
-
-    pub(crate) fn of(data: &Data) -> Self {
-        let vault = data.path().join("vault");
-        let vault = format!("[{:?}, {:?}]", vault.join("a"), vault.join("b"));
-        let environment = vec![
-            ("OUBLIETTE_VAULT_DIRS", vault),
-            ("OUBLIETTE_KEYS_DIR", data.path().join("keys").display().to_string()),
-            (
-                "OUBLIETTE_BACKUP_DIR",
-                data.path().parent().unwrap().display().to_string(),
-            ),
-        ];
-        Self {
-            data: data.elsewhere(),
-            environment,
-        }
-    }
-
-    pub(crate) fn restore(&self, data: &Data, from: &Path, arguments: &[&str]) -> (i32, Value) {
-        let target = self.data.path();
-        let (vault, keys) = (data.path().join("vault"), data.path().join("keys"));
-        restore(
-            arguments,
-            &[
-                ("--from", from),
-                ("--data", &target),
-                ("--vault", &vault),
-                ("--keys", &keys),
-            ],
-        )
-    }
-
-    fn variables(&self) -> Vec<(&str, &str)> {
-        let pairs = self.environment.iter();
-        pairs.map(|(name, value)| (*name, value.as_str())).collect()
-    }
-
-    pub(crate) fn serve(&self) -> Server {
-        self.data.serve_with(&self.variables())
-    }
-
-    pub(crate) fn refused(&self) -> crate::support::Refused {
-        self.data.refused_with(&self.variables())
-    }
-}
-
-pub(crate) fn opened(client: &Client, ledger: &str) -> Vec<Value> {
-    let events = client
-        .get(&format!("/v1/ledgers/{ledger}/events?type=t&reveal=true&limit=1000"))
-        .expect(200);
-    let events = events["events"].as_array().unwrap().clone();
-    let blocks = events
-        .iter()
-        .flat_map(|event| event["personal"].as_array().unwrap().clone());
-    blocks
-        .map(|block| match block["state"].as_str().unwrap() {
-            "clear" => block["data"].clone(),
-            state => json!({ "state": state }),
-        })
-        .collect()
-}
+use crate::support::backups::{Place, back_up, beside, serve};
+use crate::support::people::{erase, opened, sealed, verification, verified};
+use crate::support::{Client, Data, eventually, files};
 
 #[test]
 fn a_backup_of_an_idle_ledger_is_put_back_whole() {
@@ -232,15 +100,7 @@ fn a_backup_from_before_an_erasure_opens_nothing_of_the_erased_and_everything_of
     client.append("s", sealed("bob", "again"));
     assert_eq!(opened(&client, "main"), [json!("again")]);
     for ledger in ["main", "main-r1"] {
-        let path = format!("/v1/ledgers/{ledger}/verifications");
-        let job = client.post(&path, &json!({})).expect(202);
-        let path = format!("{path}/{}", job["id"].as_str().unwrap());
-        let mut done = Value::Null;
-        eventually("the verification ends", || {
-            done = client.get(&path).expect(200);
-            done["state"] != "running"
-        });
-        assert_eq!(done["report"]["verdict"], "valid", "{ledger}: {done}");
+        assert_eq!(verification(&client, ledger)["verdict"], "valid", "{ledger}");
     }
     server.stop();
     place.serve().stop();
@@ -271,16 +131,7 @@ fn people_of_a_frozen_log_are_erased_in_the_log_that_goes_on() {
     assert_eq!(listed["erasures"], json!([done]));
     let certificate = client.get(done["certificate"].as_str().unwrap());
     assert_eq!(certificate.status, 200);
-    let file = beside(&data, "certificate.cose");
-    std::fs::write(&file, &certificate.body).unwrap();
-    let verifier = env!("CARGO_BIN_EXE_oubliette-verify");
-    let verified = std::process::Command::new(verifier).arg(&file).output().unwrap();
-    assert_eq!(
-        verified.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&verified.stdout)
-    );
+    verified(&certificate.body);
     let requested = client.get("events?type=erasure.requested").expect(200);
     assert!(
         requested["events"][0]["data"]["origin"]

@@ -6,8 +6,9 @@ use oubliette::store::rocksdb::RocksStore;
 use oubliette::store::{LedgerNumber, LedgerStore};
 use serde_json::{Value, json};
 
+use crate::support::people::{self, found_in, sealed, verified};
 use crate::support::receipts::Keys;
-use crate::support::{Client, Data, Dice, eventually, files, id, run};
+use crate::support::{Client, Data, Dice, eventually, id, run};
 
 const PROMPT: [(&str, &str); 1] = [("OUBLIETTE_ERASURE_PURGE", "prompt")];
 
@@ -15,10 +16,6 @@ fn erase(client: &Client, request: &Value) -> Value {
     let mut request = request.clone();
     (request["basis"], request["reason"]) = (json!("art17_1_b"), json!("request"));
     client.post("erasures", &request).expect(202)
-}
-
-fn sealed(subject: &str, data: &str) -> Value {
-    json!({"type": "t", "data": 1, "personal": [{"subject": subject, "data": data}]})
 }
 
 fn residue(client: &Client, erasure: &Value, code: &str) -> Value {
@@ -46,19 +43,6 @@ fn purges(client: &Client) -> Vec<Value> {
     client.read_all("events?type=bodies.purged", 100)
 }
 
-/// A file that `oubliette-verify` finds valid; its report.
-fn verified(content: &[u8]) -> Value {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), content).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_oubliette-verify"))
-        .args(["--json", file.path().to_str().unwrap()])
-        .output()
-        .unwrap();
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
-    assert_eq!(report["verdict"], "valid", "{report:#}");
-    report
-}
-
 fn certificate(client: &Client, erasure: &Value) -> Vec<u8> {
     let id = erasure["id"].as_str().unwrap();
     let answer = client.get(&format!("erasures/{id}/certificate"));
@@ -74,12 +58,7 @@ fn export(client: &Client, request: &Value) -> String {
 }
 
 fn verification(client: &Client) -> Value {
-    let job = client.post("verifications", &json!({})).expect(202);
-    let path = format!("verifications/{}", job["id"].as_str().unwrap());
-    eventually("the verification is done", || {
-        client.get(&path).expect(200)["state"] == "done"
-    });
-    client.get(&path).expect(200)["report"].clone()
+    people::verification(client, "main")
 }
 
 #[test]
@@ -335,8 +314,7 @@ fn sealed_bytes(data: &Data) -> Vec<Vec<u8>> {
 }
 
 fn holds(data: &Data, needle: &[u8]) -> bool {
-    let mut files = files(&data.path()).into_iter();
-    files.any(|file| memchr::memmem::find(&std::fs::read(file).unwrap_or_default(), needle).is_some())
+    !found_in(&data.path(), needle).is_empty()
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::people::found_in;
 use crate::support::receipts::Keys;
-use crate::support::{Client, Data, eventually, files, id, run};
+use crate::support::{Client, Data, eventually, id, run};
 
 const LEAK: &str = "leak-4f81c0-in-clear";
 
@@ -33,8 +34,7 @@ fn verify(content: &[u8]) -> Value {
 }
 
 fn holds_leak(data: &Data) -> bool {
-    let mut files = files(&data.path().join("ledger")).into_iter();
-    files.any(|file| memchr::memmem::find(&std::fs::read(file).unwrap_or_default(), LEAK.as_bytes()).is_some())
+    !found_in(&data.path().join("ledger"), LEAK.as_bytes()).is_empty()
 }
 
 #[test]
@@ -349,17 +349,17 @@ fn what_a_hold_keeps_is_not_redacted() {
 #[test]
 fn a_redaction_names_the_backups_that_may_hold_what_left() {
     let data = Data::new();
-    let server = super::backup::serve(&data);
+    let server = crate::support::backups::serve(&data);
     let client = server.client();
     let index = client.append("s", json!({"type": "t", "data": LEAK}))["index"]
         .as_u64()
         .unwrap();
-    let before = super::backup::back_up(&client, &super::backup::beside(&data, "before"));
+    let before = crate::support::backups::back_up(&client, &crate::support::backups::beside(&data, "before"));
     let redaction = redact(&client, index, &["data"]).expect(202);
     let known = json!([{"id": before["id"], "started_at": redaction["backups"][0]["started_at"], "index": index + 1}]);
     assert_eq!(redaction["backups"], known);
     completed(&client, &redaction);
-    super::backup::back_up(&client, &super::backup::beside(&data, "after"));
+    crate::support::backups::back_up(&client, &crate::support::backups::beside(&data, "after"));
     let view = completed(&client, &redaction);
     assert_eq!(view["backups"], known, "the later one holds nothing of it");
     let certificate = client.get(redaction["certificate"].as_str().unwrap());

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::backup::{Place, back_up, beside, erase, opened, restore, sealed, serve};
+use crate::support::backups::{Place, back_up, back_up_as, beside, restore, serve};
+use crate::support::people::{erase, opened, sealed};
 use crate::support::{Data, Stop, copy_folder, eventually, files};
 
 /// A directory with two states: as it was, in `old`, and as it is, with a person more and one erased.
@@ -125,13 +126,8 @@ fn backed_up() -> (Data, std::path::PathBuf, std::path::PathBuf) {
     client.append("s", sealed("ada", "Ada"));
     client.append("s", sealed("bob", "Bob"));
     let (to, apart) = (beside(&data, "backup"), beside(&data, "backup-keys"));
-    let started = client
-        .post("/v1/backups", &json!({"to": to, "keystore_to": apart}))
-        .expect(202);
-    let path = format!("/v1/backups/{}", started["id"].as_str().unwrap());
-    eventually("the backup ends", || {
-        client.get(&path).expect(200)["state"] == "completed"
-    });
+    let request = json!({"to": to, "keystore_to": apart});
+    assert_eq!(back_up_as(&client, &request)["state"], "completed");
     server.stop();
     (data, to, apart)
 }

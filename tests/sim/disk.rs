@@ -5,8 +5,10 @@ use std::process::Command;
 
 use serde_json::json;
 
+use crate::support::backups::{Place, back_up, beside, restore, two_people_backed_up};
+use crate::support::people::{opened, sealed};
 use crate::support::receipts::Keys;
-use crate::support::{Data, id};
+use crate::support::{Data, copy_folder, id};
 
 /// A mounted file system; taken down when dropped.
 struct Mount(PathBuf);
@@ -101,4 +103,84 @@ fn a_full_disk_refuses_clearly_loses_nothing_and_heals_once_there_is_room() {
     );
     assert_eq!(client.get("/readyz").status, 200);
     assert!(!data.log().contains("panicked"), "{}", data.log());
+}
+
+#[test]
+fn a_disk_that_fills_during_a_backup_leaves_none_and_the_server_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(_mount) = Mount::new(folder.path(), "2m") else {
+        return;
+    };
+    let data = Data::new();
+    let server = data.serve_with(&[("OUBLIETTE_BACKUP_DIR", folder.path().to_str().unwrap())]);
+    let client = server.client();
+    // Different bytes everywhere: what is copied does not become small.
+    let noise = |n: u64| {
+        (0..60_000)
+            .map(|at| char::from(b'a' + ((at * at + n * 7_919) % 25) as u8))
+            .collect::<String>()
+    };
+    for n in 0..40 {
+        client.append("s", sealed("ada", &noise(n)));
+    }
+    let to = folder.path().join("backup");
+    for _ in 0..2 {
+        let view = back_up(&client, &to);
+        assert_eq!(view["state"], "failed", "{view}");
+        assert!(view["error"].as_str().is_some_and(|error| !error.is_empty()), "{view}");
+        assert!(!to.join("manifest.cose").exists());
+        let (exit, said) = restore(
+            &["--drill"],
+            &[("--from", &to), ("--vault", &data.path().join("vault"))],
+        );
+        assert_eq!((exit, &said["code"]), (3, &json!("backup_incomplete")), "{said}");
+        client.append("s", sealed("bob", "Bob"));
+        assert_eq!(client.get("/readyz").status, 200);
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "what there was of it is gone"
+        );
+    }
+    drop(_mount);
+    let view = back_up(&client, &to);
+    assert_eq!(view["state"], "completed", "with room, in the same place: {view}");
+    assert!(!data.log().contains("panicked"), "{}", data.log());
+}
+
+#[test]
+fn a_disk_that_fills_during_a_restore_leaves_what_is_refused() {
+    let (data, backup) = two_people_backed_up();
+    let folder = beside(&data, "small");
+    std::fs::create_dir(&folder).unwrap();
+    let mut place = Place::of(&data);
+    let mut full = 0;
+    for size in ["16k", "64k", "128k", "256k", "64m"] {
+        let Some(_mount) = Mount::new(&folder, size) else {
+            return;
+        };
+        place.data = data.beside("small/target");
+        let (exit, said) = place.restore(&data, &backup, &[]);
+        if exit == 0 {
+            assert_eq!(opened(&place.serve().client(), "main"), [json!("Ada"), json!("Bob")]);
+            break;
+        }
+        full += 1;
+        assert_eq!(exit, 3, "{said}");
+        assert!(
+            ["storage_failed", "key_unavailable"].contains(&said["code"].as_str().unwrap()),
+            "{said}"
+        );
+        let refused = place.refused();
+        assert!(
+            ["restore_unfinished", "not_a_data_dir"].contains(&refused.code.as_str()),
+            "{refused:?}"
+        );
+    }
+    assert!(full > 1, "{full}");
+    // The vault was not spoiled by any of them: what is put back elsewhere, and the old directory itself, open.
+    let copy = data.copy();
+    copy_folder(&backup, &beside(&copy, "backup"));
+    let (place, _) = Place::restored(&copy, &backup, &[]);
+    assert_eq!(opened(&place.serve().client(), "main"), [json!("Ada"), json!("Bob")]);
 }

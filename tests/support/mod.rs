@@ -3,13 +3,17 @@
 
 #![allow(dead_code, reason = "each of the two suites uses its part of it")]
 
+pub(crate) mod backups;
+pub(crate) mod people;
 pub(crate) mod receipts;
 pub(crate) mod softhsm;
+pub(crate) mod steps;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -22,7 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A data directory that `init` made, and what `init` said.
 pub(crate) struct Data {
-    folder: tempfile::TempDir,
+    /// Shared by directories that lie beside each other.
+    folder: Arc<tempfile::TempDir>,
+    name: String,
     pub(crate) made: Value,
 }
 
@@ -54,14 +60,29 @@ impl Data {
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let made = serde_json::from_slice(&output.stdout).unwrap();
-        Self { folder, made }
+        Self::named(folder, made)
     }
 
     /// A place for a directory that something else makes, with the keys of this one.
     pub(crate) fn elsewhere(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("oubliette-test-").tempdir().unwrap();
+        Self::named(folder, self.made.clone())
+    }
+
+    /// A place beside this directory, with its keys.
+    pub(crate) fn beside(&self, name: &str) -> Self {
         Self {
-            folder: tempfile::Builder::new().prefix("oubliette-test-").tempdir().unwrap(),
+            folder: Arc::clone(&self.folder),
+            name: name.into(),
             made: self.made.clone(),
+        }
+    }
+
+    fn named(folder: tempfile::TempDir, made: Value) -> Self {
+        Self {
+            folder: Arc::new(folder),
+            name: "data".into(),
+            made,
         }
     }
 
@@ -69,14 +90,11 @@ impl Data {
     pub(crate) fn copy(&self) -> Self {
         let folder = tempfile::Builder::new().prefix("oubliette-test-").tempdir().unwrap();
         copy_folder(&self.path(), &folder.path().join("data"));
-        Self {
-            folder,
-            made: self.made.clone(),
-        }
+        Self::named(folder, self.made.clone())
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.folder.path().join(&self.name)
     }
 
     /// Everything that any server of this directory wrote to its standard error.
@@ -85,7 +103,7 @@ impl Data {
     }
 
     fn log_file(&self) -> PathBuf {
-        self.folder.path().join("server.log")
+        self.folder.path().join(format!("{}.log", self.name))
     }
 
     pub(crate) fn key(&self) -> &str {
@@ -106,7 +124,12 @@ impl Data {
 
     /// Starts a server that may refuse.
     pub(crate) fn try_serve(&self) -> Result<Server, Refused> {
-        Server::start(self, &[])
+        self.try_serve_with(&[])
+    }
+
+    /// As `try_serve`, with settings in the environment.
+    pub(crate) fn try_serve_with(&self, environment: &[(&str, &str)]) -> Result<Server, Refused> {
+        Server::start(self, environment)
     }
 
     /// Starts a server that must refuse: its exit code and the code of its error.

@@ -10,28 +10,28 @@
 //! what is recorded by the events. So it starts anew at the next look and after a restart. Erasures wait a while so that
 //! several share one list, which then tells nobody which blocks belonged to one person; `prompt` does not wait.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod blocks;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use metrics::{counter, histogram};
+use metrics::histogram;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::ledger::system_name;
-use super::super::read::StoredEvent;
 use super::super::{Code, Error, Ledger, Service};
 use super::history::Erasure;
 use super::payload::{RESIDUE_REMOVED, STREAM};
 use super::residue::{derived, is_alone, residue_removed, scrub_of, serves};
-use super::saga::sealed_blocks;
 use crate::sequencer::{Append, Appended, NewEvent};
-use crate::spec::event::{Actor, BodyKind};
+use crate::spec::event::BodyKind;
 use crate::spec::ids::{Handle, Timestamp};
-use crate::spec::seal::SealedBlock;
-use crate::spec::system::{BodiesPurged, ErasureResidueRemoved, Ground, MAX_POSITIONS, is_reserved};
+use crate::spec::system::{BodiesPurged, ErasureResidueRemoved};
 use crate::store::{Direction, Lookup, Removal, Scrub};
+pub(in crate::service) use blocks::removals_of;
 
 /// The stream of the purges.
 pub(in crate::service) const PURGES: &str = "$purges";
@@ -40,11 +40,8 @@ pub(in crate::service) const PURGED: &str = "bodies.purged";
 pub(in crate::service) const KEY_STORE_FILES: &str = "key_store_files";
 pub(in crate::service) const CIPHERTEXT: &str = "ciphertext";
 
-/// Erasures that are gathered at once, and blocks after which no further erasure joins.
+/// Erasures that are gathered at once.
 const MAX_GATHERED: usize = 1_000;
-const ENOUGH_BLOCKS: usize = 100_000;
-/// Events that are read at once: each may have a mebibyte and more.
-const CHUNK: usize = 32;
 /// Between two parts, so that events of callers have their turn.
 const PART_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes a second that are written anew, on average: a fraction of what a slow disk takes.
@@ -115,9 +112,6 @@ impl NextLook {
     }
 }
 
-/// Blocks to remove, by place, each with the erasures that cover it.
-type Covered = BTreeMap<(u64, u16), (Removal, BTreeSet<Uuid>)>;
-
 impl Service {
     /// Removes residues where it is time to. Called every few seconds; looks only where an erasure completed. What fails is
     /// logged and tried again.
@@ -170,73 +164,6 @@ impl Service {
             return Ok(Some(NextLook::after(now, RETRY)));
         }
         Ok(more.then_some(now))
-    }
-
-    /// Part after part, until no block of these erasures is left.
-    async fn purge_blocks(self: &Arc<Self>, ledger: &Arc<Ledger>, open: &[Erasure]) -> Result<(), Error> {
-        let _turn = self.removing.lock().await;
-        let mut pending: Vec<_> = open.iter().filter(|erasure| erasure.has_pending(CIPHERTEXT)).collect();
-        pending.reverse();
-        while !pending.is_empty() {
-            let mut covered = Covered::new();
-            while let Some(erasure) = pending.pop() {
-                let erasure = erasure.clone();
-                let cover = move |service: &Self, ledger: &Ledger| service.covered_blocks(ledger, &erasure, covered);
-                covered = self.blocking(ledger, cover).await?;
-                if covered.len() >= ENOUGH_BLOCKS {
-                    break;
-                }
-            }
-            self.purge_covered(ledger, covered).await?;
-        }
-        Ok(())
-    }
-
-    /// The blocks of an erasure that are still there: of its subjects and categories, sealed before the fence.
-    fn covered_blocks(&self, ledger: &Ledger, erasure: &Erasure, mut covered: Covered) -> Result<Covered, Error> {
-        let indexes = 0..erasure.requested.index.saturating_add(1);
-        for order in erasure.orders() {
-            let lookup = Lookup::Handle(order.handle);
-            let (number, all) = (ledger.record.number, usize::MAX);
-            let found = self
-                .store
-                .find(number, &lookup, indexes.clone(), Direction::Forward, all)?;
-            for chunk in found.chunks(CHUNK) {
-                for event in self.stored_events_at(ledger, chunk)? {
-                    let covers = |block: &SealedBlock| {
-                        let named = order.categories.as_ref();
-                        block.handle == order.handle && named.is_none_or(|named| named.contains(&block.category))
-                    };
-                    for removal in removals_of(&event, |_, block| covers(block)) {
-                        let entry = covered.entry((removal.index, removal.ordinal));
-                        let (_, erasures) = entry.or_insert_with(|| (removal, BTreeSet::new()));
-                        erasures.insert(erasure.id());
-                    }
-                }
-            }
-        }
-        Ok(covered)
-    }
-
-    async fn purge_covered(&self, ledger: &Ledger, covered: Covered) -> Result<(), Error> {
-        let mut covered = covered.into_values().peekable();
-        while covered.peek().is_some() {
-            let part: Vec<_> = covered.by_ref().take(MAX_POSITIONS).collect();
-            let requests: BTreeSet<Uuid> = part.iter().flat_map(|(_, requests)| requests).copied().collect();
-            let positions = part.iter().map(|(removal, _)| (removal.index, removal.ordinal).into());
-            let payload = BodiesPurged {
-                ground: Ground::Erasure,
-                requests: Some(requests.into_iter().collect()),
-                positions: positions.collect(),
-            };
-            let event = self.system_event(PURGES, PURGED, &payload, None)?;
-            let removals: Vec<_> = part.into_iter().map(|(removal, _)| removal).collect();
-            let count = removals.len() as u64;
-            self.append_removal(ledger, vec![event], removals).await?;
-            counter!("oubliette_purged_bodies_total", "ledger" => ledger.record.name.to_string()).increment(count);
-            tokio::time::sleep(PART_PAUSE).await;
-        }
-        Ok(())
     }
 
     /// Appends events of Oubliette's own, the first of which removes bodies: a full queue is waited for.
@@ -355,34 +282,4 @@ impl Service {
         }
         Ok(purges)
     }
-}
-
-/// The removals of some sealed blocks of an event. IMPORTANT: the row that leads from a subject to the event goes with the
-/// subject's last block, so that no block is left that nothing leads to; it stays where the subject acts, or the event is one
-/// of Oubliette's own.
-pub(in crate::service) fn removals_of(event: &StoredEvent, leaves: impl Fn(u16, &SealedBlock) -> bool) -> Vec<Removal> {
-    let blocks: Vec<_> = sealed_blocks(event).collect();
-    let mut last: BTreeMap<Handle, Option<u16>> = BTreeMap::new();
-    for (ordinal, block) in &blocks {
-        let last = last.entry(block.handle).or_insert(Some(*ordinal));
-        *last = last.filter(|_| leaves(*ordinal, block)).map(|_| *ordinal);
-    }
-    let acts = event.meta.as_ref().and_then(|meta| meta.actor.as_ref());
-    let own = is_reserved(&event.header.event_type);
-    let stays = |handle| own || acts == Some(&Actor::Subject(handle));
-    let doomed = blocks.into_iter().filter(|(ordinal, block)| leaves(*ordinal, block));
-    let removal = |(ordinal, block): (u16, SealedBlock)| {
-        let is_last = last.get(&block.handle) == Some(&Some(ordinal));
-        Removal {
-            index: event.index,
-            ordinal,
-            kind: BodyKind::Sealed,
-            lookups: match is_last && !stays(block.handle) {
-                true => vec![Lookup::Handle(block.handle)],
-                false => Vec::new(),
-            },
-            stream: None,
-        }
-    };
-    doomed.map(removal).collect()
 }

@@ -20,7 +20,7 @@ use crate::spec::event::BodyKind;
 use crate::spec::ids::Timestamp;
 use crate::spec::seal::SealedBlock;
 use crate::spec::system::Epochs;
-use crate::store::{Direction, Lookup};
+use crate::store::{Direction, Lookup, RecordWrite};
 
 /// Blocks of a subject that are tried after the destruction, and of all subjects of a request together. At least one of
 /// each is.
@@ -149,10 +149,20 @@ impl Service {
         ledger: &Ledger,
         event: &NewEvent,
     ) -> Result<Appended, Error> {
+        self.append_patiently(ledger, event, Vec::new()).await
+    }
+
+    /// As [`Service::append_at_last`], with records beside the event.
+    pub(in crate::service) async fn append_patiently(
+        &self,
+        ledger: &Ledger,
+        event: &NewEvent,
+        records: Vec<RecordWrite>,
+    ) -> Result<Appended, Error> {
         loop {
             let events = vec![event.clone()];
             match self
-                .append_system(ledger, Vec::new(), events, Vec::new(), Vec::new())
+                .append_system(ledger, Vec::new(), events, Vec::new(), records.clone())
                 .await
             {
                 Err(error) if error.code == Code::Overloaded => tokio::time::sleep(QUEUE_PAUSE).await,

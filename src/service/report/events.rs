@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::super::append::OWN_TYPES;
+use super::super::append::is_own_type;
 use super::super::{Error, Ledger, Service};
 use super::acts::Acts;
 use crate::spec::compliance::{DAY, DayCount, Events, TypeCount, UnreadableEvent};
 use crate::spec::event::Header;
 use crate::spec::ids::{EventType, Timestamp};
-use crate::spec::system;
 
 /// Headers that are read at once.
 const CHUNK: u64 = 4_096;
@@ -92,13 +91,9 @@ impl Service {
     }
 }
 
-fn is_own(event_type: &EventType) -> bool {
-    system::is_reserved(event_type) || OWN_TYPES.contains(&event_type.as_str())
-}
-
 impl Counts {
     fn add(&mut self, header: &Header) {
-        let own = is_own(&header.event_type);
+        let own = is_own_type(&header.event_type);
         self.own += u64::from(own);
         let room = self.types.len() < MAX_TYPES || own;
         match self.types.get_mut(&header.event_type) {
@@ -116,7 +111,7 @@ impl Counts {
 
     fn finish(self, range: &Range<u64>) -> Events {
         let line = |(event_type, count): (EventType, u64)| TypeCount {
-            own: is_own(&event_type),
+            own: is_own_type(&event_type),
             event_type,
             count,
         };
