@@ -191,7 +191,23 @@ impl Service {
     pub async fn settle_epochs(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
         let (service, on) = (Arc::clone(self), Arc::clone(ledger));
         blocking(move || Ok(service.keystore.settle_epochs(on.record.id, &service.horizon())?)).await?;
+        self.blocking(ledger, Self::destroy_again).await?;
         self.expire_epochs_of(ledger).await
+    }
+
+    /// Destroys retired keys that the ledger records as destroyed: they came back with an older copy of the vault. One of the
+    /// same number that was made later is another key.
+    fn destroy_again(&self, ledger: &Ledger) -> Result<(), Error> {
+        let (id, vault, recorded) = (ledger.record.id, self.keystore.vault(), self.destroyed_epochs(ledger)?);
+        for key in vault.epochs(id)? {
+            let is_gone = |gone: &Recorded<EpochDestroyed>| key.born <= gone.payload.destroyed_at;
+            let came_back = recorded.get(&key.epoch).is_some_and(is_gone);
+            if came_back && matches!(key.state, EpochState::Retired { .. }) {
+                tracing::warn!(ledger = %ledger.record.name, epoch = key.epoch, "the vault holds an epoch key that is recorded as destroyed: it was put back from an older copy; destroying it again");
+                vault.destroy_epoch(id, key.epoch)?;
+            }
+        }
+        Ok(())
     }
 
     /// Destroys the retired epoch keys that are due, in every ledger. Called every few seconds.

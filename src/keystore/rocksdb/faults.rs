@@ -361,6 +361,34 @@ fn a_backup_put_back_opens_until_its_horizon_and_only_as_a_backup() {
     );
 }
 
+#[test]
+fn a_copy_that_lacks_an_erasure_never_comes_under_the_key_in_use() {
+    let mut scene = Scene::new(true).restart();
+    let (copy, late) = (scene.path.with_extension("copy"), scene.path.with_extension("late"));
+    drop(scene.store.take());
+    copy_files(&scene.path, &copy);
+    scene = scene.restart();
+    let (order, index, now) = (order(1, scene.ada.handle, None), 7, Timestamp(1));
+    scene.vault.journal(ONE, &[JournalEntry { order, index }]).unwrap();
+    scene.destroy().unwrap();
+    scene.vault.mark_backed_up(ONE, 2, now).unwrap();
+    drop(scene.store.take());
+    copy_files(&scene.path, &late);
+    scene = scene.restart();
+    scene.store().renew_epoch(ONE, &HORIZON).unwrap();
+    for (path, lacks) in [(&copy, true), (&late, false)] {
+        let before = scene.vault.epochs(ONE).unwrap();
+        RocksKeyStore::adopt(path, &*scene.vault, &System, now).unwrap();
+        assert_eq!(scene.vault.epochs(ONE).unwrap().len(), before.len() + usize::from(lacks));
+        // It breaks off here, and the live one is started again.
+        scene = scene.restart();
+        scene.store().settle_epochs(ONE, &HORIZON).unwrap();
+        assert_eq!(scene.vault.epochs(ONE).unwrap(), before);
+        let opened = RocksKeyStore::open(path, scene.vault.clone(), Arc::new(System));
+        assert_eq!(opened.is_err(), lacks, "{path:?}");
+    }
+}
+
 fn copy_files(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for file in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
