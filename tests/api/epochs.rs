@@ -321,7 +321,9 @@ fn a_key_that_is_recorded_as_destroyed_does_not_come_back_with_an_older_vault() 
     let data = Data::new();
     let horizon = [("OUBLIETTE_ERASURE_HORIZON_SECONDS", "1")];
     let server = data.serve_with(&horizon);
-    ["ada", "bob"].iter().for_each(|subject| sealed(&server.client(), subject));
+    ["ada", "bob"]
+        .iter()
+        .for_each(|subject| sealed(&server.client(), subject));
     server.stop();
     back_up(&data, 1);
     let old = data.copy();

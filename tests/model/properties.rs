@@ -11,14 +11,20 @@ pub(crate) type Named = (&'static str, fn(&Model, &World) -> bool);
 /// Hold in every state.
 pub(crate) const ALWAYS: [Named; 10] = [
     ("an erased person never opens", erased_never_opens),
-    ("an erased person hangs under no key in use", erased_hangs_under_no_key_in_use),
+    (
+        "an erased person hangs under no key in use",
+        erased_hangs_under_no_key_in_use,
+    ),
     ("a final certificate is never contradicted", final_is_never_contradicted),
     ("everybody else opens", everybody_else_opens),
     ("a backup opens until its horizon", backups_open_until_their_horizon),
     ("an origin has one root of a size", one_root_of_a_size),
     ("a log that another goes on from does not grow", frozen_logs_do_not_grow),
     ("no erasure is left open", no_erasure_is_left_open),
-    ("a key that is due does not outlive the next start", due_keys_die_at_start),
+    (
+        "a key that is due does not outlive the next start",
+        due_keys_die_at_start,
+    ),
     ("what nobody touched starts again", untouched_starts),
 ];
 
@@ -39,14 +45,22 @@ const SOMETIMES: [Named; 5] = [
 ];
 
 pub(crate) fn all() -> Vec<Property<Model>> {
-    let always = ALWAYS.iter().map(|(name, condition)| Property::always(name, *condition));
-    let sometimes = SOMETIMES.iter().map(|(name, condition)| Property::sometimes(name, *condition));
+    let always = ALWAYS
+        .iter()
+        .map(|(name, condition)| Property::always(name, *condition));
+    let sometimes = SOMETIMES
+        .iter()
+        .map(|(name, condition)| Property::sometimes(name, *condition));
     always.chain(sometimes).collect()
 }
 
 /// Whoever serves lends no key of a person whose erasure once stood in the journal, wherever the directory came from.
 fn erased_never_opens(_: &Model, world: &World) -> bool {
-    !world.serves() || world.begun.iter().all(|who| !world.place.keystore.opens(who) || begins_again(world, who))
+    !world.serves()
+        || world
+            .begun
+            .iter()
+            .all(|who| !world.place.keystore.opens(who) || begins_again(world, who))
 }
 
 /// Between the first record and the fence of a request in this very run nobody was told anything.
@@ -73,9 +87,15 @@ fn final_is_never_contradicted(_: &Model, world: &World) -> bool {
         let places = std::iter::once(&world.place).chain(&world.before);
         let target = world.run.iter().filter_map(|run| run.target.as_ref());
         let stores = places.chain(target).map(|place| &place.keystore);
-        stores.chain(world.backups.iter().map(|backup| &backup.keystore)).map(|keystore| keystore.under)
+        stores
+            .chain(world.backups.iter().map(|backup| &backup.keystore))
+            .map(|keystore| keystore.under)
     };
-    let opens = |who: Who| copies().chain([world.strays]).any(|under| !under[usize::from(who)].and(keys).is_empty());
+    let opens = |who: Who| {
+        copies()
+            .chain([world.strays])
+            .any(|under| !under[usize::from(who)].and(keys).is_empty())
+    };
     world.certified.iter().all(|who| !opens(who))
 }
 
@@ -112,7 +132,10 @@ fn frozen_logs_do_not_grow(_: &Model, world: &World) -> bool {
 
 /// Whoever serves and has nothing under way has ended every erasure that the log which grows asks for.
 fn no_erasure_is_left_open(_: &Model, world: &World) -> bool {
-    let idle = world.run.as_ref().is_some_and(|run| run.job.is_none() && !run.unfinished);
+    let idle = world
+        .run
+        .as_ref()
+        .is_some_and(|run| run.job.is_none() && !run.unfinished);
     let (_, ended) = World::recorded(&world.place.ledger);
     let growing = live(&world.place.ledger);
     let open = facts(&world.place.ledger).any(|(log, fact)| match fact {

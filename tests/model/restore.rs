@@ -42,7 +42,9 @@ impl World {
                 restored: events.len(),
             }
         });
-        let gone = known.iter().filter(|(log, _)| !held.contains_key(log) && heir(held, **log).is_none());
+        let gone = known
+            .iter()
+            .filter(|(log, _)| !held.contains_key(log) && heir(held, **log).is_none());
         let gone = gone.map(|(log, kept)| Continued {
             log: *log,
             known: kept.clone(),
@@ -78,14 +80,21 @@ impl World {
     /// `RocksKeyStore::adopt`: under a key of its own where erasures are to be applied first.
     pub(crate) fn adopt(&mut self, off: Off) {
         let current = self.vault.slots.iter().find(|(_, slot)| !slot.retired);
-        let current = current.map(|(epoch, slot)| Key { epoch: *epoch, line: slot.line });
+        let current = current.map(|(epoch, slot)| Key {
+            epoch: *epoch,
+            line: slot.line,
+        });
         let own = self.here().keystore.key;
         let lacks = !self.vault.journal.without(self.here().keystore.gone()).is_empty();
         if let Some(current) = current
             && !self.vault.uses(own)
         {
             let newest = self.vault.slots.keys().last().copied().unwrap_or(0);
-            let to = if lacks && off != Off::OwnKey { self.mint(newest) } else { current };
+            let to = if lacks && off != Off::OwnKey {
+                self.mint(newest)
+            } else {
+                current
+            };
             let keystore = &mut self.here_mut().keystore;
             keystore.key = to;
             for who in keystore.rows.iter().map(usize::from) {
@@ -99,7 +108,9 @@ impl World {
 
     /// `Service::go_on`: the log that goes on is begun, and the vault knows of it before anybody else.
     pub(crate) fn go_on(&mut self, off: Off) {
-        let rollback = self.rollback(&self.here().ledger, off).filter(|_| off != Off::NewOrigin);
+        let rollback = self
+            .rollback(&self.here().ledger, off)
+            .filter(|_| off != Off::NewOrigin);
         if let Some(Rollback { number, continues }) = rollback {
             let line = self.here().line;
             let events = vec![Event {
@@ -136,7 +147,9 @@ impl World {
 
     /// `restore::finish`: from here on the directory may be served.
     pub(crate) fn finish(&mut self) {
-        let Some(target) = self.run.take().and_then(|run| run.target) else { return };
+        let Some(target) = self.run.take().and_then(|run| run.target) else {
+            return;
+        };
         self.before = Some(std::mem::replace(&mut self.place, target));
         self.superseded = false;
         self.show();
@@ -174,9 +187,11 @@ impl World {
         if let Some(copy) = self.vault_copy.clone().filter(|_| old_vault) {
             let lost = self.vault.keys(true).without(copy.keys(true));
             self.void = self.void.or(lost);
-            let unmarked = self.backups.iter().map(|backup| backup.key).filter(|key| {
-                copy.slots.get(&key.epoch).is_none_or(|slot| !slot.backed_up)
-            });
+            let unmarked = self
+                .backups
+                .iter()
+                .map(|backup| backup.key)
+                .filter(|key| copy.slots.get(&key.epoch).is_none_or(|slot| !slot.backed_up));
             self.void = unmarked.fold(self.void, |void, key| void.with(key.bit()));
             self.vault = copy;
             self.vault.line = self.lines;

@@ -11,4 +11,5 @@ mod damage;
 mod disk;
 mod hsm;
 mod parts;
+mod random;
 mod writer;

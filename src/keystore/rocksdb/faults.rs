@@ -379,7 +379,10 @@ fn a_copy_that_lacks_an_erasure_never_comes_under_the_key_in_use() {
     for (path, lacks) in [(&copy, true), (&late, false)] {
         let before = scene.vault.epochs(ONE).unwrap();
         RocksKeyStore::adopt(path, &*scene.vault, &System, now).unwrap();
-        assert_eq!(scene.vault.epochs(ONE).unwrap().len(), before.len() + usize::from(lacks));
+        assert_eq!(
+            scene.vault.epochs(ONE).unwrap().len(),
+            before.len() + usize::from(lacks)
+        );
         // It breaks off here, and the live one is started again.
         scene = scene.restart();
         scene.store().settle_epochs(ONE, &HORIZON).unwrap();
