@@ -20,7 +20,7 @@ pub use drill::{Drilled, DrilledLedger, drill};
 use self::source::Source;
 use super::{App, AppError, Opened, lock, vault};
 use crate::config::Settings;
-use crate::env::{Entropy, System};
+use crate::env::{Clock, Entropy, System};
 use crate::keystore::rocksdb::RocksKeyStore;
 use crate::service::access::{NewApiKey, ShownApiKey};
 use crate::service::ledger::RecoveryKey;
@@ -130,7 +130,7 @@ pub async fn restore(settings: &Settings, restore: &Restore) -> Result<Restored,
     source.copy(Part::Ledger, &settings.ledger_path())?;
     source.copy(Part::Keystore, &settings.keystore_path())?;
     super::App::harden();
-    RocksKeyStore::adopt(&settings.keystore_path(), &*vault, &*entropy)?;
+    RocksKeyStore::adopt(&settings.keystore_path(), &*vault, &*entropy, System.now())?;
     let keystore = RocksKeyStore::open(&settings.keystore_path(), vault.clone(), Arc::clone(&entropy))?;
     let store = RocksStore::open(&settings.ledger_path())?;
     for rollback in &rollbacks {

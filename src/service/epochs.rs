@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::own::{Fold, Recorded, Unreadable, recorded};
 use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
-use crate::keystore::vault::{Epoch, EpochState, KeyPlace};
+use crate::keystore::vault::{Epoch, EpochKey, EpochState, KeyPlace};
 use crate::keystore::{Horizon, Refusal};
 use crate::spec::ids::{Category, Handle, Timestamp};
 
@@ -175,8 +175,26 @@ impl Service {
             Ok(())
         };
         self.blocking(ledger, settle).await?;
+        self.blocking(ledger, Self::destroy_again).await?;
         self.settle_rotation(ledger).await?;
         self.expire_epochs_of(ledger).await
+    }
+
+    /// Destroys retired keys that the ledger records as destroyed: they came back with an older copy of the vault. One of the
+    /// same number that was made later is another key.
+    fn destroy_again(&self, ledger: &Ledger) -> Result<(), Error> {
+        let (id, vault) = (ledger.record.id, self.keystore.vault());
+        let mut retired = vault.epochs(id)?;
+        retired.retain(|key| matches!(key.state, EpochState::Retired { .. }));
+        self.kept_fold(ledger, &ledger.epochs, |book| {
+            let is_gone = |gone: &Recorded<EpochDestroyed>, key: &EpochKey| key.born <= gone.payload.destroyed_at;
+            retired.retain(|key| book.destroyed(key.epoch).is_some_and(|gone| is_gone(gone, key)));
+        })?;
+        for key in retired {
+            tracing::warn!(ledger = %ledger.record.name, epoch = key.epoch, "the vault holds an epoch key that is recorded as destroyed: it was put back from an older copy; destroying it again");
+            vault.destroy_epoch(id, key.epoch)?;
+        }
+        Ok(())
     }
 
     /// Destroys the retired epoch keys that are due, in every ledger. Called every few seconds.

@@ -10,7 +10,7 @@ use oubliette::keystore::vault::file::FileVault;
 use oubliette::spec::ids::{LedgerId, Timestamp};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Data, eventually, run};
+use crate::support::{Client, Data, copy_folder, eventually, run};
 
 fn sealed(client: &Client, subject: &str) {
     client.append(
@@ -313,4 +313,34 @@ fn a_new_generation_seals_and_the_old_one_still_opens() {
         1,
         "a refusal records nothing"
     );
+}
+
+/// Found by the model (docs/model.md).
+#[test]
+fn a_key_that_is_recorded_as_destroyed_does_not_come_back_with_an_older_vault() {
+    let data = Data::new();
+    let horizon = [("OUBLIETTE_ERASURE_HORIZON_SECONDS", "1")];
+    let server = data.serve_with(&horizon);
+    ["ada", "bob"]
+        .iter()
+        .for_each(|subject| sealed(&server.client(), subject));
+    server.stop();
+    back_up(&data, 1);
+    let old = data.copy();
+    let server = data.serve_with(&horizon);
+    erase(&server.client(), &["ada"]);
+    eventually("the end of epoch 1 is on record", || {
+        !payloads(&server.client(), "epoch.destroyed").is_empty()
+    });
+    server.stop();
+    assert_eq!(epochs(&data), [2]);
+    for part in ["vault", "keystore"] {
+        std::fs::remove_dir_all(data.path().join(part)).unwrap();
+        copy_folder(&old.path().join(part), &data.path().join(part));
+    }
+    // Also with a longer horizon: it would be retired once more otherwise.
+    let server = data.serve_with(&[("OUBLIETTE_ERASURE_HORIZON_SECONDS", "3600")]);
+    assert_eq!(states(&server.client()), ["erased", "clear"]);
+    server.stop();
+    assert_eq!(epochs(&data), [2]);
 }

@@ -17,6 +17,7 @@ mod hsm;
 mod moving;
 mod parts;
 mod races;
+mod random;
 mod restore_matrix;
 mod unreadable;
 mod writer;

@@ -1,5 +1,6 @@
 //! Copying the database while it is in use, and taking a copy into use again.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use super::rows::{self, Table};
 use crate::env::Entropy;
 use crate::keystore::KeyStoreError;
 use crate::keystore::memory::Arena;
-use crate::keystore::vault::{EpochState, Vault};
-use crate::spec::ids::LedgerId;
+use crate::keystore::vault::{Epoch, EpochState, Vault};
+use crate::spec::ids::{LedgerId, Timestamp};
 
 impl Database {
     /// RocksDB's own checkpoint: sorted files are linked where the folder lies on the same file system and copied where it
@@ -49,11 +50,11 @@ impl Database {
         Ok(masters)
     }
 
-    /// Adds to a write: a ledger's pages of bucket keys under a new master of the present epoch of `vault`.
+    /// Adds to a write: a ledger's pages of bucket keys under a new master of an epoch of `vault`.
     pub(super) fn wrap_again(
         &self,
         ledger: &Ledger,
-        vault: &dyn Vault,
+        (vault, epoch): (&dyn Vault, Epoch),
         entropy: &dyn Entropy,
         batch: &mut WriteBatch,
     ) -> Result<(), KeyStoreError> {
@@ -62,7 +63,7 @@ impl Database {
             pages.push((row.to_vec(), value.to_vec()));
             Ok(())
         })?;
-        for (row, value) in ledger.wrap_again(pages, vault, entropy)? {
+        for (row, value) in ledger.wrap_again(pages, epoch, vault, entropy)? {
             batch.put(row, value);
         }
         Ok(())
@@ -71,26 +72,29 @@ impl Database {
 
 impl RocksKeyStore {
     /// Brings a copy from a backup, in `path`, to the vault's present epochs: where its own is retired by now, the bucket
-    /// keys are wrapped again under a new master, one write a ledger. No key of the vault is destroyed by it. Repeating it changes nothing. Who was erased since is
-    /// not looked at: `apply_erasures` comes after it, before anything opens.
+    /// keys are wrapped again under a new master, one write a ledger. No key of the vault is destroyed by it.
+    ///
+    /// A copy that lacks erasures of the journal comes under a fresh key of its own, never under the one in use: should
+    /// the restore break off here, whoever starts next destroys that key as one that never came into use, and with it what
+    /// the copy holds of the erased. `apply_erasures` comes after it, before anything opens, and changes the epoch again.
     ///
     /// # Errors
     /// [`KeyStoreError::Foreign`] if the vault has no key of a ledger's epoch any more: the copy is expired. Otherwise as
     /// [`RocksKeyStore::open`].
-    pub fn adopt(path: &Path, vault: &dyn Vault, entropy: &dyn Entropy) -> Result<(), KeyStoreError> {
+    pub fn adopt(path: &Path, vault: &dyn Vault, entropy: &dyn Entropy, now: Timestamp) -> Result<(), KeyStoreError> {
         let db = Database::open_known(path)?;
         let arena = Arena::new();
         let masters = db.masters()?;
         masters
             .iter()
-            .try_for_each(|(id, value)| adopt(&db, (*id, value), vault, entropy, &arena))
+            .try_for_each(|(id, value)| adopt(&db, (*id, value), (vault, now), entropy, &arena))
     }
 }
 
 fn adopt(
     db: &Database,
     (id, value): (LedgerId, &[u8]),
-    vault: &dyn Vault,
+    (vault, now): (&dyn Vault, Timestamp),
     entropy: &dyn Entropy,
     arena: &Arc<Arena>,
 ) -> Result<(), KeyStoreError> {
@@ -105,7 +109,27 @@ fn adopt(
         }
     }
     let ledger = Ledger::unwrap(id, (epoch, wrapped), vault, arena)?;
+    let to = if lacks_erasures(db, &ledger, vault)? {
+        let newest = vault.epochs(id)?.last().map_or(epoch, |key| key.epoch);
+        vault.mint_epoch(id, newest, now)?
+    } else {
+        ledger.present_epoch(vault)?
+    };
     let mut batch = WriteBatch::default();
-    db.wrap_again(&ledger, vault, entropy, &mut batch)?;
+    db.wrap_again(&ledger, (vault, to), entropy, &mut batch)?;
     db.write(batch)
+}
+
+/// Whether the journal names erasures that this copy has not carried out.
+fn lacks_erasures(db: &Database, ledger: &Ledger, vault: &dyn Vault) -> Result<bool, KeyStoreError> {
+    const DAMAGED: KeyStoreError = KeyStoreError::Damaged("fence");
+    let mut done = HashSet::new();
+    db.scan(&rows::row(Table::Fence, ledger.id, &[]), |row, value| {
+        let clear = ledger.unmark(row, value).ok_or(DAMAGED)?;
+        let fence = rows::parse_fence(row, clear).ok_or(DAMAGED)?;
+        done.extend(fence.destroyed.is_some().then_some(fence.order));
+        Ok(())
+    })?;
+    let journaled = vault.journaled(ledger.id)?;
+    Ok(journaled.iter().any(|entry| !done.contains(&entry.order)))
 }

@@ -346,7 +346,7 @@ fn a_backup_put_back_opens_until_its_horizon_and_only_once_adopted() {
     let live = RocksKeyStore::open(&copy, Arc::clone(&vault), Arc::new(System));
     assert!(matches!(live, Err(KeyStoreError::Foreign(_))), "its epoch is retired");
     for _ in 0..2 {
-        RocksKeyStore::adopt(&copy, &*vault, &System).unwrap();
+        RocksKeyStore::adopt(&copy, &*vault, &System, Timestamp(1)).unwrap();
     }
     let store = RocksKeyStore::open(&copy, Arc::clone(&vault), Arc::new(System)).unwrap();
     assert_eq!(store.epoch(ONE).unwrap(), 2, "the vault's present one");
@@ -357,10 +357,41 @@ fn a_backup_put_back_opens_until_its_horizon_and_only_once_adopted() {
     scene.store = Some(store);
     scene.is_at_its_end(true);
     drop(scene.store.take());
-    let refused = |path: &Path| RocksKeyStore::adopt(path, &*vault, &System).unwrap_err().to_string();
+    let refused = |path: &Path| RocksKeyStore::adopt(path, &*vault, &System, Timestamp(1)).unwrap_err().to_string();
     assert!(refused(&scene.path).contains("epoch 2"), "the replaced one's key went");
     vault.destroy_epoch(ONE, 1).unwrap();
     assert!(refused(&late).contains("epoch 1"), "its horizon has passed");
+}
+
+#[test]
+fn a_copy_that_lacks_an_erasure_never_comes_under_the_key_in_use() {
+    let mut scene = Scene::new(true).restart();
+    let (copy, late) = (scene.path.with_extension("copy"), scene.path.with_extension("late"));
+    drop(scene.store.take());
+    copy_files(&scene.path, &copy);
+    scene = scene.restart();
+    let (order, index, now) = (order(1, scene.ada.handle, None), 7, Timestamp(1));
+    scene.vault.journal(ONE, &[JournalEntry { order, index }]).unwrap();
+    scene.destroy().unwrap();
+    scene.vault.mark_backed_up(ONE, 2, now).unwrap();
+    drop(scene.store.take());
+    copy_files(&scene.path, &late);
+    scene = scene.restart();
+    scene.store().renew_epoch(ONE, &HORIZON).unwrap();
+    for (path, lacks) in [(&copy, true), (&late, false)] {
+        let before = scene.vault.epochs(ONE).unwrap();
+        RocksKeyStore::adopt(path, &*scene.vault, &System, now).unwrap();
+        assert_eq!(
+            scene.vault.epochs(ONE).unwrap().len(),
+            before.len() + usize::from(lacks)
+        );
+        // It breaks off here, and the live one is started again.
+        scene = scene.restart();
+        scene.store().settle_epochs(ONE, &HORIZON).unwrap();
+        assert_eq!(scene.vault.epochs(ONE).unwrap(), before);
+        let opened = RocksKeyStore::open(path, scene.vault.clone(), Arc::new(System));
+        assert_eq!(opened.is_err(), lacks, "{path:?}");
+    }
 }
 
 fn copy_files(from: &Path, to: &Path) {

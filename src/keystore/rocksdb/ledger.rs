@@ -146,18 +146,24 @@ impl Ledger {
         })
     }
 
-    /// The same pages of bucket keys under a new master of the vault's present epoch, and the new master's row.
+    /// The epoch that the vault has in use.
+    pub(super) fn present_epoch(&self, vault: &dyn Vault) -> Result<Epoch, KeyStoreError> {
+        let epochs = vault.epochs(self.id)?;
+        let current = epochs.iter().find(|key| key.state == EpochState::Current);
+        let current = current.ok_or_else(|| no_key(self.id, self.top.read().epoch))?;
+        Ok(current.epoch)
+    }
+
+    /// The same pages of bucket keys under a new master of another epoch, and the new master's row.
     pub(super) fn wrap_again(
         &self,
         pages: Vec<Stored>,
+        epoch: Epoch,
         vault: &dyn Vault,
         entropy: &dyn Entropy,
     ) -> Result<Vec<Stored>, KeyStoreError> {
         const DAMAGED: KeyStoreError = KeyStoreError::Damaged("bucket keys");
         let top = self.top.read();
-        let epochs = vault.epochs(self.id)?;
-        let current = epochs.iter().find(|key| key.state == EpochState::Current);
-        let epoch = current.ok_or_else(|| no_key(self.id, top.epoch))?.epoch;
         let mut master = Secret::default();
         entropy.fill(master.as_mut_slice());
         let mut again = vec![wrap_master(self.id, epoch, &master, vault)?];

@@ -54,7 +54,8 @@ impl RocksKeyStore {
         let (db, arena, mut batch) = (Database::open_known(path)?, Arena::new(), WriteBatch::default());
         for (id, master) in db.masters()? {
             let ledger = Ledger::load(id, &master, from, &arena)?;
-            db.wrap_again(&ledger, to, entropy, &mut batch)?;
+            let epoch = ledger.present_epoch(to)?;
+            db.wrap_again(&ledger, (to, epoch), entropy, &mut batch)?;
         }
         db.write(batch)
     }
