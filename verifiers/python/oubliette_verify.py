@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import base64
 import datetime
+import functools
 import hashlib
 import json
 import re
@@ -251,8 +252,8 @@ class Members(Dict[str, Any]):
     twice: Set[str] = set()
 
 
-def json_value(data: bytes) -> Any:
-    """JSON text (RFC 8259), strictly."""
+def json_value(data: bytes, strict: bool = False) -> Any:
+    """JSON text (RFC 8259). `strict`, for receipts: no member twice and nothing that is no plain value, unknown members included."""
     def members(pairs: List[Tuple[str, Any]]) -> Members:
         found = Members(pairs)
         if len(found) != len(pairs):
@@ -263,33 +264,24 @@ def json_value(data: bytes) -> Any:
     def constant(name: str) -> NoReturn:
         raise Bad(f"{name} is not JSON")
 
-    def number(text: str) -> float:
-        value = float(text)
-        if value in (float("inf"), float("-inf")):
-            raise Bad("a number out of range")
-        return value
-
     try:
-        value = json.loads(utf8(data), object_pairs_hook=members, parse_constant=constant, parse_float=number)
+        value = json.loads(utf8(data), object_pairs_hook=members, parse_constant=constant)
     except (ValueError, RecursionError) as error:
         raise Bad(f"not JSON: {error}") from error
-    well_formed(value, 1)
+    if strict:
+        plain_value(value, 1)
     return value
 
 
-def well_formed(value: Any, level: int) -> None:
-    if level > 128:
-        raise Bad("nested too deeply")
-    if isinstance(value, str):
-        if any(0xD800 <= ord(c) <= 0xDFFF for c in value):
-            raise Bad("half a surrogate pair")
-    elif isinstance(value, list):
-        for one in value:
-            well_formed(one, level + 1)
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            well_formed(key, level)
-            well_formed(one, level + 1)
+def plain_value(value: Any, level: int) -> None:
+    need(level <= 127, "nested too deeply")
+    need(not isinstance(value, float) or abs(value) != float("inf"), "a number out of range")
+    need(not isinstance(value, str) or is_string(value), "half a surrogate pair")
+    if isinstance(value, dict):
+        need(not getattr(value, "twice", None), "a member twice")
+        plain_value(list(value), level)
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        plain_value(one, level + 1)
 
 
 def from_base64(text: str) -> bytes:
@@ -324,13 +316,18 @@ def need(holds: bool, what: str) -> None:
         raise Bad(what)
 
 
+def is_string(v: Any) -> bool:
+    """Text, without half a surrogate pair (which JSON can spell and UTF-8 cannot)."""
+    return isinstance(v, str) and not any("\ud800" <= c <= "\udfff" for c in v)
+
+
 def is_uint(top: int = U64, least: int = 0) -> Form:
     return lambda v: need(type(v) is int and least <= v <= top, f"not an integer from {least} to {top}")
 
 
 def is_text(rule: str = "", what: str = "text") -> Form:
     pattern = re.compile(rule) if rule else None
-    return lambda v: need(isinstance(v, str) and (pattern is None or pattern.fullmatch(v) is not None), f"not a {what}")
+    return lambda v: need(is_string(v) and (pattern is None or pattern.fullmatch(v) is not None), f"not a {what}")
 
 
 def is_one_of(*codes: Any) -> Form:
@@ -346,8 +343,8 @@ def is_list(of: Form, least: int = 0, most: int = 1_000_000) -> Form:
 
 
 def is_object(required: Dict[str, Form], optional: Optional[Dict[str, Form]] = None, closed: bool = True,
-              null: bool = True) -> Form:
-    """`null`: an optional member may be null, which means absent (JSON only; documents have no null)."""
+              no_null: Sequence[str] = ()) -> Form:
+    """An optional member may be null, which means absent, but for `no_null`. (Documents have no null at all.)"""
     more = optional or {}
 
     def check(v: Any) -> None:
@@ -356,7 +353,7 @@ def is_object(required: Dict[str, Form], optional: Optional[Dict[str, Form]] = N
             need(name in v, f"no member {name}")
             form(v[name])
         for name, form in more.items():
-            if name in v and not (null and v[name] is None):
+            if name in v and (v[name] is not None or name in no_null):
                 form(v[name])
         for name in v:
             known = name in required or name in more
@@ -396,7 +393,7 @@ is_ledger_name = is_text("[a-z0-9][a-z0-9-]{0,62}", "ledger name")
 
 
 def is_stream(v: Any) -> None:
-    need(isinstance(v, str) and 1 <= len(v.encode()) <= 256, "not a stream name")
+    need(is_string(v) and 1 <= len(v.encode()) <= 256, "not a stream name")
     need(not any(unicodedata.category(c) == "Cc" for c in v), "a control character in a stream name")
 
 
@@ -593,6 +590,12 @@ class Key:
         return True
 
 
+@functools.lru_cache(maxsize=256)
+def read_key(public: bytes) -> Key:
+    """The key; checking it takes some milliseconds, so the last ones are kept."""
+    return Key(public)
+
+
 def small_order() -> Set[bytes]:
     """The canonical encodings of the eight points whose order divides 8."""
     found = set()
@@ -643,14 +646,20 @@ def signature_key_id(kind: str, cose: bytes) -> Optional[bytes]:
     return found
 
 
-def open_document(cose: bytes) -> Tuple[bytes, bytes, Any]:
-    """A COSE_Sign1 with its payload inside: the payload, the same signature detached, and the document."""
+def take_apart(cose: bytes) -> Tuple[bytes, bytes]:
+    """A COSE_Sign1 with its payload inside: the payload, and the same signature detached."""
     parts = cbor(cose)
     need(isinstance(parts, list) and len(parts) == 4, "not a COSE_Sign1")
     protected, unprotected, payload, signature = parts
     need(isinstance(protected, bytes) and isinstance(payload, bytes) and isinstance(signature, bytes), "not a COSE_Sign1")
     need(unprotected == {} and isinstance(unprotected, dict), "an unprotected header")
-    detached = b"\x84" + cbor_bytes(protected) + b"\xa0\xf6" + cbor_bytes(signature)
+    need(isinstance(cbor(protected), dict), "not a protected header")
+    return payload, b"\x84" + cbor_bytes(protected) + b"\xa0\xf6" + cbor_bytes(signature)
+
+
+def open_document(cose: bytes) -> Tuple[bytes, bytes, Any]:
+    """As `take_apart`, and the document, whoever signed it."""
+    payload, detached = take_apart(cose)
     return payload, detached, cbor(payload, document=True)
 
 
@@ -678,7 +687,7 @@ class NoteKey:
         need(len(parts) == 3 and is_key_name(parts[0]), "not a key: name+id+base64")
         raw = from_base64(parts[2])
         need(len(raw) == 33 and raw[0] in (1, 4), "not a key of a known type")
-        found = NoteKey(parts[0], raw[0], Key(raw[1:]))
+        found = NoteKey(parts[0], raw[0], read_key(raw[1:]))
         need(parts[1] == found.id.hex(), "the key id is not that of the key")
         return found
 
@@ -791,10 +800,6 @@ def formed(form: Form) -> Callable[[Any], bool]:
     return holds
 
 
-def is_string(v: Any) -> bool:
-    return isinstance(v, str)
-
-
 U32 = 2**32 - 1
 
 
@@ -872,6 +877,8 @@ class Event:
         self.header: Optional[Header] = None
         self.meta: Optional[Meta] = None
         self.data: Optional[bytes] = None
+        self.claimed_meta = b""  # the meta and data that are there, whether their commitments hold or not
+        self.claimed: Optional[bytes] = None
         self.absent: List[int] = []
         self.own_absent: List[int] = []
         self.payload: Any = None
@@ -882,6 +889,10 @@ class Event:
 
     def fail(self, code: str, field: str, expected: Any, found: Any) -> None:
         self.ok = False
+        self.report.add(code, self.prefix + field, self.at, expected, found)
+
+    def note(self, code: str, field: str, expected: Any, found: Any) -> None:
+        """A finding about the event's place, which leaves it its authority."""
         self.report.add(code, self.prefix + field, self.at, expected, found)
 
     def check_signature(self, key: Optional[Key], cose: bytes) -> None:
@@ -919,12 +930,14 @@ class Event:
     def check_body(self, ordinal: int, salt: bytes, body: bytes) -> None:
         assert self.header is not None
         kind, expected = self.header.bodies[ordinal]
+        if kind == 0:
+            self.claimed_meta = body
+        elif kind == 1:
+            self.claimed = body
         found = commitment(kind, salt, body)
         if found != expected:
             self.fail("body_mismatch", self.header.name(ordinal), expected.hex(), found.hex())
             return
-        self.report.checked["bodies"] += 1
-        self.report.bodies["present"] += 1
         try:
             if kind == 0:
                 self.meta = Meta(body)
@@ -934,6 +947,9 @@ class Event:
                 check_sealed_block(body)
         except Bad as error:
             self.fail("body_invalid", self.header.name(ordinal), "the format of its kind", error)
+            return
+        self.report.checked["bodies"] += 1
+        self.report.bodies["present"] += 1
 
     def check_own(self) -> None:
         """What an event of a reserved type must be (08)."""
@@ -942,6 +958,7 @@ class Event:
         kind = self.header.type
         if self.meta is not None and not self.meta.stream.startswith("$"):
             self.fail("authority_invalid", "meta", "a stream of Oubliette's own ($...)", f"{kind} in the stream {self.meta.stream}")
+            return
         if kind not in PAYLOADS:
             self.fail("unknown_system_event", "type", "a type that this version knows", kind)
             return
@@ -950,11 +967,11 @@ class Event:
                 self.fail("ledger_created_invalid", "type", "at index 0 and nowhere else", self.header.index)
             return
         form = PAYLOADS[kind]
-        if form is None or (self.data is None and any(one[0] == 1 for one in self.header.bodies)):
+        if form is None or (self.claimed is None and any(one[0] == 1 for one in self.header.bodies)):
             return
         try:
-            need(self.data is not None, "no data")
-            self.payload = json_value(self.data or b"")
+            need(self.claimed is not None, "no data")
+            self.payload = json_value(self.claimed or b"")
             form(self.payload)
         except Bad as error:
             self.payload = None
@@ -962,6 +979,7 @@ class Event:
 
     @property
     def authority(self) -> bool:
+        """Nothing is wrong with the event alone. Its place, its links and proofs are another matter."""
         return self.ok and self.trusted and self.payload is not None
 
 
@@ -1020,7 +1038,7 @@ class LedgerKeys:
         need(value["origin"] == origin, "another origin than the header's")
         keys: Dict[str, Key] = {}
         for announced in value["keys"]:
-            key = Key(bytes.fromhex(announced["public_key"]))
+            key = read_key(bytes.fromhex(announced["public_key"]))
             need(announced["key_id"] == key.id.hex(), "a key id that is not the key's")
             need(announced["role"] not in keys, "two keys of one role")
             keys[announced["role"]] = key
@@ -1046,12 +1064,12 @@ class LedgerKeys:
         return any(key.kind == 1 and key.name == self.origin and key.key.public in own for key in keys)
 
 
-def created_keys(event: Event, cose: bytes) -> LedgerKeys:
-    """The keys of a first event. Its own signature must be by the event key that it announces."""
+def created_keys(event: Event) -> LedgerKeys:
+    """The keys of a first event. Whether its data holds to its commitment is a finding of the event itself."""
     header = event.header
     need(header is not None and header.index == 0 and header.type == "ledger.created", "another event")
-    need(event.data is not None and header is not None, "no data that holds to its commitment")
-    return LedgerKeys(event.data or b"", header.origin if header else "")
+    need(event.at == 0 and event.claimed is not None, "not at index 0, or without data")
+    return LedgerKeys(event.claimed or b"", header.origin if header else "")
 
 
 class Reader:
@@ -1173,17 +1191,17 @@ class Ledger:
         self.report.checked["events"] += 1
         event.check_bodies(bodies)
         if first:
-            self.take_keys(event, cose, index)
+            self.take_keys(event, index)
         event.check_signature(self.keys.event if self.keys else None, cose)
         event.check_own()
         self.follow(event, index)
         self.excuse(event, index, cose)
         self.join(event.leaf)
 
-    def take_keys(self, event: Event, cose: bytes, index: int) -> None:
+    def take_keys(self, event: Event, index: int) -> None:
         try:
             need(index == 0, "not at index 0")
-            self.keys = created_keys(event, cose)
+            self.keys = created_keys(event)
         except Bad as error:
             self.report.add("ledger_created_invalid", "first event", index,
                             "ledger.created at index 0 with the ledger's keys", error)
@@ -1214,20 +1232,20 @@ class Ledger:
             self.holes.append((index, index + 1))
             return
         if header.index != index:
-            event.fail("index_mismatch", "index", index, header.index)
+            event.note("index_mismatch", "index", index, header.index)
         if in_place and self.tree.size and header.previous != self.previous:
-            event.fail("previous_mismatch", "previous", (self.previous or b"").hex(), (header.previous or b"").hex())
+            event.note("previous_mismatch", "previous", (self.previous or b"").hex(), (header.previous or b"").hex())
         if self.keys and header.origin != self.keys.origin:
-            event.fail("origin_mismatch", "origin", self.keys.origin, header.origin)
+            event.note("origin_mismatch", "origin", self.keys.origin, header.origin)
         if header.recorded_at < self.recorded_at:
-            event.fail("time_decreased", "recorded_at", to_time(self.recorded_at) + " or later", to_time(header.recorded_at))
+            event.note("time_decreased", "recorded_at", to_time(self.recorded_at) + " or later", to_time(header.recorded_at))
         self.recorded_at = max(self.recorded_at, header.recorded_at)
         self.follow_stream(event, header)
 
     def follow_stream(self, event: Event, header: Header) -> None:
         last, seen = self.streams.get(header.stream, (0, 0))
         if not last + 1 <= header.version <= last + 1 + self.unseen - seen:
-            event.fail("stream_version_mismatch", "stream_version", last + 1, header.version)
+            event.note("stream_version_mismatch", "stream_version", last + 1, header.version)
         self.streams[header.stream] = (max(last, header.version), self.unseen)
 
     def join(self, leaf: bytes) -> None:
@@ -1258,12 +1276,14 @@ class Ledger:
     def remove(self, event: Event, header: Header, index: int) -> None:
         requests = event.payload.get("requests") or []
         unknown = [request for request in requests if request not in self.requests]
-        late = [one for one in event.payload["positions"] if one[0] >= index]
-        if unknown or late:
-            event.fail("authority_invalid", "data", "requests and events before it", unknown[0] if unknown else late[0])
+        if unknown:
+            event.fail("authority_invalid", "data", "requests before it", unknown[0])
             return
         for at, ordinal in event.payload["positions"]:
-            self.remove_one(event, header, at, ordinal, index)
+            if at >= index:
+                event.fail("authority_invalid", "data", "positions before this event", [at, ordinal])
+            else:
+                self.remove_one(event, header, at, ordinal, index)
 
     def remove_one(self, event: Event, header: Header, at: int, ordinal: int, index: int) -> None:
         position = (at, ordinal)
@@ -1281,11 +1301,13 @@ class Ledger:
 
     # The end
 
-    def finish(self, truncated: bool, whole_asked: bool = True) -> None:
+    def finish(self, truncated: bool) -> None:
         """The checkpoints that are left, absent bodies, and pins."""
         report, size = self.report, self.tree.size
         report.tree_size, report.root = size, self.tree.root() if self.in_order else None
-        if self.whole is None and whole_asked and not truncated:
+        if size == 0 and not truncated:
+            report.add("ledger_created_invalid", "events", None, "ledger.created at index 0", "no events")
+        if self.whole is None and not truncated:
             report.add("checkpoint_absent", "checkpoint", None, "a signed checkpoint of the whole", "none")
         if self.whole is not None and size > self.whole.size:
             report.add("too_many_events", "events", None, f"{self.whole.size} events", f"{size} events")
@@ -1305,11 +1327,9 @@ class Ledger:
 
     def leave(self, one: Waiting, truncated: bool) -> None:
         size = self.tree.size
-        comparable = self.in_order and self.keys is not None
-        if comparable and not truncated and one.point.size > size:
-            if self.signed(one):
-                code = "rolled_back" if one.kept else "too_few_events"
-                self.report.add(code, one.field, None, f"{one.point.size} events or more", f"{size} events")
+        if self.in_order and not truncated and one.point.size > size:
+            code = "rolled_back" if one.kept else "too_few_events"
+            self.report.add(code, one.field, None, f"{one.point.size} events or more", f"{size} events")
             return
         self.report.add("checkpoint_unchecked", one.field, None, f"root {one.point.root.hex()}", "no root to compare it with")
 
@@ -1376,7 +1396,7 @@ class Bundle:
             truncated = True
             self.report.add("truncated", "archive", None, "a complete archive", f"the end of the file at byte {self.at}, in {self.where}")
         except Stop:
-            pass
+            truncated = True  # in effect: what follows cannot be read
         if not truncated:
             self.absent_members()
         self.check_manifest(truncated)
@@ -1393,7 +1413,7 @@ class Bundle:
         digits = block[124:135]
         name = raw_name.decode("ascii", "replace") if re.fullmatch(b"[!-~]+", raw_name) else ""
         if not name or re.fullmatch(b"[0-7]{11}", digits) is None:
-            self.report.add("archive_invalid", f"the header after {self.where}", None, "a header",
+            self.report.add("archive_invalid", f"the header after {self.where if self.members else 'the first header'}", None, "a header",
                             f"at byte {self.at - BLOCK} one without name and size; nothing after it can be read")
             raise Stop
         size = int(digits, 8)
@@ -1426,9 +1446,8 @@ class Bundle:
         for missing, what in ((1, "README.txt"), (2, "checkpoint")):
             if self.stage < missing < stage:
                 self.report.add("member_unexpected", what, None, f"before {name}", "absent")
-        if stage > 4 and not self.events_seen:
+        if stage == 6 and not self.events_seen:
             self.report.add("member_unexpected", "events/", None, f"before {name}", "absent")
-            self.events_seen = True
         self.stage, self.last_name = stage, name
         try:
             self.read_member(stage, name, content)
@@ -1463,10 +1482,7 @@ class Bundle:
         for number, note in enumerate(cbor_sequence(content), 1):
             need(number <= MAX_ENTRIES, "more than 65,536 notes")
             need(isinstance(note, bytes), "not a byte string")
-            point = self.ledger.expect(f"checkpoints.cbor, note {number}", note)
-            whole = self.ledger.whole
-            if point is not None and whole is not None:
-                need(point.size <= whole.size, "a checkpoint of a larger size than the bundle's")
+            self.ledger.expect(f"checkpoints.cbor, note {number}", note)
 
     def read_events(self, name: str, content: bytes) -> None:
         count, first = 0, True
@@ -1475,14 +1491,13 @@ class Bundle:
             need(count <= MAX_ENTRIES, "more than 65,536 entries")
             need(isinstance(entry, list) and len(entry) >= 2 and type(entry[0]) is int and uint()(entry[1]), "not an entry")
             if first and int(name[7:27]) != entry[1]:
-                raise Bad(f"it begins with index {entry[1]}")
+                self.report.add("member_invalid", name, None, f"leaf {int(name[7:27])} first", f"leaf {entry[1]}")
             first = False
             if entry[0] == 0 and len(entry) == 5:
                 self.read_event(entry)
             else:
                 need(entry[0] == 1 and len(entry) == 3 and isinstance(entry[2], bytes), "not an entry")
                 need(len(entry[2]) >= 32 and len(entry[2]) % 32 == 0, "not a list of hashes")
-                need(entry[1] + len(entry[2]) // 32 <= U64, "indexes beyond 64 bits")
                 self.ledger.gap(entry[1], [entry[2][i : i + 32] for i in range(0, len(entry[2]), 32)])
         need(count > 0, "no entry")
 
@@ -1499,8 +1514,6 @@ class Bundle:
         for stage, what in ((1, "README.txt"), (2, "checkpoint")):
             if self.stage < stage:
                 self.report.add("member_unexpected", what, None, "in the bundle", "absent")
-        if not self.events_seen:
-            self.report.add("member_unexpected", "events/", None, "in the bundle", "absent")
         if self.manifest is None:
             self.report.add("member_unexpected", "manifest.cbor", None, "in the bundle", "absent")
 
@@ -1509,8 +1522,8 @@ class Bundle:
     def check_manifest(self, truncated: bool) -> None:
         if self.manifest is None:
             return
-        name = "manifest.cbor"
-        manifest = signed_document(self.report, "manifest", name, self.manifest, self.ledger.keys, is_manifest)
+        name, keys = "manifest.cbor", self.ledger.keys
+        manifest = signed_document(self.report, "manifest", name, self.manifest, keys.certificate if keys else None, is_manifest)
         if manifest is None:
             return
         tree = self.ledger.tree
@@ -1534,15 +1547,15 @@ class Bundle:
 
     def compare_members(self, listed: List[Dict[str, Any]]) -> None:
         here = [one for one in self.members if one[0] != "manifest.cbor"]
-        if len(listed) != len(here):
-            self.report.add("member_mismatch", "manifest.cbor", None, f"{len(listed)} members", f"{len(here)} members")
-            return
         for stated, (name, size, digest) in zip(listed, here):
             if stated["name"] != name:
                 self.report.add("member_mismatch", name, None, stated["name"], name)
-            elif (stated["size"], stated["sha256"]) != (size, digest):
+                return
+            if (stated["size"], stated["sha256"]) != (size, digest):
                 self.report.add("member_mismatch", name, None, f"{stated['size']} bytes, SHA-256 {stated['sha256']}",
                                 f"{size} bytes, SHA-256 {digest}")
+        if len(listed) != len(here):
+            self.report.add("member_mismatch", "manifest.cbor", None, f"{len(listed)} members", f"{len(here)} members")
 
     def check_gap(self, first: int, end: int, selection: Optional[Dict[str, Any]]) -> None:
         if selection is not None and "filter" in selection:
@@ -1574,26 +1587,30 @@ class Bundle:
 is_manifest = is_object(
     {"format": is_text(), "origin": is_origin, "tree_size": is_uint(), "root": is_hash, "events": is_uint(),
      "members": is_list(is_object({"name": is_text(), "size": is_uint(), "sha256": is_hash}))},
-    {"selection": is_object({"first": is_uint(), "end": is_uint()}, {"filter": is_text()}, null=False)}, null=False)
+    {"selection": is_object({"first": is_uint(), "end": is_uint()}, {"filter": is_text()})})
 
 
-def signed_document(report: Report, kind: str, field: str, cose: bytes, keys: Optional[LedgerKeys], form: Form,
-                    within: str = "") -> Any:
-    """The document of a COSE_Sign1 by the certificate key, or None if it has not its form."""
+def signed_document(report: Report, kind: str, field: str, cose: bytes, key: Optional[Key], form: Form) -> Any:
+    """The document of a COSE_Sign1 by this key, or None: a document is read only after its signature holds."""
     try:
-        payload, detached, document = open_document(cose)
+        payload, detached = take_apart(cose)
+    except Bad as error:
+        report.add("signature_malformed", field, None, f"a signed {kind}", error)
+        return None
+    if key is None:
+        report.add("signature_unchecked", field, None, "the ledger's certificate key", "no valid keys")
+        return None
+    wrong = check_signature(kind, key, payload, detached)
+    if wrong:
+        report.add(wrong[0], field, None, f"a {kind} signed by key {key.id.hex()}", wrong[1])
+        return None
+    report.checked["signatures"] += 1
+    try:
+        document = cbor(payload, document=True)
         form(document)
     except Bad as error:
-        report.add("document_invalid", within or field, None, f"a signed {kind}", error)
+        report.add("document_invalid", field, None, f"a {kind}", error)
         return None
-    if keys is None:
-        report.add("signature_unchecked", field, None, "the ledger's certificate key", "no valid keys")
-        return document
-    wrong = check_signature(kind, keys.certificate, payload, detached)
-    if wrong:
-        report.add(wrong[0], field, None, f"a signature by key {keys.certificate.id.hex()}", wrong[1])
-    else:
-        report.checked["signatures"] += 1
     return document
 
 
@@ -1625,7 +1642,7 @@ class Proofs:
         trial = Report("trial")
         event = read_evidence(trial, "", anchors[0])
         try:
-            self.keys = created_keys(event, b"")
+            self.keys = created_keys(event)
         except Bad as error:
             self.report.add("ledger_created_invalid", "anchors", None, "ledger.created first", error)
             return
@@ -1676,14 +1693,14 @@ class Proofs:
     def check_event(self, event: Event, cose: bytes) -> None:
         """Signature, own form and origin of an event whose bodies were looked at."""
         key = self.event_key(cose)
-        if key is None and event.header is not None:
+        if key is None:
             event.ok = False
             self.report.add("signature_unchecked", "signature", event.at, "anchors, or the event key passed with --key", "neither")
-        elif key is not None:
+        else:
             event.check_signature(key, cose)
         event.check_own()
         if self.point and event.header and event.header.origin != self.point.origin:
-            event.fail("origin_mismatch", "origin", self.point.origin, event.header.origin)
+            event.note("origin_mismatch", "origin", self.point.origin, event.header.origin)
 
     def event_key(self, cose: bytes) -> Optional[Key]:
         if self.keys:
@@ -1702,14 +1719,15 @@ class Proofs:
             root = inclusion_root(event.leaf, index, point.size, path)
             need(root == point.root, f"the proof leads to root {root.hex()}")
         except Bad as error:
-            event.ok = False
             self.report.add("proof_invalid", f"{field}, inclusion", event.at, f"leaf {index} in a tree of {point.size}", error)
 
     def evidence(self, field: str, one: Dict[str, Any]) -> Event:
         event = read_evidence(self.report, field + ", ", one)
         self.report.checked["events"] += 1
         self.check_event(event, from_base64(one["signature"]))
-        index = event.header.index if event.header else one["inclusion"]["leaf_index"]
+        index = one["inclusion"]["leaf_index"]
+        if event.header and event.header.index != index:
+            event.note("fact_mismatch", "index", event.header.index, index)
         self.check_inclusion(event, field, index, one["inclusion"])
         return event
 
@@ -1717,8 +1735,6 @@ class Proofs:
 def read_evidence(report: Report, prefix: str, one: Dict[str, Any]) -> Event:
     header = from_base64(one["header"])
     event = Event(report, one["inclusion"]["leaf_index"], prefix, header)
-    if event.header:
-        event.at = event.header.index
     event.check_bodies([(b["ordinal"], from_base64(b["salt"]), from_base64(b["bytes"])) for b in one["bodies"]], False)
     for ordinal in event.absent:
         if event.header:
@@ -1728,24 +1744,24 @@ def read_evidence(report: Report, prefix: str, one: Dict[str, Any]) -> Event:
 
 
 is_personal = is_object({"ordinal": is_uint(65_535)},
-                        {"handle": is_handle, "category": is_category, "generation": is_uint(U32, 1)})
+                        {"handle": is_handle, "category": is_category, "generation": is_uint(U32)})
 RECEIPT_EVENT = {
     "header": is_base64(), "signature": is_base64(), "meta": is_base64(),
     "index": is_uint(), "stream_version": is_uint(), "recorded_at": is_time, "leaf_hash": is_hash, "key_id": is_hash,
-    "id": is_uuid, "stream": is_text(), "salts": is_object({"meta": is_base64(32)}, {"data": is_base64(32)}),
-    "personal": is_list(is_personal),
+    "id": is_uuid, "stream": is_stream, "salts": is_object({"meta": is_base64(32)}, {"data": is_base64(32)}),
 }
-is_receipt_event = is_object(RECEIPT_EVENT, {"inclusion": is_inclusion}, closed=False)
+RECEIPT_EVENT_MORE = {"inclusion": is_inclusion, "personal": is_list(is_personal)}
+is_receipt_event = is_object(RECEIPT_EVENT, RECEIPT_EVENT_MORE, closed=False, no_null=("personal",))
 RECEIPT = {"events": is_list(is_receipt_event), "checkpoint": is_text()}
 RECEIPT_MORE = {"anchors": is_list(is_evidence),
                 "range": is_object({"first": is_uint(), "count": is_uint(), "tree_size": is_uint(), "hashes": is_list(is_hash)})}
-is_receipt = is_object(RECEIPT, RECEIPT_MORE, closed=False)
+is_receipt = is_object(RECEIPT, RECEIPT_MORE, closed=False, no_null=("anchors",))
 
 
 def verify_receipt(data: bytes, reader: Reader) -> Report:
     report = Report("receipt")
     try:
-        receipt = json_value(data)
+        receipt = json_value(data, strict=True)
         is_receipt(receipt)
     except Bad as error:
         report.add("document_invalid", "receipt", None, "a receipt: events and a checkpoint in JSON", error)
@@ -1779,7 +1795,7 @@ def check_receipt_event(proofs: Proofs, one: Dict[str, Any], ranged: bool) -> by
     cose = from_base64(one["signature"])
     header = event.header
     for name in one:
-        if name not in RECEIPT_EVENT and name != "inclusion":
+        if name not in RECEIPT_EVENT and name not in RECEIPT_EVENT_MORE:
             report.add("unknown_field", name, index, "the fields of this version", "one more")
     if header:
         event.check_body(0, from_base64(one["salts"]["meta"]), from_base64(one["meta"]))
@@ -1789,7 +1805,7 @@ def check_receipt_event(proofs: Proofs, one: Dict[str, Any], ranged: bool) -> by
     else:
         event.check_signature(key, cose)
     if header and proofs.point and header.origin != proofs.point.origin:
-        event.fail("origin_mismatch", "origin", proofs.point.origin, header.origin)
+        event.note("origin_mismatch", "origin", proofs.point.origin, header.origin)
     receipt_facts(report, event, one, cose)
     if one.get("inclusion"):
         proofs.check_inclusion(event, "event", index, one["inclusion"])
@@ -1809,8 +1825,8 @@ def receipt_facts(report: Report, event: Event, one: Dict[str, Any], cose: bytes
         fact("stream_version", header.version, one["stream_version"])
         fact("recorded_at", to_time(header.recorded_at), one["recorded_at"])
         sealed = [o for o, body in enumerate(header.bodies) if body[0] == 2]
-        fact("personal", sealed, [p["ordinal"] for p in one["personal"]])
-        fact("salts", any(b[0] == 1 for b in header.bodies), one["salts"].get("data") is not None)
+        fact("personal", sealed, [p["ordinal"] for p in one.get("personal", [])])
+        fact("salts, data", any(b[0] == 1 for b in header.bodies), one["salts"].get("data") is not None)
     fact("leaf_hash", event.leaf.hex(), one["leaf_hash"])
     claimed = signature_key_id("header", cose)
     if claimed is not None:
@@ -1838,6 +1854,8 @@ def compare_data(report: Report, data: bytes, events: Sequence[Dict[str, Any]]) 
     """The reader's data must be that of one of the events, as it is or without a final line break."""
     shorter = data[:-2] if data.endswith(b"\r\n") else data[:-1] if data.endswith(b"\n") else data
     found: List[Tuple[int, bytes, bytes]] = []
+    report.checked["bodies"] += 1
+    report.bodies["present"] += 1
     for one in events:
         salt = one["salts"].get("data")
         try:
@@ -1850,10 +1868,12 @@ def compare_data(report: Report, data: bytes, events: Sequence[Dict[str, Any]]) 
         if commitments[0] in made:
             return
         found.append((one["index"], commitments[0], made[0]))
-    if not found:
-        report.add("data_mismatch", "data", None, "an event with data", "none")
-    for index, expected, made_of in found:
-        report.add("data_mismatch", "data", index, expected.hex(), made_of.hex())
+    report.checked["bodies"] -= 1
+    report.bodies["present"] -= 1
+    if len(events) == 1 and found:
+        report.add("data_mismatch", "data", found[0][0], found[0][1].hex(), found[0][2].hex())
+    else:
+        report.add("data_mismatch", "data", None, "the data of an event of this receipt", "the data of none")
 
 
 def verify_proof(data: bytes, reader: Reader) -> Report:
@@ -1872,7 +1892,7 @@ def verify_proof(data: bytes, reader: Reader) -> Report:
         if event.header.index != index:
             report.add("fact_mismatch", "index", index, event.header.index, index)
         if proofs.point and event.header.origin != proofs.point.origin:
-            event.fail("origin_mismatch", "origin", proofs.point.origin, event.header.origin)
+            event.note("origin_mismatch", "origin", proofs.point.origin, event.header.origin)
     if proofs.point:
         proofs.check_inclusion(event, "event", index, {
             "leaf_index": index, "tree_size": proofs.point.size, "hashes": [one.hex() for one in hashes]})
@@ -1896,6 +1916,7 @@ def parse_proof(data: bytes) -> Tuple[bytes, int, List[bytes], bytes]:
     need(index <= U64 and len(lines) <= 64, "an index beyond 64 bits, or more than 64 hashes")
     hashes = [from_base64(line) for line in lines]
     need(all(len(one) == 32 for one in hashes), "not a hash")
+    Note(note.encode())
     return extra, index, hashes, note.encode()
 
 
@@ -1908,21 +1929,20 @@ COMMON: Dict[str, Form] = {
 }
 is_erasure_certificate = is_object(
     {**COMMON, "status": is_one_of("provisional", "final"), "request": is_uuid, "basis": BASES, "reason": REASONS,
-     "requested_at": is_time, "completed_at": is_time, "subjects": is_list(is_object(
+     "requested_at": is_time, "subjects": is_list(is_object(
          {"handle": is_handle, "identity_destroyed": is_bool, "blocks_sealed": is_uint()},
-         {"categories": is_list(is_category), "keys_destroyed": is_uint()}, null=False)),
-     "times": is_object({}, TIMES, null=False), "algorithms": is_list(is_text()),
+         {"categories": is_list(is_category), "keys_destroyed": is_uint()})),
+     "times": is_object({}, TIMES), "algorithms": is_list(is_text()),
      "verification": is_object({"sampled": is_uint(), "opened": is_uint(), "identity_resolves": is_bool}),
      "residues": is_list(is_object({"code": is_text(), "text": is_text()})),
-     "suppression": is_object({"active": is_bool}, {"until": is_time, "basis": is_text()}, null=False),
+     "suppression": is_object({"active": is_bool}, {"until": is_time, "basis": is_text()}),
      "other_ledgers_examined": is_bool, "tree_size_before": is_uint(), "tree_size_after": is_uint()},
-    {"due_at": is_time, "covers": is_text(), "epochs": is_object({"from": is_uint(), "to": is_uint()}), "epoch_key_due_at": is_time,
-     "key_bits": is_uint(), "derived": is_list(is_object({"store": is_text(), "state": is_text()}, {"at": is_time}, null=False))},
-    null=False)
+    {"completed_at": is_time, "due_at": is_time, "covers": is_text(), "epochs": is_object({"from": is_uint(), "to": is_uint()}), "epoch_key_due_at": is_time,
+     "key_bits": is_uint(), "derived": is_list(is_object({"store": is_text(), "state": is_text()}, {"at": is_time}))})
 is_redaction_certificate = is_object(
     {**COMMON, "redacted_at": is_time, "positions": is_list(pair_of(is_uint(), is_uint(65_535))), "tree_size": is_uint(),
      "backups": is_object({"known": is_list(is_object({"id": is_uuid, "started_at": is_time, "index": is_uint()})), "text": is_text()})},
-    {"redaction": is_uuid, "files_rewritten_at": is_time}, null=False)
+    {"redaction": is_uuid, "files_rewritten_at": is_time})
 
 
 def is_certificate(v: Any) -> None:
@@ -1991,7 +2011,7 @@ class Certificate:
         assert header is not None
         self.fact("request", event, said["request"], document["request"])
         self.fact("requested_at", event, to_time(header.recorded_at), document["requested_at"])
-        self.fact("tree_size_before", event, header.index, document["tree_size_before"])
+        self.fact("tree_size_before", event, event.at, document["tree_size_before"])
         for name in ("basis", "reason"):
             self.as_stated(name, event, said.get(name), document[name])
         self.fact("due_at", event, said.get("due_at"), document.get("due_at"))
@@ -2020,7 +2040,7 @@ class Certificate:
         document, said, header = self.document, event.payload, event.header
         assert header is not None
         self.fact("request", event, said["request"], document["request"])
-        self.fact("completed_at", event, to_time(header.recorded_at), document["completed_at"])
+        self.fact("completed_at", event, to_time(header.recorded_at), document.get("completed_at"))
         self.same_subjects(event)
         stated = {one["handle"]: one for one in document["subjects"]}
         for one in said["subjects"]:
@@ -2051,7 +2071,7 @@ class Certificate:
         pending = said.get("pending")
         for name, code in (("t3", "key_store_files"), ("t4", "ciphertext")):
             if code in removed:
-                self.fact(f"times, {name}", removed[code], removed[code].payload["at"], document["times"].get(name))
+                self.fact(f"times, {name}", completed, removed[code].payload["at"], document["times"].get(name))
             elif pending is not None and code in pending:
                 self.fact(f"times, {name}", completed, None, document["times"].get(name))
             elif name in document["times"]:
@@ -2059,8 +2079,7 @@ class Certificate:
         gone = self.epoch_keys_gone(completed, later)
         derived = [one.payload["derived"] for one in removed.values() if one.payload.get("derived") is not None]
         if derived:
-            self.fact("derived", next(one for one in removed.values() if one.payload.get("derived") is not None),
-                      derived[0], document.get("derived"))
+            self.fact("derived", completed, derived[0], document.get("derived"))
         elif "derived" in document:
             self.unstated.append("derived")
         if pending is not None:
@@ -2113,25 +2132,25 @@ class Certificate:
                 self.fact("redaction", event, event.meta.correlation, document.get("redaction"))
             else:
                 self.unstated.append("redaction")
-        done = self.rewritten(event)
-        self.fact("files_rewritten_at", done, done.payload["at"] if done else None, document.get("files_rewritten_at"))
+            done = self.rewritten()
+            self.fact("files_rewritten_at", event, done, document.get("files_rewritten_at"))
         if self.proofs.point:
             self.fact("tree_size", None, self.proofs.point.size, document["tree_size"])
         self.unstated += ["backups", "role"]
 
-    def rewritten(self, redacted: Optional[Event]) -> Optional[Event]:
+    def rewritten(self) -> Optional[str]:
+        """When the files were written anew, as a `redaction.completed` of this redaction says."""
         for one in self.evidence[1:]:
-            header, meta = one.header, one.meta
-            if header is None or meta is None or not one.ok or not one.trusted or header.type != "redaction.completed":
+            header = one.header
+            if header is None or not one.trusted or header.type != "redaction.completed":
                 continue
             try:
-                payload = json_value(one.data or b"")
+                meta, payload = Meta(one.claimed_meta), json_value(one.data or b"")
                 is_object({"redaction": is_uuid, "at": is_time}, closed=False)(payload)
             except Bad:
                 continue
             if meta.stream == "$redactions" and payload["redaction"] == self.document.get("redaction"):
-                one.payload = payload
-                return one
+                return payload["at"]
         return None
 
 
@@ -2142,8 +2161,7 @@ def narrowed(said: Any, stated: Any) -> Any:
     return said
 
 
-def verify_certificate(data: bytes, reader: Reader, keys: Optional[LedgerKeys] = None) -> Report:
-    """`keys`: those of the bundle around it; else its own anchors name them."""
+def verify_certificate(data: bytes, reader: Reader) -> Report:
     report = Report("certificate")
     try:
         payload, detached, document = open_document(data)
@@ -2154,7 +2172,7 @@ def verify_certificate(data: bytes, reader: Reader, keys: Optional[LedgerKeys] =
     if not document["anchors"]:
         report.add("evidence_absent", "anchors", None, "ledger.created", "none")
     proofs = Proofs(report, reader, document["checkpoint"].encode(), document["anchors"], bool(document["anchors"]))
-    known = keys or proofs.keys
+    known = proofs.keys
     if known is None:
         report.add("signature_unchecked", "signature", None, "anchors that name the certificate key", "none")
     else:
@@ -2167,11 +2185,28 @@ def verify_certificate(data: bytes, reader: Reader, keys: Optional[LedgerKeys] =
     return report
 
 
+class Within(Report):
+    """Findings about a member of a bundle, under its name."""
+
+    def __init__(self, report: Report, name: str) -> None:
+        super().__init__(report.kind)
+        self.whole, self.name = report, name
+
+    def add(self, code: str, field: str, index: Optional[int] = None, expected: Any = "", found: Any = "") -> None:
+        self.whole.add(code, f"{self.name}, {field}", index, expected, found)
+
+
 def check_certificate_within(report: Report, name: str, content: bytes, ledger: Ledger) -> None:
     """A certificate of a bundle: alone, under the keys of the bundle, and against its events and checkpoints."""
-    alone = verify_certificate(content, Reader(), ledger.keys)
+    if ledger.keys is None:
+        report.add("signature_unchecked", name, None, "the ledger's certificate key", "no valid keys")
+        return
+    reader = Reader()
+    reader.keys = [ledger.keys.checkpoint]
+    alone = verify_certificate(content, reader)
+    whole = "document_invalid" in alone.codes
     for finding in alone.findings:
-        report.add(finding["code"], f"{name}, {finding['field']}", finding["index"], finding["expected"], finding["found"])
+        report.add(finding["code"], name if whole else f"{name}, {finding['field']}", finding["index"], finding["expected"], finding["found"])
     for counted in ("signatures",):
         report.checked[counted] += alone.checked[counted]
     try:
@@ -2180,6 +2215,12 @@ def check_certificate_within(report: Report, name: str, content: bytes, ledger: 
         point = Checkpoint(document["checkpoint"].encode())
     except Bad:
         return
+    if "ledger_created_invalid" in alone.codes:
+        check_pins(Within(report, name), reader, None)
+    payload, detached = take_apart(content)
+    wrong = check_signature("certificate", ledger.keys.certificate, payload, detached)
+    if wrong and (wrong[0], "signature") not in [(one["code"], one["field"]) for one in alone.findings]:
+        report.add(wrong[0], f"{name}, signature", None, f"a signature by key {ledger.keys.certificate.id.hex()}", wrong[1])
     if document.get("request", name[13:-5]) != name[13:-5]:
         report.add("fact_mismatch", f"{name}, request", None, name[13:-5], document["request"])
     for part in ("anchors", "evidence"):
@@ -2201,8 +2242,8 @@ def check_certificate_within(report: Report, name: str, content: bytes, ledger: 
 
 def verify_stream(source: BinaryIO, reader: Reader) -> Report:
     """Recognises the object by its first bytes. Raises `Bad` if it is none of the known ones."""
-    start = source.read(BLOCK)
-    if start[257:262] == b"ustar" or start.startswith(b"README.txt\0"):
+    start = source.read(2 * BLOCK)
+    if start[257:262] == b"ustar" or start.startswith(b"README.txt") or start[BLOCK:].startswith(b"Oubliette bundle, "):
         return Bundle(Rewound(start, source), reader).verify()
     data = start + source.read(MAX_FILE + 1 - len(start))
     need(len(data) <= MAX_FILE, "more than 64 MiB, and not a bundle")
@@ -2210,12 +2251,10 @@ def verify_stream(source: BinaryIO, reader: Reader) -> Report:
         return verify_proof(data, reader)
     if data.startswith(b"\x84"):
         return verify_certificate(data, reader)
-    try:
-        value = json_value(data)
-    except Bad as error:
-        raise Bad("neither a bundle, nor a receipt, a certificate or a .tlog-proof of Oubliette") from error
-    need(isinstance(value, dict) and "document" not in value, "a compliance report or other JSON, which this program does not verify")
-    return verify_receipt(data, reader)
+    if data.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
+        need(b'"document"' not in data[:200_000] or b'"events"' in data, "a compliance report, which this program does not verify")
+        return verify_receipt(data, reader)
+    raise Bad("neither a bundle, nor a receipt, a certificate or a .tlog-proof of Oubliette")
 
 
 class Rewound:
