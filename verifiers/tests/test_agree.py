@@ -1,7 +1,7 @@
 """Three verifiers, one corpus: `oubliette-verify`, the Python file and the page must say the same of every object.
 
-Same verdict and trust, and the same findings by index, field and code. Words may differ. Environment: OUBLIETTE and
-OUBLIETTE_VERIFY name the programs, CHROMIUM the browser; with VERIFIERS_REQUIRE_BROWSER set, none is a failure.
+Same verdict and trust, and the same findings by index, field and code. Words may differ. Environment: VERIFIERS_SERVER
+and VERIFIERS_RUST name the programs, CHROMIUM the browser; with VERIFIERS_REQUIRE_BROWSER set, none is a failure.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Rust:
     """`oubliette-verify`, once for each object."""
 
     def __init__(self, folder: str) -> None:
-        self.folder, self.program = Path(folder), program("OUBLIETTE_VERIFY", "oubliette-verify")
+        self.folder, self.program = Path(folder), program("VERIFIERS_RUST", "oubliette-verify")
 
     def __call__(self, numbered: Tuple[int, Case]) -> Answer:
         number, case = numbered
@@ -121,7 +121,7 @@ class Agree(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls.folder = tempfile.TemporaryDirectory(prefix="oubliette-corpus-")
-        cls.real = ledger.make(program("OUBLIETTE", "oubliette"))
+        cls.real = ledger.make(program("VERIFIERS_SERVER", "oubliette"))
         cls.cases = list(corpus.all_cases(decode, cls.real))
         cls.rust = Rust(cls.folder.name).all(cls.cases)
         cls.python = [by_python(case) for case in cls.cases]
