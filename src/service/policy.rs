@@ -7,11 +7,10 @@ use jiff::{Span, ToSpan};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::access::internal;
-use super::append::OWN_TYPES;
+use super::append::is_own_type;
 use super::{Error, Service};
 use crate::keystore::Suppression;
 use crate::spec::ids::{Category, EventType, Timestamp};
-use crate::spec::system;
 
 /// The longest grace in seconds, 30 days: an erasure is due within a month (GDPR Art. 12(3)).
 pub const MAX_GRACE_SECONDS: u64 = 30 * 86_400;
@@ -127,7 +126,7 @@ impl RetentionRule {
     pub fn check(&self) -> Result<(), &'static str> {
         match self.scope() {
             None => return Err("has a rule that names not exactly one of `category` and `event_type`"),
-            Some(Scope::EventType(event_type)) if is_own(event_type) => {
+            Some(Scope::EventType(event_type)) if is_own_type(event_type) => {
                 return Err("has a rule for events of Oubliette's own, which are never removed; name a type of yours");
             }
             Some(_) => {}
@@ -143,10 +142,6 @@ impl RetentionRule {
             _ => Err("has a rule without a name; give it one of 1 to 100 bytes"),
         }
     }
-}
-
-fn is_own(event_type: &EventType) -> bool {
-    system::is_reserved(event_type) || OWN_TYPES.contains(&event_type.as_str())
 }
 
 impl FromStr for Period {

@@ -4,19 +4,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use oubliette::env::System;
+use oubliette::env::{Clock, System};
 use oubliette::keystore::rocksdb::RocksKeyStore;
 use oubliette::keystore::vault::Vault;
 use oubliette::keystore::vault::file::FileVault;
-use oubliette::keystore::{Horizon, KeyStore, KeyStoreError, Wanted};
+use oubliette::keystore::{KeyStore, KeyStoreError, Wanted};
 use oubliette::store::rocksdb::RocksStore;
 use oubliette::store::{LedgerNumber, LedgerStore};
 use rocksdb::{DB, IteratorMode, Options};
 use serde_json::json;
 
-use crate::support::softhsm::SoftToken;
 use crate::support::backups::{Place, back_up, beside};
 use crate::support::people::{erase, found_in, opened, purged, sealed, verified};
+use crate::support::softhsm::SoftToken;
 use crate::support::{Client, Data, Server, copy_folder, eventually};
 
 const SUBJECT: &str = "forensic-subject-61f0ce";
@@ -226,13 +226,8 @@ fn after_an_erasure_no_file_holds_what_was_erased_and_an_expired_backup_holds_wh
     }
     let copy = data.copy();
     copy_folder(&backup.join("keystore"), &copy.path().join("old"));
-    let vault: Arc<dyn Vault> =
-        Arc::new(FileVault::open(&mirrors(&copy.path().join("vault")), Arc::new(System)).unwrap());
-    let horizon = Horizon {
-        clock: &System,
-        length: std::time::Duration::from_secs(3_600),
-    };
-    let old = RocksKeyStore::open_backup(&copy.path().join("old"), vault, Arc::new(System), &horizon);
+    let vault = FileVault::open(&mirrors(&copy.path().join("vault")), Arc::new(System)).unwrap();
+    let old = RocksKeyStore::adopt(&copy.path().join("old"), &vault, &System, System.now());
     assert!(matches!(old, Err(KeyStoreError::Foreign(_))), "{:?}", old.err());
 }
 

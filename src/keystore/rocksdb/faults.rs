@@ -357,7 +357,11 @@ fn a_backup_put_back_opens_until_its_horizon_and_only_once_adopted() {
     scene.store = Some(store);
     scene.is_at_its_end(true);
     drop(scene.store.take());
-    let refused = |path: &Path| RocksKeyStore::adopt(path, &*vault, &System, Timestamp(1)).unwrap_err().to_string();
+    let refused = |path: &Path| {
+        RocksKeyStore::adopt(path, &*vault, &System, Timestamp(1))
+            .unwrap_err()
+            .to_string()
+    };
     assert!(refused(&scene.path).contains("epoch 2"), "the replaced one's key went");
     vault.destroy_epoch(ONE, 1).unwrap();
     assert!(refused(&late).contains("epoch 1"), "its horizon has passed");

@@ -12,14 +12,12 @@
 
 mod blocks;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics::histogram;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::super::ledger::system_name;
 use super::super::{Code, Error, Ledger, Service};
@@ -27,8 +25,7 @@ use super::history::Erasure;
 use super::payload::{RESIDUE_REMOVED, STREAM};
 use super::residue::{derived, is_alone, residue_removed, scrub_of, serves};
 use crate::sequencer::{Append, Appended, NewEvent};
-use crate::spec::event::BodyKind;
-use crate::spec::ids::{Handle, Timestamp};
+use crate::spec::ids::Timestamp;
 use crate::spec::system::{BodiesPurged, ErasureResidueRemoved};
 use crate::store::{Direction, Lookup, Removal, Scrub};
 pub(in crate::service) use blocks::removals_of;

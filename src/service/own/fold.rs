@@ -192,7 +192,11 @@ impl Service {
     ///
     /// # Errors
     /// `damaged` if one of them cannot be read.
-    pub(in crate::service) fn own_events(&self, ledger: &Ledger, name: &'static str) -> Result<Vec<StoredEvent>, Error> {
+    pub(in crate::service) fn own_events(
+        &self,
+        ledger: &Ledger,
+        name: &'static str,
+    ) -> Result<Vec<StoredEvent>, Error> {
         self.stored_events_at(ledger, &self.own_indexes(ledger, name, 0)?)
     }
 
@@ -239,7 +243,12 @@ impl Service {
     }
 
     /// Where the events of an own stream stand that are published, without the first `seen` of them.
-    fn own_indexes(&self, ledger: &Ledger, name: &'static str, seen: u64) -> Result<Vec<u64>, Error> {
+    pub(in crate::service) fn own_indexes(
+        &self,
+        ledger: &Ledger,
+        name: &'static str,
+        seen: u64,
+    ) -> Result<Vec<u64>, Error> {
         let number = ledger.record.number;
         let Some(row) = self.store.stream_rows(number, &[system_name(name)?])?.pop().flatten() else {
             return Ok(Vec::new());

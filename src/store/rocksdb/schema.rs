@@ -89,12 +89,19 @@ fn options(name: &str, cache: &Cache) -> Options {
     } else {
         DBCompressionType::Lz4
     });
-    options.set_write_buffer_size(if incompressible || matches!(name, HEADERS | BODIES) {
-        16 << 20
-    } else {
-        4 << 20
+    options.set_write_buffer_size(match name {
+        HEADERS | BODIES | SEALED | TILES => 16 << 20,
+        IDS | STREAM_EVENTS | LOOKUP => 8 << 20,
+        _ => 4 << 20,
     });
     options.set_max_write_buffer_number(3);
+    if matches!(name, IDS | STREAM_EVENTS | LOOKUP) {
+        // Their keys come in no order, so every merge rewrites the next level as a whole, up to 256 MiB: it waits until
+        // there is much to merge.
+        options.set_level_zero_file_num_compaction_trigger(12);
+        options.set_level_zero_slowdown_writes_trigger(36);
+        options.set_level_zero_stop_writes_trigger(48);
+    }
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_target_file_size_base(64 << 20);
     options

@@ -164,8 +164,8 @@ impl Reference {
         let frozen = &mut self.logs[0];
         frozen.name = format!("main-r{}", frozen.number);
         for log in &mut self.logs {
-            let own = carried_out.iter().filter(|(number, _)| *number == log.number);
-            for (_, erasure) in own {
+            let of = log.number;
+            for (_, erasure) in carried_out.iter().filter(|(number, _)| *number == of) {
                 if !log.done.iter().any(|done| done.id == erasure.id) {
                     log.erase(erasure.clone());
                 }
