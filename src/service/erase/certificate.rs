@@ -4,7 +4,7 @@
 //! if it was retired for the sake of backups. What closes a part is an event, which it then carries as evidence: the part is
 //! dated, and stands among the residues no more.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -19,11 +19,10 @@ use super::payload::{Completed, EPOCH_KEY, Outcome};
 use super::purge::{CIPHERTEXT, KEY_STORE_FILES};
 use super::recipients::Disclosures;
 use crate::spec::certificate::{
-    AskedBy, Certificate, CertifiedSubject, ClearParts, DestructionCheck, FORMAT, LeakRecord, Residue, Status,
-    Suppression, Times, render_page,
+    AskedBy, Certificate, CertifiedSubject, ClearParts, DestructionCheck, FORMAT, LeakRecord, Recipients, Residue,
+    Status, Suppression, Times, render_page,
 };
 use crate::spec::evidence::{Evidence, Inclusion};
-use crate::spec::ids::{Handle, Origin};
 
 /// What may still be where, by the codes that `erasure.completed` lists.
 const RESIDUES: [(&str, &str); 3] = [
@@ -76,7 +75,7 @@ const CLEAR: &str = "Types, times, stream names, tags, actors and the payloads o
 /// What a certificate says beside the events of its erasure.
 struct Known {
     leaks: LeakRecord,
-    disclosures: HashMap<Option<Origin>, Disclosures>,
+    recipients: HashMap<Uuid, Recipients>,
 }
 
 /// A signed certificate, and the checkpoint under which its events are proved.
@@ -175,19 +174,9 @@ impl Service {
 
     /// What is told beside the events of erasures, by the first `until` events of their log.
     fn known(&self, ledger: &Ledger, until: u64, erasures: &[Erasure]) -> Result<Known, Error> {
-        let mut people: HashMap<Option<Origin>, HashSet<Handle>> = HashMap::new();
-        for erasure in erasures {
-            let requested = &erasure.requested.payload;
-            let named = requested.subjects.iter().map(|named| named.handle);
-            people.entry(requested.origin.clone()).or_default().extend(named);
-        }
-        let read = |(covers, wanted): (Option<Origin>, HashSet<Handle>)| {
-            let disclosures = self.disclosures(ledger, covers.as_ref(), &wanted)?;
-            Ok((covers, disclosures))
-        };
         Ok(Known {
             leaks: self.leak_record(ledger, until)?,
-            disclosures: people.into_iter().map(read).collect::<Result<_, Error>>()?,
+            recipients: self.recipients(ledger, erasures)?,
         })
     }
 
@@ -238,8 +227,7 @@ impl Service {
         let keys = &completed.payload;
         let removed_at = |residue| erasure.removed(residue).map(|removed| removed.at);
         let ciphertext = erasure.removed(CIPHERTEXT);
-        let disclosures = known.disclosures.get(&requested.origin);
-        let recipients = disclosures.map(|all| all.of(requested, completed.index));
+        let recipients = known.recipients.get(&requested.request).cloned();
         let mut limits = limits(requested.identifiers);
         if ciphertext.is_some_and(|removed| removed.alone == Some(true)) {
             limits.push(LISTED_ALONE.into());

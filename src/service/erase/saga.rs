@@ -234,7 +234,10 @@ impl Service {
             .find(ledger.record.number, &lookup, 0..size, Direction::Backward, usize::MAX)?;
         let (concerned, mut blocks) = (indexes.len() as u64, 0);
         for index in indexes {
-            let event = self.stored_event(ledger, index)?;
+            // What cannot be read cannot be tried either: the ciphertext stays pending (`purge`).
+            let Some(event) = self.readable_events(ledger, &[index], &mut Vec::new())?.pop() else {
+                continue;
+            };
             for (ordinal, block) in sealed_blocks(&event) {
                 let covered = order
                     .categories
