@@ -19,5 +19,6 @@ mod parts;
 mod races;
 mod random;
 mod restore_matrix;
+mod scene;
 mod unreadable;
 mod writer;
