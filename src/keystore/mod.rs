@@ -311,6 +311,9 @@ pub trait KeyStore: Send + Sync {
     /// All that is withheld in a ledger.
     fn withheld(&self, ledger: LedgerId) -> Vec<Withholding>;
 
+    /// What is withheld of one subject, from memory.
+    fn withheld_of(&self, ledger: LedgerId, handle: Handle) -> Vec<Withholding>;
+
     /// Opens erased categories of living subjects again, all in one write: from now on keys of theirs are of this generation
     /// or a later one. Fences other than those that are named still close them. Each category of a subject stands there once.
     /// Gives those that were not open before: repeating it changes nothing.

@@ -26,6 +26,9 @@ fn whoever_is_being_written_when_a_change_begins_is_not_left_under_the_old_key()
     });
     let secret = bytes(&store, ONE, &minted).unwrap();
     let store = reopened(&place, store);
-    assert_eq!(store.resolve(ONE, &id(&newcomer)).unwrap(), Resolution::Known(minted.handle));
+    assert_eq!(
+        store.resolve(ONE, &id(&newcomer)).unwrap(),
+        Resolution::Known(minted.handle)
+    );
     assert_eq!(bytes(&store, ONE, &minted).unwrap(), secret);
 }
