@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::VaultKind;
 use crate::keystore::Wanted;
+use crate::service::append::{AppendCall, Proof};
 use crate::keystore::vault::pkcs11::softhsm;
 use crate::spec::ids::LedgerId;
 
@@ -57,6 +58,7 @@ impl Scene {
         new(&mut to);
         let (app, _) = block_on(App::init(&of, None)).unwrap();
         let ledger = app.service().all_ledgers()[0].record.id;
+        block_on(append_about_ada(&app));
         let (size, key) = (size(&app), key(&app, ledger));
         block_on(app.close());
         Self {
@@ -138,7 +140,15 @@ fn size(app: &App) -> u64 {
     service.checkpoint(&service.all_ledgers()[0]).unwrap().0
 }
 
-/// Of one person, who is known by now or made known.
+/// An event that names her: whom no event names a start forgets.
+async fn append_about_ada(app: &App) {
+    let text = r#"{"events": [{"type": "made", "personal": [{"subject": "ada", "data": {"name": "Ada"}}]}]}"#;
+    let (service, request) = (app.service(), serde_json::from_str(text).unwrap());
+    let call = AppendCall::to_stream("people".parse().unwrap(), request, Proof::None);
+    service.append(&service.all_ledgers()[0], call).await.unwrap();
+}
+
+/// Of one person, who is known.
 fn key(app: &App, ledger: LedgerId) -> [u8; 32] {
     let keystore = &app.service().keystore;
     let wanted = Wanted {
