@@ -1,5 +1,6 @@
 //! What only this engine's files can show: swapped and damaged rows, foreign and missing parts, plaintext in files.
 
+mod newcomers;
 mod scrub;
 
 use std::collections::BTreeMap;

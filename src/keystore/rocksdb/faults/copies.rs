@@ -118,7 +118,10 @@ fn a_change_before_anything_is_settled_does_not_take_the_key_of_a_restore_that_b
     scene.store().fence(ONE, &order).unwrap();
     scene.store().destroy(ONE, &order, 8, &HORIZON).unwrap();
     let opened = RocksKeyStore::open(&copy, scene.vault.clone(), Arc::new(System));
-    assert!(opened.is_err(), "the key under which an erased person's rows lie is in use");
+    assert!(
+        opened.is_err(),
+        "the key under which an erased person's rows lie is in use"
+    );
     scene.is_at_its_end(true);
 }
 
