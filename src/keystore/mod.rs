@@ -276,10 +276,10 @@ pub trait KeyStore: Send + Sync {
 
     /// Deletes all rows of new handles, as if they had never been minted; no suppression, no change of epoch: nothing is
     /// sealed under their keys. Only while nothing is being appended. Those that are confirmed, fenced or withheld stay.
-    /// Tells how many went.
+    /// So do those near whom a row is damaged, as a whole. Tells how many went.
     ///
     /// # Errors
-    /// [`KeyStoreError`] if the store fails or an identity row does not open; then all stay.
+    /// [`KeyStoreError`] if the store fails; then all stay.
     fn forget_new(&self, ledger: LedgerId, handles: &[Handle]) -> Result<u64, KeyStoreError>;
 
     /// Lends a key. Checks the fences now, whatever a cache holds.
