@@ -225,7 +225,7 @@ fn of_the_file(plain: &Value) -> Vec<Value> {
         ),
         shows(
             "another format",
-            "document_invalid",
+            "fact_mismatch",
             "from another version",
             &altered("/format", json!("oubliette/signed-report/v2")),
         ),
