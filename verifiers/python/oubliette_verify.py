@@ -878,8 +878,7 @@ class Event:
         self.header: Optional[Header] = None
         self.meta: Optional[Meta] = None
         self.data: Optional[bytes] = None
-        self.claimed_meta = b""  # the meta and data that are there, whether their commitments hold or not
-        self.claimed: Optional[bytes] = None
+        self.claimed: Optional[bytes] = None  # the data that is there, whether its commitment holds or not
         self.absent: List[int] = []
         self.own_absent: List[int] = []
         self.payload: Any = None
@@ -931,9 +930,7 @@ class Event:
     def check_body(self, ordinal: int, salt: bytes, body: bytes) -> None:
         assert self.header is not None
         kind, expected = self.header.bodies[ordinal]
-        if kind == 0:
-            self.claimed_meta = body
-        elif kind == 1:
+        if kind == 1:
             self.claimed = body
         found = commitment(kind, salt, body)
         if found != expected:
@@ -2141,7 +2138,7 @@ class Certificate:
         """What the further evidence, after the completion, says of times, residues and derived stores."""
         document, said = self.document, completed.payload
         assert completed.header is not None
-        later = [one for one in self.evidence[2:] if one.authority and one.header and one.header.index > completed.header.index]
+        later = [one for one in self.evidence[2:] if one.authority and (one.at or 0) > (completed.at or 0)]
         removed: Dict[str, Event] = {}
         for one in later:
             if one.header and one.header.type == "erasure.residue_removed":
@@ -2235,12 +2232,12 @@ class Certificate:
 
     def rewritten(self) -> Optional[str]:
         """When the files were written anew, as a `redaction.completed` of this redaction says."""
-        for one in self.evidence[1:]:
-            header = one.header
+        for one, document in zip(self.evidence[1:], self.document["evidence"][1:]):
+            header, bodies = one.header, {body["ordinal"]: from_base64(body["bytes"]) for body in document["bodies"]}
             if header is None or not one.trusted or header.type != "redaction.completed":
                 continue
             try:
-                meta, payload = Meta(one.claimed_meta), json_value(one.claimed or b"")
+                meta, payload = Meta(bodies.get(0, b"")), json_value(bodies.get(1, b""))
                 is_object({"redaction": is_uuid, "at": is_time}, closed=False)(payload)
             except Bad:
                 continue
