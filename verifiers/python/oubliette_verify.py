@@ -967,7 +967,10 @@ class Event:
             return  # that it is absent is said elsewhere; a receipt has none
         try:
             need(self.claimed is not None, "no data")
-            self.payload = self.read_payload(PAYLOADS[kind], self.claimed or b"")
+            payload = self.read_payload(PAYLOADS[kind], self.claimed or b"")
+            late = [one for one in (payload or {}).get("positions", ()) if one[0] >= self.header.index]
+            need(not late, f"a position that is not before this event: {late[:1]}")
+            self.payload = payload
         except Bad as error:
             self.fail("authority_invalid", "data", f"a payload of {kind}", error)
 
@@ -994,11 +997,18 @@ POSITIONS = is_list(pair_of(is_uint(), is_uint(65_535)), 1, 10_000)
 DERIVED = is_list(is_object({"store": is_text(), "state": is_text()}, {"at": is_time}))
 SUBJECTS = is_list(is_object({"handle": is_handle}, closed=False))
 EPOCHS = is_object({"from": is_uint(U32), "to": is_uint(U32)})
+is_until = is_object({"until": is_time})
+
+
+def is_suppression(v: Any) -> None:
+    if v != "none":
+        is_until(v)
+
 
 is_requested = is_object(
     {"request": is_uuid, "subjects": SUBJECTS},
     {"categories": is_list(is_category), "basis": BASES, "reason": REASONS, "due_at": is_time, "submitted_at": is_time,
-     "recipients": is_list(is_category), "by": is_text(), "roles": is_list(is_text()), "origin": is_origin}, closed=False)
+     "recipients": is_list(is_category), "suppression": is_suppression, "already_erased": is_uint(), "by": is_text(), "roles": is_list(is_text()), "origin": is_origin}, closed=False)
 is_recovered = is_object({"origin": is_origin, "index": is_uint(), "request": is_uuid, "subjects": SUBJECTS},
                          {"categories": is_list(is_category)}, closed=False)
 is_completed = is_object(
@@ -1314,10 +1324,7 @@ class Ledger:
             event.fail("authority_invalid", "data", "requests before it", unknown[0])
             return
         for at, ordinal in event.payload["positions"]:
-            if at >= index:
-                event.fail("authority_invalid", "data", "positions before this event", [at, ordinal])
-            else:
-                self.remove_one(event, header, at, ordinal, index)
+            self.remove_one(event, header, at, ordinal, index)
 
     def remove_one(self, event: Event, header: Header, at: int, ordinal: int, index: int) -> None:
         position = (at, ordinal)
@@ -1958,7 +1965,10 @@ is_recipients = is_object({"named": is_list(is_category), "disclosed": is_list(i
                            "unreadable": is_uint(), "text": is_text()})
 is_certified_leak = is_object({"leak": is_uuid, "reported_at": is_time, "events": is_list(is_uint()),
                                "outcome": is_one_of("redacted", "withdrawn"), "settled_at": is_time})
-is_clear = is_object({"examined": is_bool, "leaks": is_list(is_certified_leak), "nameless": is_uint(), "text": is_text()})
+is_frozen_leak = is_object({"leak": is_uuid, "reported_at": is_time, "events": is_list(is_uint())},
+                           {"outcome": is_one_of("redacted", "withdrawn"), "settled_at": is_time})
+is_clear = is_object({"examined": is_bool, "leaks": is_list(is_certified_leak), "nameless": is_uint(), "text": is_text()},
+                     {"frozen": is_list(is_frozen_leak, 1)})
 is_erasure_certificate = is_object(
     {**COMMON, "status": is_one_of("provisional", "final"), "request": is_uuid, "basis": BASES, "reason": REASONS,
      "requested_at": is_time, "subjects": is_list(is_certified_subject), "times": is_object({}, TIMES), "algorithms": is_list(is_text()),
@@ -1966,7 +1976,7 @@ is_erasure_certificate = is_object(
      "recipients": is_recipients, "clear": is_clear, "suppression": is_object({"active": is_bool}, {"until": is_time, "basis": is_text()}),
      "other_ledgers_examined": is_bool, "tree_size_before": is_uint(), "tree_size_after": is_uint()},
     {"by": is_object({"key": is_text(), "roles": is_list(is_text())}), "submitted_at": is_time, "completed_at": is_time,
-     "due_at": is_time, "covers": is_origin, "epochs": EPOCHS, "epoch_key_due_at": is_time,
+     "already_erased": is_uint(), "due_at": is_time, "covers": is_origin, "epochs": EPOCHS, "epoch_key_due_at": is_time,
      "key_copies": is_list(is_object({"epoch": is_uint(U32)}, {"destroyed_at": is_time}), 1), "key_bits": is_uint(65_535),
      "derived": is_list(is_object({"store": is_text(), "state": is_text()}, {"at": is_time}), 1)})
 is_redaction_certificate = is_object(
@@ -2069,9 +2079,11 @@ class Certificate:
         if self.proofs.point:
             self.fact("tree_size_after", None, self.proofs.point.size, document["tree_size_after"])
         self.fact("other_ledgers_examined", None, False, document["other_ledgers_examined"])
+        if requested:
+            self.suppression(requested, completed)
         self.leaks()
         self.contradictions()
-        self.unstated += ["recipients, disclosed", "clear, nameless"]
+        self.unstated += ["role", "recipients, disclosed", "clear, nameless"] + ["clear, frozen"] * ("covers" in document)
         self.report.notes.append("It shows that the ledger recorded this erasure and that its operator signed what was done; "
                                  "that every copy of a key is gone cannot be seen from here.")
         if document["status"] == "provisional":
@@ -2093,9 +2105,24 @@ class Certificate:
         self.as_stated("by, key", event, said.get("by"), by.get("key"))
         self.as_stated("by, roles", event, said.get("roles"), by.get("roles"))
         self.fact("recipients, named", event, said.get("recipients") or [], document["recipients"]["named"])
+        if said.get("already_erased") != 0 or "already_erased" in document:
+            self.as_stated("already_erased", event, said.get("already_erased"), document.get("already_erased"))
         self.same_subjects(event)
         for subject in document["subjects"]:
             self.fact("categories", event, said.get("categories"), subject.get("categories"))
+
+    def suppression(self, requested: Event, completed: Optional[Event]) -> None:
+        """What is kept of the ids of people who were erased as a whole."""
+        asked, stated = requested.payload.get("suppression"), self.document["suppression"]
+        destroyed = [one.get("identity_destroyed") for one in completed.payload["subjects"]] if completed else [None]
+        if asked == "none" or requested.payload.get("categories") is not None or False in destroyed:
+            kept: Tuple[bool, Optional[str]] = (False, None)
+        elif None in destroyed:
+            self.unstated.append("suppression")
+            return
+        else:
+            kept = (True, asked["until"] if asked else None)
+        self.fact("suppression", requested, kept, (stated["active"], stated.get("until")))
 
     def same_subjects(self, event: Event) -> None:
         known = {one["handle"] for one in event.payload["subjects"]}
@@ -2173,14 +2200,19 @@ class Certificate:
         retired = said.get("retired_epochs") or []
         copies = [{"epoch": epoch, "destroyed_at": ends[epoch]} if epoch in ends else {"epoch": epoch} for epoch in retired]
         self.fact("key_copies", completed, copies or None, self.document.get("key_copies"))
+        due = said.get("epoch_key_due_at")
+        if (due is None) != (not retired):
+            self.report.add("authority_invalid", "epoch_key_due_at", completed.at, "an end of the retired epochs, or none and no end",
+                            f"end {due}, epochs {retired}")
         if said.get("epochs") is None:
             if stated is not None:
                 self.unstated.append("times, t5")
             return False
-        expected: Optional[str] = said.get("keys_destroyed_at")
-        if said.get("epoch_key_due_at") is not None:
-            whole = bool(retired) and all(epoch in ends for epoch in retired)
-            expected = max(ends[epoch] for epoch in retired) if whole else None
+        expected: Optional[str] = None
+        if due is None and not retired:
+            expected = said.get("keys_destroyed_at")
+        elif due is not None and retired and all(epoch in ends for epoch in retired):
+            expected = max(ends[epoch] for epoch in retired)
         self.fact("times, t5", completed, expected, stated)
         return expected is not None
 
@@ -2201,14 +2233,20 @@ class Certificate:
         for name, good in (("opened", 0), ("identity_resolves", False), ("keys_left", 0)):
             if document["verification"].get(name, good) != good:
                 self.report.add("erasure_not_shown", f"verification, {name}", None, good, document["verification"][name])
+        if not document["subjects"]:
+            self.report.add("erasure_not_shown", "subjects", None, "one or more", 0)
+        frozen = document["clear"].get("frozen", [])
+        if frozen and "covers" not in document:
+            self.report.add("erasure_not_shown", "clear, frozen", None, "none: the people are not those of a frozen log", len(frozen))
         at = document["times"]
         t2 = at.get("t2")
         late = t2 is not None and any(at[name] < t2 for name in ("t3", "t4", "t5") if name in at)
         if late or (t2 is not None and at.get("t1", t2) > t2):
             self.report.add("erasure_not_shown", "times", None, "t1, then t2, then the others", at)
-        done = all(f"t{i}" in at for i in (2, 3, 4, 5)) and "completed_at" in document
+        copies = all("destroyed_at" in one for one in document.get("key_copies", []))
+        done = all(f"t{i}" in at for i in (2, 3, 4, 5)) and copies and "completed_at" in document
         if document["status"] == "final" and (document["residues"] or not done):
-            self.report.add("erasure_not_shown", "status", None, "a completed erasure with T2 to T5, and no residue", "final")
+            self.report.add("erasure_not_shown", "status", None, "a completed erasure with T2 to T5, every copy of the keys destroyed, and no residue", "final")
 
     # Redaction
 

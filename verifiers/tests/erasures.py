@@ -96,7 +96,7 @@ def erasure(f: Forge, entries: List[Entry], further: Tuple[str, ...] = FURTHER) 
         "clear": {"examined": False, "nameless": 1, "text": "Not examined.", "leaks": [
             {"leak": LEAK, "reported_at": when["leak"], "events": [1, 2], "outcome": "redacted", "settled_at": when["redacted"]},
             {"leak": MISTAKE, "reported_at": when["mistake"], "events": [7], "outcome": "withdrawn", "settled_at": when["withdrawn"]}]},
-        "suppression": {"active": True, "basis": "kept"}, "other_ledgers_examined": False,
+        "suppression": {"active": False}, "already_erased": 1, "other_ledgers_examined": False,
         "tree_size_before": NUMBER["requested"], "tree_size_after": len(entries)}
 
 
@@ -181,12 +181,42 @@ def without_evidence(f: Forge, entries: List[Entry], key: str) -> Iterator["corp
         yield case(f"without {name}", erasure(f, entries, tuple(one for one in FURTHER if one != name)), verdict="tampered")
         yield case(f"with {name} twice", erasure(f, entries, (*FURTHER, name)))
     yield case("of another order", erasure(f, entries, FURTHER[::-1]))
+    yield case("with the other kind of leak", {**erasure(f, entries), "clear": {**erasure(f, entries)["clear"], "frozen": [
+        {"leak": LEAK, "reported_at": at(1), "events": [1]}]}}, verdict="tampered")
+    yield case("of nobody", {**erasure(f, entries), "subjects": []}, verdict="tampered")
+    kept = f.certificate.sign("certificate", encode({**erasure(f, entries), "suppression": {"active": True}}))
+    yield corpus.Case("erasure: certificate that keeps ids of a living person", kept, [key], verdict="tampered")
+    yield from whole_people(f, key)
     yield case("with more", erasure(f, entries, (*FURTHER, "other leak", "nameless leak", "renewed", "rewritten")), verdict="valid")
     for name, member, value in (("files", "request", REDACTION), ("epoch 1", "epoch", 9), ("leak", "positions", [[2, 1], [7, 1]]), ("redacted", "positions", [[2, 1]]),
-                                ("withdrawn", "leak", LEAK), ("completed", "retired_epochs", []), ("requested", "recipients", [])):
+                                ("withdrawn", "leak", LEAK), ("completed", "retired_epochs", []), ("requested", "recipients", []), ("requested", "already_erased", 0), ("leak", "positions", [[15, 1]]), ("redacted", "positions", [[16, 0]])):
         kind, stream, payload = EVENTS[name]
         changed = ledger(f, {name: (kind, stream, {**payload, member: value})})
         yield case(f"where {name} says {member} {value}", erasure(f, changed), sound=False)
+
+
+def whole_people(f: Forge, key: str) -> Iterator["corpus.Case"]:
+    """Erasures of all categories: what is kept of the id is what was asked for."""
+    kind, stream, asked = EVENTS["requested"]
+    done = EVENTS["completed"][2]
+    asked = {name: value for name, value in asked.items() if name != "categories"}
+    kept = {"for ever": ({}, {"active": True}), "for a time": ({"suppression": {"until": at(30)}}, {"active": True, "until": at(30)}),
+            "not at all": ({"suppression": "none"}, {"active": False}), "by what nobody knows": ({"suppression": "some"}, {"active": False}),
+            "for ever, of a frozen log": ({"origin": "audit.example.com/frozen"}, {"active": True})}
+    for what, (said, _) in kept.items():
+        entries = ledger(f, {"requested": (kind, stream, {**asked, **said}), "completed": (*EVENTS["completed"][:2], {
+            **done, "subjects": subject(keys_destroyed=2, identity_destroyed=True, blocks=4)})})
+        document = erasure(f, entries)
+        document["subjects"] = subject(keys_destroyed=2, identity_destroyed=True, blocks_sealed=4)
+        if "origin" in said:
+            document["covers"] = said["origin"]
+            document["clear"]["frozen"] = [{"leak": LEAK, "reported_at": at(1), "events": [1]},
+                                           {"leak": MISTAKE, "reported_at": at(1), "events": [2], "outcome": "withdrawn", "settled_at": at(2)}]
+        for other, (_, stated) in kept.items():
+            holds = stated == kept[what][1] and said != {"suppression": "some"}
+            yield corpus.Case(f"erasure: certificate of ids kept {what}, that says {other}",
+                              f.certificate.sign("certificate", encode({**document, "suppression": stated})), [key],
+                              verdict="valid" if holds else None, sound=holds)
 
 
 def within(f: Forge, entries: List[Entry], key: str) -> Iterator["corpus.Case"]:
