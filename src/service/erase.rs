@@ -306,11 +306,13 @@ impl Service {
     /// # Errors
     /// `not_found`.
     pub fn erasure(&self, ledger: &Ledger, id: Uuid) -> Result<ErasureView, Error> {
-        if let Some(erasure) = self.find_erasure(ledger, id)? {
-            return Ok(erasure.view(ledger));
+        // In this order: one that begins in between is found by the second look.
+        if let Some(waiting) = self.waiting_view(ledger, id)? {
+            return Ok(waiting);
         }
-        let waiting = self.waiting_view(ledger, id)?;
-        waiting.ok_or_else(|| Error::new(Code::NotFound, "there is no erasure of this id"))
+        let erasure = self.find_erasure(ledger, id)?;
+        let erasure = erasure.ok_or_else(|| Error::new(Code::NotFound, "there is no erasure of this id"))?;
+        Ok(erasure.view(ledger))
     }
 
     /// All erasures, newest first.
@@ -318,14 +320,14 @@ impl Service {
     /// # Errors
     /// If the store cannot be read.
     pub fn erasures(&self, ledger: &Ledger) -> Result<Vec<ErasureView>, Error> {
-        let mut views: Vec<_> = self
-            .erasures_about(ledger)?
-            .iter()
-            .map(|erasure| erasure.view(ledger))
-            .collect();
-        views.extend(self.waiting_views(ledger)?);
+        let waiting = self.waiting_views(ledger)?;
+        // Those that begin in between are in both: as begun, since the sort is stable.
+        let begun = self.erasures_about(ledger)?;
+        let mut views: Vec<_> = begun.iter().map(|erasure| erasure.view(ledger)).collect();
+        views.extend(waiting);
         // Ids are in the order of time (UUIDv7), and an erasure that waited keeps its own.
         views.sort_by_key(|view| std::cmp::Reverse(view.id));
+        views.dedup_by_key(|view| view.id);
         Ok(views)
     }
 }

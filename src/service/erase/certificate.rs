@@ -110,16 +110,18 @@ impl Service {
     /// # Errors
     /// `not_found`; `not_ready` while the erasure is under way; `leak_not_redacted`.
     pub fn certificate(&self, ledger: &Ledger, id: Uuid, form: CertificateForm) -> Result<Vec<u8>, Error> {
-        let Some(erasure) = self.find_erasure(ledger, id)? else {
-            return Err(match self.waiting_view(ledger, id)? {
-                Some(waiting) if waiting.state == "cancelled" => Error::new(
+        // In this order: one that begins in between is found by the second look.
+        if let Some(waiting) = self.waiting_view(ledger, id)? {
+            return Err(match waiting.state {
+                "cancelled" => Error::new(
                     Code::NotFound,
                     "this erasure was cancelled: there is nothing to certify",
                 ),
-                Some(_) => Error::new(Code::NotReady, "the erasure has not begun; see its state"),
-                None => Error::new(Code::NotFound, "there is no erasure of this id"),
+                _ => Error::new(Code::NotReady, "the erasure has not begun; see its state"),
             });
-        };
+        }
+        let erasure = self.find_erasure(ledger, id)?;
+        let erasure = erasure.ok_or_else(|| Error::new(Code::NotFound, "there is no erasure of this id"))?;
         // Its events stand in the log that recorded it.
         let log = match erasure.heirs.checked_sub(1) {
             Some(further) => ledger.heirs().nth(further).unwrap_or(ledger),

@@ -109,17 +109,22 @@ impl Service {
     pub(in crate::service) fn is_closed_by(
         &self,
         ledger: &Ledger,
-        (handle, category): (Handle, &Category),
+        category: (Handle, &Category),
         is_one: impl Fn(&Uuid) -> bool,
     ) -> bool {
+        let closing = self.closing(ledger, category);
+        let by_one = |fence: &Fence| fence.destroyed.is_some() && is_one(&fence.order.request);
+        !closing.is_empty() && closing.iter().all(by_one)
+    }
+
+    /// The erasures that close a category of a subject, those under way among them.
+    pub(in crate::service) fn closing(&self, ledger: &Ledger, (handle, category): (Handle, &Category)) -> Vec<Fence> {
         let id = ledger.record.id;
         let reopened = self.keystore.reopened_of(id, handle).into_iter();
         let mut over = reopened.filter(|reopened| reopened.category == *category);
         let over = over.next().map(|reopened| reopened.over).unwrap_or_default();
         let fences = self.keystore.fences_of(id, handle).into_iter();
-        let closing: Vec<_> = fences.filter(|fence| closes(fence, category, &over)).collect();
-        let by_one = |fence: &Fence| fence.destroyed.is_some() && is_one(&fence.order.request);
-        !closing.is_empty() && closing.iter().all(by_one)
+        fences.filter(|fence| closes(fence, category, &over)).collect()
     }
 }
 

@@ -122,6 +122,10 @@ impl Service {
             if !matches!(state, SubjectState::Active | SubjectState::Restricted) {
                 continue;
             }
+            // IMPORTANT: what somebody else erases, or erased, is not ours to open again.
+            if !self.closing(ledger, (handle, category)).is_empty() {
+                continue;
+            }
             let reopened = self.keystore.reopened_of(ledger.record.id, handle).into_iter();
             let mut generations = reopened.filter(|reopened| reopened.category == *category);
             let from = generations.next().map_or(1, |reopened| reopened.generation);
