@@ -7,7 +7,7 @@
 //! | 3 | vault: the erasure stands in the journal, the next epoch key in a fresh slot | the same |
 //! | 4 | one atomic key-store write: keys, identity and handle rows gone, touched buckets under new keys, suppression row and applied mark written | forensics on the key store's files together with the old epoch key |
 //! | 5 | vault: the old epoch key destroyed, or retired for the backups taken under it (T2) | nobody; a restore of such a backup until the horizon |
-//! | 6 | verify: no key row is left, no key is lent, sampled blocks do not open, the identity does not resolve | |
+//! | 6 | verify: no key row is left, sampled blocks do not open under what is left of their keys, the identity does not resolve | |
 //! | 7 | append `erasure.completed`, which names what is still pending | |
 //! | 8 | in the background ([`purge`]): ciphertext and residue leave the files (T3, T4) | |
 //! | 9 | at the horizon: `epoch.destroyed` (T5, `epochs`) | |
@@ -97,7 +97,8 @@ pub struct ErasureView {
     pub cancellation_by: Vec<String>,
     /// What it left pending, and what of it is gone since.
     pub residues: Vec<ResidueView>,
-    /// Where the certificate is; absent before it has begun.
+    /// Where the certificate is; absent before it has begun, and where every person was erased before: of such an erasure
+    /// there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
 }

@@ -20,6 +20,7 @@ use oubliette::store::rocksdb::RocksStore;
 use serde_json::{Value, json};
 
 use crate::faulty::{Failing, Faulty};
+use crate::forgetful::Forgetful;
 
 /// Until a writer that failed takes events again and a tick came by.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,6 +55,7 @@ struct Scene {
     ledger: Arc<Ledger>,
     caller: Caller,
     store: Arc<Faulty>,
+    keys: Arc<Forgetful>,
     _folder: tempfile::TempDir,
 }
 
@@ -68,12 +70,13 @@ impl Scene {
         let system = Arc::new(System);
         let vault = FileVault::create(&[folder.path().join("vault")], system.clone()).unwrap();
         let keystore = RocksKeyStore::create(&folder.path().join("keys"), Arc::new(vault), system.clone()).unwrap();
+        let keys = Forgetful::new(keystore);
         let store = Faulty::new(&folder.path().join("ledger"), 0, Failing::Lost);
         let limits = Limits::default();
         let sequencer = Sequencer::start(store.clone(), system.clone(), system.clone(), Arc::new(Nobody), limits);
         let service = Service::new(Components {
             store: store.clone(),
-            keystore: Arc::new(keystore),
+            keystore: keys.clone(),
             sequencer,
             signing_keys: Arc::new(Fixed),
             clock: system.clone(),
@@ -108,6 +111,7 @@ impl Scene {
             ledger,
             caller,
             store,
+            keys,
             _folder: folder,
         }
     }
@@ -131,12 +135,16 @@ impl Scene {
     }
 
     fn erase(&self, subject: &str, categories: Option<&[&str]>) {
+        self.try_to_erase(subject, categories).unwrap();
+    }
+
+    fn try_to_erase(&self, subject: &str, categories: Option<&[&str]>) -> Result<(), Error> {
         let mut request = json!({"subjects": [subject], "basis": "art17_1_b", "reason": "request"});
         if let Some(categories) = categories {
             request["categories"] = json!(categories);
         }
         let erase = self.service.erase(&self.ledger, &self.caller, Self::parsed(&request));
-        self.runtime.block_on(erase).unwrap();
+        self.runtime.block_on(erase).map(drop)
     }
 
     fn reopen(&self, subject: &str, categories: Option<&[&str]>) -> Result<(), Error> {
@@ -266,4 +274,21 @@ fn a_category_that_retention_erased_is_open_again_whichever_commit_of_the_run_fa
             }
         }
     });
+}
+
+/// Nothing is certified on the word of a fence: what it hides is tried.
+#[test]
+fn a_destruction_that_destroyed_nothing_is_found_and_made_good() {
+    for categories in [None, Some(&["billing"][..])] {
+        let scene = Scene::new(Policy::default());
+        let index = scene.append("ada", "billing").unwrap()["index"].as_u64().unwrap();
+        scene.append("bob", "billing").unwrap();
+        scene.keys.forget_once();
+        assert_eq!(scene.try_to_erase("ada", categories).unwrap_err().code, Code::Damaged);
+        let erasures = || scene.service.erasures(&scene.ledger).unwrap();
+        assert_eq!((erasures().len(), erasures()[0].state), (1, "erasing"));
+        assert_eq!(scene.state(index), "erasing");
+        scene.ticks_until("erased", || erasures()[0].state != "erasing");
+        assert_eq!(scene.state(index), "erased");
+    }
 }

@@ -13,6 +13,7 @@ mod disk;
 mod every_step;
 mod faulty;
 mod forensic;
+mod forgetful;
 mod hsm;
 mod moving;
 mod parts;

@@ -48,7 +48,12 @@ impl RocksKeyStore {
         let after = ledger.attempted.load(Ordering::Acquire).max(from);
         let to = self.vault.mint_epoch(ledger.id, after, horizon.clock.now())?;
         let change = EpochChange { from, to };
-        *self.changed.lock() = Some(HashSet::new());
+        {
+            // IMPORTANT: whoever has looked rows up and not written them yet names no bucket: it is waited for, or its rows
+            // would stay under the bucket key that goes.
+            let _rows = self.writing.lock();
+            *self.changed.lock() = Some(HashSet::new());
+        }
         let written = self.work_out(ledger, touched, to).and_then(|turned| {
             let _rows = self.writing.lock();
             let changed = self.changed.lock().take().unwrap_or_default();

@@ -4,7 +4,10 @@
 //! if it was retired for the sake of backups. What closes a part is an event, which it then carries as evidence: the part is
 //! dated, and stands among the residues no more.
 
+mod words;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -24,58 +27,13 @@ use crate::spec::certificate::{
 };
 use crate::spec::evidence::{Evidence, Inclusion};
 use crate::spec::ids::{Handle, Origin};
-
-/// What may still be where, by the codes that `erasure.completed` lists.
-const RESIDUES: [(&str, &str); 3] = [
-    (
-        "key_store_files",
-        "Old copies of the deleted key rows may still lie in the key store's files (log and sorted files) until they are \
-         rewritten. They are wrapped under the old epoch key: nothing opens them once that is destroyed.",
-    ),
-    (
-        "epoch_key",
-        "A backup of the key store was taken under the old epoch key or an earlier one, which is therefore kept until the \
-         time that this certificate names. Until then whoever holds such a backup and the vault can open the data in it; the vault's \
-         journal keeps this system from doing so.",
-    ),
-    (
-        "ciphertext",
-        "The sealed blocks, or old copies of them, still lie in the files of the ledger's store.",
-    ),
-];
-
-const LIMITS: [&str; 7] = [
-    "It covers the one ledger that it names; other ledgers were not examined.",
-    "It covers sealed personal data. Whether callers wrote personal data into fields that stay in clear was not examined.",
-    "What a file system or a device keeps of files that were overwritten or deleted is beyond it.",
-    "Copies that were revealed or exported in clear before the erasure are outside this system.",
-    "Copies of key store and vault together that were made outside this system before the erasure (machine snapshots) are \
-     not known to it.",
-    "Keys that were in memory before the erasure are overwritten when they are dropped; that memory was never copied \
-     elsewhere (swap, machine snapshots) cannot be shown.",
-    "The history keeps that events of certain types happened at certain times, and which of them share a stream.",
-];
-
-/// Where one person's blocks were listed without those of others.
-const LISTED_ALONE: &str = "The ledger lists the positions of the removed blocks of this person together, without those \
-                            of others: which events they belonged to can be seen for ever.";
-
-/// The people erased are those of a frozen log.
-const FROZEN: &str = "The people were those of a frozen log (`covers`), which takes no event that could authorise a removal: \
-                      its sealed blocks stay in the files of the ledger's store, without their keys, for as long as it is kept.";
-
-/// How the destruction was checked, and with which keys.
-const CHECK: &str = "Caches were dropped and the newest sealed blocks of each person were opened again by the server's own code of \
-                     reading, with every key that the key store then gave; the key store was searched for rows about the people, \
-                     and for the identity. Epoch keys that are kept for backups open backups alone, and were not tried.";
-
-/// What stays in clear.
-const CLEAR: &str = "Types, times, stream names, tags, actors and the payloads of events (data) stay in clear and were not read for this \
-                     certificate. What officers reported of personal data there is told here; what nobody reported is not known.";
+use words::{CHECK, CLEAR, FROZEN, LISTED_ALONE, RESIDUES, limits};
 
 /// What a certificate says beside the events of its erasure.
 struct Known {
     leaks: LeakRecord,
+    /// What stands in clear in the frozen logs whose people were erased.
+    frozen: HashMap<Origin, LeakRecord>,
     disclosures: HashMap<Option<Origin>, Disclosures>,
 }
 
@@ -132,6 +90,11 @@ impl Service {
                 "the end of this erasure was lost in a rollback; the log that goes on has it as `erasure.recovered`";
             return Err(Error::new(Code::NotFound, detail));
         }
+        if erasure.is_of_nobody() {
+            let detail =
+                "every person of this erasure was erased before: it destroyed nothing, and there is nothing to certify";
+            return Err(Error::new(Code::NotFound, detail));
+        }
         let known = self.known(log, u64::MAX, std::slice::from_ref(&erasure))?;
         let signed = self.sign_certificate(log, &erasure, &known)?;
         let not_ready = || Error::new(Code::NotReady, "the erasure is under way; ask again in a moment");
@@ -148,7 +111,9 @@ impl Service {
         let erasures = self.all_erasures(ledger)?;
         let beside = self.known(ledger, size, &erasures)?;
         for erasure in erasures {
-            let Some(completed) = &erasure.completed else { continue };
+            let Some(completed) = erasure.completed.as_ref().filter(|_| !erasure.is_of_nobody()) else {
+                continue;
+            };
             if self.checkpoint_covering(ledger, completed.index)?.0 > size {
                 continue;
             }
@@ -183,14 +148,31 @@ impl Service {
             let named = requested.subjects.iter().map(|named| named.handle);
             people.entry(requested.origin.clone()).or_default().extend(named);
         }
+        let mut frozen = HashMap::new();
+        for origin in people.keys().flatten() {
+            frozen.insert(origin.clone(), self.leak_record(&*self.frozen_log(origin)?, u64::MAX)?);
+        }
         let read = |(covers, wanted): (Option<Origin>, HashSet<Handle>)| {
             let disclosures = self.disclosures(ledger, covers.as_ref(), &wanted)?;
             Ok((covers, disclosures))
         };
         Ok(Known {
             leaks: self.leak_record(ledger, until)?,
+            frozen,
             disclosures: people.into_iter().map(read).collect::<Result<_, Error>>()?,
         })
+    }
+
+    /// A log that was rolled back, by its origin.
+    fn frozen_log(&self, origin: &Origin) -> Result<Arc<Ledger>, Error> {
+        let mut all = self.all_ledgers().into_iter();
+        let lost = || {
+            Error::new(
+                Code::Damaged,
+                format!("the frozen log {origin} of these people is not open"),
+            )
+        };
+        all.find(|ledger| ledger.record.origin == *origin).ok_or_else(lost)
     }
 
     fn sign_certificate(
@@ -217,7 +199,8 @@ impl Service {
         let requested = &erasure.requested.payload;
         let handles: Vec<_> = requested.subjects.iter().map(|named| named.handle).collect();
         let leaks = known.leaks.certified(&handles);
-        let leaks = leaks.map_err(|open| not_redacted(&known.leaks, &open))?;
+        let leaks = leaks.map_err(|open| not_redacted(ledger, &known.leaks, &open))?;
+        let frozen = requested.origin.as_ref().and_then(|origin| known.frozen.get(origin));
         let indexes = evidence_of(erasure, completed.index, known.leaks.evidence(&handles));
         let last = indexes.iter().copied().max().unwrap_or(completed.index);
         let (size, checkpoint) = self.checkpoint_covering(ledger, last)?;
@@ -271,6 +254,7 @@ impl Service {
             completed_at: Some(completed.recorded_at),
             covers: requested.origin.clone(),
             subjects: completed.payload.subjects.iter().map(subject).collect(),
+            already_erased: Some(requested.already_erased).filter(|before| *before > 0),
             times: Times {
                 t1: Some(keys.fenced_at),
                 t2: Some(keys.keys_destroyed_at),
@@ -302,7 +286,8 @@ impl Service {
             clear: ClearParts {
                 examined: false,
                 leaks,
-                nameless: known.leaks.nameless(size),
+                frozen: frozen.map(|record| record.frozen(&handles)).unwrap_or_default(),
+                nameless: known.leaks.nameless(size) + frozen.map_or(0, |record| record.nameless(u64::MAX)),
                 text: CLEAR.into(),
             },
             suppression: suppression(suppressed, requested.suppression()),
@@ -340,15 +325,6 @@ fn evidence_of(erasure: &Erasure, completed: u64, leaks: BTreeSet<u64>) -> Vec<u
     let mut later: BTreeSet<_> = erasure.indexes().into_iter().chain(leaks).collect();
     later.retain(|index| !first.contains(index));
     first.into_iter().chain(later).collect()
-}
-
-/// The limits that every certificate has, and that of the identifiers that were given.
-fn limits(identifiers: u64) -> Vec<Box<str>> {
-    let given = format!(
-        "Identifiers given: {identifiers}. Whether the people whom they name are known to this ledger by other identifiers, too, \
-         was not examined."
-    );
-    LIMITS.into_iter().map(Into::into).chain([given.into()]).collect()
 }
 
 fn suppression(identity_destroyed: bool, kept: crate::keystore::Suppression) -> Suppression {

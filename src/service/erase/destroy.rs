@@ -7,13 +7,15 @@ use super::super::{Error, Ledger, Service};
 use super::history::Erasure;
 use super::queue::not_answered;
 use crate::keystore::vault::{Epoch, JournalEntry};
-use crate::keystore::{Destroyed, Destruction, ErasureOrder, Remains};
+use crate::keystore::{Destroyed, Destruction, ErasureOrder, Places, Remains};
 use crate::spec::ids::Timestamp;
 
 /// What steps 2 to 5 did for one erasure.
 #[derive(Debug, Clone)]
 pub(super) struct Deleted {
     pub(super) orders: Vec<Destroyed>,
+    /// For each of them, where the key store had the person.
+    pub(super) places: Vec<Places>,
     pub(super) left: Remains,
     pub(super) fenced_at: Timestamp,
     pub(super) deleted_at: Timestamp,
@@ -65,6 +67,7 @@ impl Service {
             Deleted {
                 retired: reach.map(|(epoch, until)| (*epoch, *until)).collect(),
                 orders: done.orders,
+                places: done.places,
                 left: done.left,
                 fenced_at,
                 deleted_at: done.deleted_at,
@@ -86,9 +89,10 @@ impl Service {
         let destroyed = ledger.fencing.step(|| self.keystore.destroy(id, &all, mark, &horizon));
         match destroyed {
             Ok(done) => {
-                let mut each = done.orders.iter().copied();
+                let (mut each, mut places) = (done.orders.iter().copied(), done.places.iter().cloned());
                 let mut own = |orders: &Vec<ErasureOrder>| Destruction {
                     orders: each.by_ref().take(orders.len()).collect(),
+                    places: places.by_ref().take(orders.len()).collect(),
                     ..done.clone()
                 };
                 orders.iter().map(|orders| Ok(own(orders))).collect()

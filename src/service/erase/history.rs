@@ -62,6 +62,11 @@ impl Erasure {
         (self.requested.index, self.requested.recorded_at) = (placed.index, placed.recorded_at);
     }
 
+    /// Whether everybody whom it named had been erased before: it destroys nothing, and nothing of it is certified.
+    pub(super) fn is_of_nobody(&self) -> bool {
+        self.requested.payload.subjects.is_empty()
+    }
+
     /// Whether its end is still to come.
     pub(super) fn is_open(&self) -> bool {
         self.completed.is_none() && self.recovered.is_none()
@@ -152,10 +157,10 @@ impl Erasure {
             approved_by: None,
             cancellation_by: Vec::new(),
             residues: self.residues(),
-            certificate: Some(format!(
-                "/v1/ledgers/{}/erasures/{}/certificate",
-                ledger.record.name, requested.request
-            )),
+            certificate: (!self.is_of_nobody()).then(|| {
+                let (name, request) = (&ledger.record.name, requested.request);
+                format!("/v1/ledgers/{name}/erasures/{request}/certificate")
+            }),
         }
     }
 }
