@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
@@ -61,7 +61,7 @@ class Rust:
 
     def __call__(self, numbered: Tuple[int, Case]) -> Answer:
         number, case = numbered
-        done = subprocess.run([self.program, *self.arguments(number, case)], capture_output=True, check=False)
+        done = subprocess.run([self.program, *self.arguments(number, case)], capture_output=True, check=False, env={"RAYON_NUM_THREADS": "1"})
         if done.returncode == 2:
             return None
         report = json.loads(done.stdout)
@@ -111,7 +111,7 @@ def differences(one: Answer, other: Answer) -> List[str]:
 class Agree(unittest.TestCase):
     folder: "tempfile.TemporaryDirectory[str]"
     cases: List[Case]
-    rust: List[Answer]
+    running: "Future[List[Answer]]"
     python: List[Answer]
     browser: Optional[chromium.Browser] = None
 
@@ -120,7 +120,9 @@ class Agree(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory(prefix="oubliette-corpus-")
         cls.real = ledger.make(program("VERIFIERS_SERVER", "oubliette"))
         cls.cases = list(corpus.all_cases(decode, cls.real))
-        cls.rust = Rust(cls.folder.name).all(cls.cases)
+        thread = ThreadPoolExecutor(1)
+        cls.running = thread.submit(Rust(cls.folder.name).all, cls.cases)
+        thread.shutdown(wait=False)
         cls.python = [by_python(case) for case in cls.cases]
         found = chromium.find()
         if found:
@@ -133,6 +135,10 @@ class Agree(unittest.TestCase):
         if cls.browser:
             cls.browser.close()
         cls.folder.cleanup()
+
+    @property
+    def rust(self) -> List[Answer]:
+        return self.running.result()
 
     def page(self) -> chromium.Browser:
         if self.browser is None:
@@ -195,8 +201,10 @@ class Agree(unittest.TestCase):
         key, good = corpus.read_vectors("bundles")[0]["reader"]["keys"], f.build(f.entries()[:2])
         flipped = [Case(f"byte {i}", good[:i] + bytes([good[i] ^ 1 << i % 8]) + good[i + 1 :], key) for i in range(len(good))]
         python = [by_python(case) for case in flipped]
-        for case, answer, rust in zip(flipped, python, Rust(self.folder.name).all(flipped)):
+        for case, answer in zip(flipped, python):
             self.assertNotEqual(answer and answer["verdict"], "valid", case.name)
+        some = slice(0, None, 3)  # the reference implementation has a test of its own for every byte
+        for case, answer, rust in zip(flipped[some], python[some], Rust(self.folder.name).all(flipped[some])):
             self.same(case.name, rust, answer)
         if self.browser:
             for case, answer in list(zip(flipped, python))[::7]:
