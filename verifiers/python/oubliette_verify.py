@@ -2059,7 +2059,7 @@ class Certificate:
         if point:
             self.fact("origin", None, point.origin, self.document["origin"])
         if self.unstated:
-            self.report.notes.append("On the word of the certificate alone: " + ", ".join(self.unstated) + ".")
+            self.report.notes.append("On the word of the certificate alone: " + "; ".join(self.unstated) + ".")
         self.report.notes += [f"The certificate says: {text}" for text in self.document["limits"]]
 
     # Erasure
