@@ -276,10 +276,10 @@ pub trait KeyStore: Send + Sync {
 
     /// Deletes all rows of new handles, as if they had never been minted; no suppression, no change of epoch: nothing is
     /// sealed under their keys. Only while nothing is being appended. Those that are confirmed, fenced or withheld stay.
-    /// Tells how many went.
+    /// So do those near whom a row is damaged, as a whole. Tells how many went.
     ///
     /// # Errors
-    /// [`KeyStoreError`] if the store fails or an identity row does not open; then all stay.
+    /// [`KeyStoreError`] if the store fails; then all stay.
     fn forget_new(&self, ledger: LedgerId, handles: &[Handle]) -> Result<u64, KeyStoreError>;
 
     /// Lends a key. Checks the fences now, whatever a cache holds.
@@ -310,6 +310,9 @@ pub trait KeyStore: Send + Sync {
 
     /// All that is withheld in a ledger.
     fn withheld(&self, ledger: LedgerId) -> Vec<Withholding>;
+
+    /// What is withheld of one subject, from memory.
+    fn withheld_of(&self, ledger: LedgerId, handle: Handle) -> Vec<Withholding>;
 
     /// Opens erased categories of living subjects again, all in one write: from now on keys of theirs are of this generation
     /// or a later one. Fences other than those that are named still close them. Each category of a subject stands there once.

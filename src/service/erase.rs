@@ -37,8 +37,8 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::own::By;
-use super::{Caller, Code, Error, FieldError, Ledger, Service};
+use super::own::{By, never_seen};
+use super::{Caller, Code, Error, Ledger, Service};
 use crate::keystore::{ErasureOrder, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, Timestamp};
 pub use certificate::CertificateForm;
@@ -47,9 +47,10 @@ pub(crate) use history::{Erasure, Unended};
 pub(crate) use payload::Requested;
 pub(super) use payload::{COMPLETED, RECOVERED, STREAM};
 pub(crate) use purge::NextLook;
-pub(super) use purge::{PURGED, PURGES, removals_of};
+pub(super) use purge::{PURGES, removals_of};
 pub use purge::{Purge, Purging};
 pub(crate) use queue::Queue;
+pub(crate) use recipients::KnownRecipients;
 pub use request::ErasureRequest;
 use request::check;
 pub(super) use saga::sealed_blocks;
@@ -178,7 +179,7 @@ impl Service {
                     self.target(ledger, (handle, named), &format!("/subjects/{at}"), &mut targets)?
                 }
                 Resolution::Erased => targets.already_erased += 1,
-                Resolution::Unknown => return Err(not_found(&format!("/subjects/{at}"))),
+                Resolution::Unknown => return Err(never_seen(&format!("/subjects/{at}"))),
             }
         }
         for (at, handle) in request.handles.iter().flatten().enumerate() {
@@ -202,7 +203,7 @@ impl Service {
             SubjectState::Active | SubjectState::Restricted => targets.handles.push(handle),
             SubjectState::Erased(_) => targets.already_erased += 1,
             SubjectState::Erasing(_) => return Err(being_erased(pointer)),
-            SubjectState::Unknown => return Err(not_found(pointer)),
+            SubjectState::Unknown => return Err(never_seen(pointer)),
         }
         Ok(())
     }
@@ -336,17 +337,6 @@ impl Service {
 fn being_erased(pointer: &str) -> Error {
     let detail = format!("{pointer}: this person is being erased by another request");
     Error::new(Code::SubjectErasing, detail)
-}
-
-fn not_found(pointer: &str) -> Error {
-    let detail = "this ledger has never seen this person; nothing was recorded".to_owned();
-    Error::fields(
-        Code::SubjectNotFound,
-        vec![FieldError {
-            pointer: pointer.into(),
-            detail,
-        }],
-    )
 }
 
 fn order(request: Uuid, handle: Handle, categories: Option<&Vec<Category>>) -> ErasureOrder {

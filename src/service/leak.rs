@@ -219,6 +219,7 @@ impl Service {
             let detail = format!("must name 1 to {MAX_PEOPLE} people, or be absent if nobody is known");
             return Err(Error::field(pointer, detail));
         }
+        self.tell(ledger, &handles)?;
         Ok(Some(handles))
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Erased data is a state, not an error and not null. A reveal is itself recorded before anything leaves.
 
+mod apart;
 mod find;
 mod open;
 

@@ -73,6 +73,7 @@ impl KeyStore for Forgetful {
         fn withhold(l: LedgerId, withholdings: &[Withholding]) -> Answer<()>;
         fn give_back(l: LedgerId, id: RequestId) -> Answer<()>;
         fn withheld(l: LedgerId) -> Vec<Withholding>;
+        fn withheld_of(ledger: LedgerId, handle: Handle) -> Vec<Withholding>;
         fn reopen_categories(l: LedgerId, reopened: &[Reopened]) -> Answer<Vec<Reopened>>;
         fn reopened(l: LedgerId) -> Vec<Reopened>;
         fn reopened_of(l: LedgerId, handle: Handle) -> Vec<Reopened>;

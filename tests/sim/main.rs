@@ -20,5 +20,6 @@ mod parts;
 mod races;
 mod random;
 mod restore_matrix;
+mod scene;
 mod unreadable;
 mod writer;

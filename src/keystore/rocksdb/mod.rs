@@ -279,6 +279,10 @@ impl KeyStore for RocksKeyStore {
         self.all_withheld(ledger)
     }
 
+    fn withheld_of(&self, ledger: LedgerId, handle: Handle) -> Vec<Withholding> {
+        self.fences.life.withheld_of(ledger, handle)
+    }
+
     fn reopen_categories(&self, ledger: LedgerId, reopened: &[Reopened]) -> Result<Vec<Reopened>, KeyStoreError> {
         self.open_categories_again(ledger, reopened)
     }

@@ -6,7 +6,7 @@
 
 mod words;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -22,11 +22,11 @@ use super::payload::{Completed, EPOCH_KEY, Outcome};
 use super::purge::{CIPHERTEXT, KEY_STORE_FILES};
 use super::recipients::Disclosures;
 use crate::spec::certificate::{
-    AskedBy, Certificate, CertifiedSubject, ClearParts, DestructionCheck, FORMAT, LeakRecord, Residue, Status,
-    Suppression, Times, render_page,
+    AskedBy, Certificate, CertifiedSubject, ClearParts, DestructionCheck, FORMAT, LeakRecord, Recipients, Residue,
+    Status, Suppression, Times, render_page,
 };
 use crate::spec::evidence::{Evidence, Inclusion};
-use crate::spec::ids::{Handle, Origin};
+use crate::spec::ids::Origin;
 use words::{CHECK, CLEAR, FROZEN, LISTED_ALONE, RESIDUES, limits};
 
 /// What a certificate says beside the events of its erasure.
@@ -34,7 +34,7 @@ struct Known {
     leaks: LeakRecord,
     /// What stands in clear in the frozen logs whose people were erased.
     frozen: HashMap<Origin, LeakRecord>,
-    disclosures: HashMap<Option<Origin>, Disclosures>,
+    recipients: HashMap<Uuid, Recipients>,
 }
 
 /// A signed certificate, and the checkpoint under which its events are proved.
@@ -142,24 +142,19 @@ impl Service {
 
     /// What is told beside the events of erasures, by the first `until` events of their log.
     fn known(&self, ledger: &Ledger, until: u64, erasures: &[Erasure]) -> Result<Known, Error> {
-        let mut people: HashMap<Option<Origin>, HashSet<Handle>> = HashMap::new();
-        for erasure in erasures {
-            let requested = &erasure.requested.payload;
-            let named = requested.subjects.iter().map(|named| named.handle);
-            people.entry(requested.origin.clone()).or_default().extend(named);
-        }
         let mut frozen = HashMap::new();
-        for origin in people.keys().flatten() {
-            frozen.insert(origin.clone(), self.leak_record(&*self.frozen_log(origin)?, u64::MAX)?);
+        for origin in erasures
+            .iter()
+            .filter_map(|erasure| erasure.requested.payload.origin.as_ref())
+        {
+            if !frozen.contains_key(origin) {
+                frozen.insert(origin.clone(), self.leak_record(&*self.frozen_log(origin)?, u64::MAX)?);
+            }
         }
-        let read = |(covers, wanted): (Option<Origin>, HashSet<Handle>)| {
-            let disclosures = self.disclosures(ledger, covers.as_ref(), &wanted)?;
-            Ok((covers, disclosures))
-        };
         Ok(Known {
             leaks: self.leak_record(ledger, until)?,
             frozen,
-            disclosures: people.into_iter().map(read).collect::<Result<_, Error>>()?,
+            recipients: self.recipients(ledger, erasures)?,
         })
     }
 
@@ -223,8 +218,7 @@ impl Service {
         let keys = &completed.payload;
         let removed_at = |residue| erasure.removed(residue).map(|removed| removed.at);
         let ciphertext = erasure.removed(CIPHERTEXT);
-        let disclosures = known.disclosures.get(&requested.origin);
-        let recipients = disclosures.map(|all| all.of(requested, completed.index));
+        let recipients = known.recipients.get(&requested.request).cloned();
         let mut limits = limits(requested.identifiers);
         if ciphertext.is_some_and(|removed| removed.alone == Some(true)) {
             limits.push(LISTED_ALONE.into());

@@ -193,12 +193,12 @@ impl Service {
             let is_about = |erasure: &Erasure| erasure.requested.payload.origin.as_ref() == Some(&ledger.record.origin);
             let recorded = self.with_epochs(heir, history.erasures)?.into_iter().filter(is_about);
             about.extend(recorded.map(|erasure| Erasure { heirs, ..erasure }));
-            for recovered in history.recovered {
-                let request = recovered.payload.request;
-                let mut open = about.iter_mut().filter(|erasure| erasure.completed.is_none());
-                if let Some(erasure) = open.find(|erasure| erasure.requested.payload.request == request) {
-                    erasure.recovered = Some(recovered.recorded_at);
-                }
+            let recovered = history.recovered.into_iter();
+            let recovered: HashMap<_, _> = recovered
+                .map(|recovered| (recovered.payload.request, recovered.recorded_at))
+                .collect();
+            for erasure in about.iter_mut().filter(|erasure| erasure.completed.is_none()) {
+                erasure.recovered = recovered.get(&erasure.id()).copied().or(erasure.recovered);
             }
         }
         Ok(about)

@@ -236,7 +236,10 @@ impl Service {
         let (concerned, mut blocks) = (indexes.len() as u64, 0);
         let mut newest: HashMap<KeyRef, Vec<Position>> = HashMap::new();
         for index in indexes {
-            let event = self.stored_event(ledger, index)?;
+            // What cannot be read cannot be tried either: the ciphertext stays pending (`purge`).
+            let Some(event) = self.readable_events(ledger, &[index], &mut Vec::new())?.pop() else {
+                continue;
+            };
             for (ordinal, block) in sealed_blocks(&event) {
                 let covered = order
                     .categories

@@ -218,7 +218,7 @@ impl Service {
             });
             Ok(())
         })?;
-        let views = self.backups()?;
+        let views = self.readable_backups()?;
         for line in &mut list {
             let view = views.iter().find(|view| view.id == line.backup);
             let origin = &scope.ledger.record.origin;
