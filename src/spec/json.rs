@@ -173,8 +173,18 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_utf_8_are_refused_wherever_they_stand() {
-        for (more, good) in [(&b"\xc3\xa9"[..], true), (b"\xff", false), (b"\xed\xa0\x80", false), (b"\xc0\xaf", false)] {
-            let text = [&b"{\"more\":\""[..], more, format!("\",\"inner\":[],\"at\":\"{AT}\"}}").as_bytes()].concat();
+        for (more, good) in [
+            (&b"\xc3\xa9"[..], true),
+            (b"\xff", false),
+            (b"\xed\xa0\x80", false),
+            (b"\xc0\xaf", false),
+        ] {
+            let text = [
+                &b"{\"more\":\""[..],
+                more,
+                format!("\",\"inner\":[],\"at\":\"{AT}\"}}").as_bytes(),
+            ]
+            .concat();
             assert_eq!(read::<Outer>(&text).is_ok(), good, "{more:?}");
         }
     }

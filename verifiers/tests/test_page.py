@@ -29,11 +29,7 @@ def files() -> Dict[str, Tuple[bytes, List[str], str]]:
 
 class Page(unittest.TestCase):
     def test_look(self) -> None:
-        program = chromium.find()
-        if program is None:
-            self.skipTest("Chromium is missing: the page was NOT tested")
-        browser = chromium.Browser(program)
-        self.addCleanup(browser.close)
+        browser = chromium.of_test(self)
         pictures = os.environ.get("VERIFIERS_SCREENSHOTS")
         with tempfile.TemporaryDirectory() as folder:
             for name, (data, keys, word) in files().items():

@@ -39,11 +39,7 @@ class Runs(unittest.TestCase):
                 self.assertEqual(ends, sorted(set(ends)), "ascending, and apart from each other")
 
     def test_page(self) -> None:
-        program = chromium.find()
-        if program is None:
-            self.skipTest("Chromium is missing")
-        browser = chromium.Browser(program)
-        self.addCleanup(browser.close)
+        browser = chromium.of_test(self)
         lists = [added(seed) for seed in range(200)]
         found = browser.evaluate(f"JSON.stringify({json.dumps(lists)}.map(list => {{ const runs = new Runs(); for (const [a, b] of list) runs.add(a, b); return runs.runs; }}))")
         for one, ours in zip(json.loads(found), lists):
