@@ -53,7 +53,7 @@ pub(crate) struct Scene {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) caller: Caller,
     pub(crate) store: Arc<Faulty>,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Scene {
@@ -111,7 +111,7 @@ impl Scene {
             ledger,
             caller,
             store,
-            _folder: folder,
+            folder,
         }
     }
 
