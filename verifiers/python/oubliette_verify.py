@@ -247,6 +247,13 @@ def utf8(data: bytes) -> str:
         raise Bad("not UTF-8") from error
 
 
+def text_or_nothing(data: bytes) -> str:
+    try:
+        return utf8(data)
+    except Bad:
+        return ""
+
+
 class Members(Dict[str, Any]):
     """A JSON object that remembers which names it had twice."""
 
@@ -1450,17 +1457,14 @@ class Bundle:
             return False
         raw_name = block[:100].split(b"\0", 1)[0]
         digits = block[124:135]
-        name = raw_name.decode("ascii", "replace") if re.fullmatch(b"[!-~]+", raw_name) else ""
-        if not name or re.fullmatch(b"[0-7]{11}", digits) is None:
+        name = text_or_nothing(raw_name)
+        if not name or re.fullmatch(b"[0-7]{11}", digits) is None or int(digits, 8) > MAX_FILE:
             self.report.add("archive_invalid", f"the header after {self.where if self.members else 'the first header'}", None, "a header",
-                            f"at byte {self.at - BLOCK} one without name and size; nothing after it can be read")
+                            f"at byte {self.at - BLOCK} one without a name, or a size up to 64 MiB; nothing after it can be read")
             raise Stop
         size = int(digits, 8)
         self.compare(f"the header of {name}", block, archive_header(raw_name, size))
         self.where = name
-        if size > MAX_FILE:
-            self.report.add("member_invalid", name, None, "at most 64 MiB", f"{size} bytes")
-            raise Stop
         content = self.read(size)
         self.members.append((name, size, hashlib.sha256(content).hexdigest()))
         self.take(name, content)

@@ -175,7 +175,8 @@ impl<R: Read> BundleReader<R> {
                 self.complete = true;
                 Ok(None)
             }
-            Next::Truncated { at, place } => {
+            Next::Truncated { at, place, flaws } => {
+                self.flaws(flaws);
                 let found = format!("the end of the file at byte {at}, in {place}");
                 self.find("archive", FindingCode::Truncated, "a complete archive", found);
                 Ok(None)

@@ -154,6 +154,17 @@ fn every_flipped_byte_is_found() {
 }
 
 #[test]
+fn an_altered_size_is_tampering_even_if_the_file_ends_before_it() {
+    let bundle = TestLedger::small().bundle();
+    for at in 124..135 {
+        let mut bad = bundle.clone();
+        bad[at] ^= 1;
+        let report = verify(&bad).unwrap();
+        assert_eq!(report.verdict, Verdict::Tampered, "byte {at}: {report}");
+    }
+}
+
+#[test]
 fn a_flipped_byte_in_the_events_names_the_event() {
     let (ledger, bundle) = sample();
     for record in &ledger.records {

@@ -79,7 +79,7 @@ pub(super) enum Next {
     /// The two zero blocks; whether bytes follow after them.
     End { trailing: bool, flaws: Vec<Flaw> },
     /// The file ends before its end.
-    Truncated { at: u64, place: String },
+    Truncated { at: u64, place: String, flaws: Vec<Flaw> },
     /// A header of which not even name and size can be read, so that nothing after it can be found.
     Lost(Flaw),
 }
@@ -109,7 +109,7 @@ impl<R: Read> Archive<R> {
         let start = self.at;
         let mut block = [0; BLOCK];
         if self.fill(&mut block)? < BLOCK {
-            return Ok(self.truncated());
+            return Ok(self.truncated(Vec::new()));
         }
         if block.iter().all(|byte| *byte == 0) {
             return self.end();
@@ -136,7 +136,7 @@ impl<R: Read> Archive<R> {
         let read = (&mut self.input).take(size).read_to_end(&mut content)? as u64;
         self.at += read;
         if read < size {
-            return Ok(self.truncated());
+            return Ok(self.truncated(flaws));
         }
         let start = self.at;
         let mut block = [0; BLOCK];
@@ -145,7 +145,7 @@ impl<R: Read> Archive<R> {
         let found = fill(&mut self.input, padding)?;
         self.at += found as u64;
         if found < due {
-            return Ok(self.truncated());
+            return Ok(self.truncated(flaws));
         }
         if let Some(offset) = first_difference(&block, &[0; BLOCK]) {
             flaws.push(Flaw {
@@ -161,7 +161,7 @@ impl<R: Read> Archive<R> {
         let start = self.at;
         let mut block = [0; BLOCK];
         if self.fill(&mut block)? < BLOCK {
-            return Ok(self.truncated());
+            return Ok(self.truncated(Vec::new()));
         }
         let flaw = first_difference(&block, &[0; BLOCK]);
         let flaws = flaw.map(|offset| Flaw {
@@ -181,10 +181,11 @@ impl<R: Read> Archive<R> {
         Ok(found)
     }
 
-    fn truncated(&self) -> Next {
+    fn truncated(&self, flaws: Vec<Flaw>) -> Next {
         Next::Truncated {
             at: self.at,
             place: self.place.clone(),
+            flaws,
         }
     }
 }
