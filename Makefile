@@ -16,11 +16,12 @@ demo: build ## a guided tour on a throw-away ledger
 	@echo "==> The demo starts a server on a temporary directory and walks through its features."
 	@cargo run --quiet -- demo
 
-test: deps ## every test, documentation examples included; then schemathesis against a server
+test: deps ## every test, documentation examples included; then schemathesis, and three verifiers that must agree
 	@scripts/softhsm.sh
 	cargo test --workspace
-	cargo build --bin oubliette
+	cargo build --bins
 	scripts/schemathesis.sh
+	scripts/verifiers.sh
 
 check: deps ## what a change must pass: format, lints, licences, layers, all tests
 	@scripts/check.sh

@@ -30,6 +30,27 @@ lock() {
     flock 9
 }
 
+# python_venv <name> <requirements>: sets `venv` to a virtual environment with these packages, made once per machine.
+python_venv() {
+    local cache
+    cache=$(cache_dir)
+    cache=${cache:-$PWD/target}
+    venv=$cache/$1-$(sha256sum "$2" | cut -c1-12)
+    [[ ! -e $venv/complete ]] || return 0
+    lock "$cache/lock"
+    if [[ ! -e $venv/complete ]]; then
+        python3 -c 'import ensurepip, venv' 2>/dev/null || install_debian python3-venv "Python 3 with venv"
+        say "Installing the Python packages of $1 once for this machine, in $venv."
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+        "$venv/bin/pip" --quiet --disable-pip-version-check install --requirement "$2" ||
+            die "the Python packages of $1 could not be installed; is PyPI in reach?"
+        touch "$venv/complete"
+    fi
+    # The lock is not for the run.
+    exec 9>&-
+}
+
 # install_debian <package> <what is missing>: as root or by sudo without a password; else says the line to run, and ends.
 install_debian() {
     local package=$1 missing=$2 as_root=()

@@ -5,25 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-requirements=tests/schemathesis/requirements.txt
-cache=$(cache_dir)
-cache=${cache:-$PWD/target}
-venv=$cache/schemathesis-$(sha256sum "$requirements" | cut -c1-12)
-
-if [[ ! -e $venv/complete ]]; then
-    lock "$cache/lock"
-    if [[ ! -e $venv/complete ]]; then
-        python3 -c 'import ensurepip, venv' 2>/dev/null || install_debian python3-venv "Python 3 with venv"
-        say "Installing schemathesis once for this machine, in $venv."
-        rm -rf "$venv"
-        python3 -m venv "$venv"
-        "$venv/bin/pip" --quiet --disable-pip-version-check install --requirement "$requirements" ||
-            die "schemathesis could not be installed; is PyPI in reach?"
-        touch "$venv/complete"
-    fi
-    # The lock is not for the run.
-    exec 9>&-
-fi
+python_venv schemathesis tests/schemathesis/requirements.txt
 
 oubliette=${OUBLIETTE:-${CARGO_TARGET_DIR:-$PWD/target}/debug/oubliette}
 [[ -x $oubliette ]] || die "$oubliette is missing; run: cargo build"

@@ -2,7 +2,8 @@
 //!
 //! `serde` takes a struct as an array of its values too, and some texts in several spellings. So what was read is written
 //! again and compared with what stands there, member by member: objects are objects, and every value that was read has the
-//! spelling that a writer gives it. Whitespace, the order of members, and members that the type does not read are free.
+//! spelling that a writer gives it. Whitespace, the order of members, and members that the type does not read are free, as
+//! long as all of it is UTF-8.
 
 use std::fmt;
 
@@ -15,9 +16,11 @@ use serde_json::Value;
 /// # Errors
 /// What is wrong, in words.
 pub(super) fn read<T: DeserializeOwned + Serialize>(text: &[u8]) -> Result<T, String> {
-    let read: T = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    // `serde_json` would leave the bytes of members that the type does not read unchecked.
+    let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+    let read: T = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let written = serde_json::to_value(&read).map_err(|error| error.to_string())?;
-    let mut given = serde_json::Deserializer::from_slice(text);
+    let mut given = serde_json::Deserializer::from_str(text);
     Like(&written)
         .deserialize(&mut given)
         .map_err(|error| error.to_string())?;
@@ -166,5 +169,23 @@ mod tests {
             assert!(read::<Outer>(bad.as_bytes()).is_err(), "{what}");
         }
         assert!(read::<Outer>(b"x").is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_refused_wherever_they_stand() {
+        for (more, good) in [
+            (&b"\xc3\xa9"[..], true),
+            (b"\xff", false),
+            (b"\xed\xa0\x80", false),
+            (b"\xc0\xaf", false),
+        ] {
+            let text = [
+                &b"{\"more\":\""[..],
+                more,
+                format!("\",\"inner\":[],\"at\":\"{AT}\"}}").as_bytes(),
+            ]
+            .concat();
+            assert_eq!(read::<Outer>(&text).is_ok(), good, "{more:?}");
+        }
     }
 }

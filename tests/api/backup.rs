@@ -282,7 +282,7 @@ fn what_waits_for_a_frozen_log_cannot_be_ended_by_the_name_of_the_log_that_goes_
     let states = |client: &Client| opened(client, "main-r1");
     assert_eq!(states(&client), [json!("ada"), json!({"state": "restricted"})]);
 
-    let approved = second.post(&of_frozen(&approval), &none).expect(200);
+    let approved = second.post(&of_frozen(&approval), &none).expect(202);
     assert_eq!(approved["state"], "requested", "{approved}");
     client.post(&cancellation, &none).problem(404, "not_found");
     client.post(&of_frozen(&cancellation), &none).expect(202);

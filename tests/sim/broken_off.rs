@@ -132,6 +132,36 @@ fn an_erasure_that_waits_goes_on_if_its_record_is_durable_although_it_failed() {
 }
 
 #[test]
+fn a_grace_is_given_back_although_the_vault_was_away_when_it_ended() {
+    let policy = Policy {
+        grace_seconds: 1,
+        ..Policy::default()
+    };
+    let scene = Scene::new(policy);
+    scene.append("ada", "billing").unwrap();
+    scene.erase("ada", Some(&["billing"]));
+    let [vault, away] = ["vault", "away"].map(|name| scene.folder.path().join(name));
+    std::fs::rename(&vault, &away).unwrap();
+    let mut ticks = 0;
+    scene.ticks_until("it has begun, and cannot go on", || {
+        ticks += scene.events("erasure.requested").len();
+        ticks > 5
+    });
+    assert_eq!(scene.events("erasure.completed").len(), 0);
+    std::fs::rename(&away, &vault).unwrap();
+    scene.ticks_until("its keys are destroyed", || {
+        scene.events("erasure.completed").len() == 1
+    });
+    scene.reopen("ada", Some(&["billing"])).unwrap();
+    let mut new = None;
+    scene.ticks_until("nothing is withheld", || {
+        new = scene.append("ada", "billing").ok();
+        new.is_some()
+    });
+    assert_eq!(scene.state(new.unwrap()["index"].as_u64().unwrap()), "clear");
+}
+
+#[test]
 fn residues_leave_the_files_whether_or_not_the_record_of_the_completion_failed() {
     let purging = Purging {
         delay: Duration::ZERO,

@@ -55,7 +55,7 @@ pub(crate) struct Scene {
     pub(crate) caller: Caller,
     pub(crate) store: Arc<Faulty>,
     pub(crate) keys: Arc<Forgetful>,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Scene {
@@ -115,7 +115,7 @@ impl Scene {
             caller,
             store,
             keys,
-            _folder: folder,
+            folder,
         }
     }
 

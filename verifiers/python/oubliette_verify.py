@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import bisect
 import datetime
 import functools
 import hashlib
@@ -770,7 +771,7 @@ class Checkpoint:
 
 # --- 6 Events (03, 07) ----------------------------------------------------------------------------------------------
 
-RESERVED = ("ledger.", "key.", "epoch.", "erasure.", "bodies.", "hold.", "restriction.", "subject.", "retention.")
+RESERVED = ("ledger.", "key.", "epoch.", "erasure.", "bodies.", "hold.", "leak.", "restriction.", "subject.", "retention.")
 
 
 def fields(value: Any, required: Dict[int, Callable[[Any], bool]], optional: Dict[int, Callable[[Any], bool]]) -> None:
@@ -877,8 +878,7 @@ class Event:
         self.header: Optional[Header] = None
         self.meta: Optional[Meta] = None
         self.data: Optional[bytes] = None
-        self.claimed_meta = b""  # the meta and data that are there, whether their commitments hold or not
-        self.claimed: Optional[bytes] = None
+        self.claimed: Optional[bytes] = None  # the data that is there, whether its commitment holds or not
         self.absent: List[int] = []
         self.own_absent: List[int] = []
         self.payload: Any = None
@@ -930,9 +930,7 @@ class Event:
     def check_body(self, ordinal: int, salt: bytes, body: bytes) -> None:
         assert self.header is not None
         kind, expected = self.header.bodies[ordinal]
-        if kind == 0:
-            self.claimed_meta = body
-        elif kind == 1:
+        if kind == 1:
             self.claimed = body
         found = commitment(kind, salt, body)
         if found != expected:
@@ -962,20 +960,28 @@ class Event:
         if kind not in PAYLOADS:
             self.fail("unknown_system_event", "type", "a type that this version knows", kind)
             return
-        if kind == "ledger.created":
-            if self.header.index != 0:
-                self.fail("ledger_created_invalid", "type", "at index 0 and nowhere else", self.header.index)
+        if kind == "ledger.created" and self.header.index != 0:
+            self.fail("ledger_created_invalid", "type", "at index 0 and nowhere else", self.header.index)
             return
-        form = PAYLOADS[kind]
-        if form is None or (self.claimed is None and any(one[0] == 1 for one in self.header.bodies)):
-            return
+        if self.claimed is None and any(one[0] == 1 for one in self.header.bodies):
+            return  # that it is absent is said elsewhere; a receipt has none
         try:
             need(self.claimed is not None, "no data")
-            self.payload = json_value(self.claimed or b"")
-            form(self.payload)
+            payload = self.read_payload(PAYLOADS[kind], self.claimed or b"")
+            late = [one for one in (payload or {}).get("positions", ()) if one[0] >= self.header.index]
+            need(not late, f"a position that is not before this event: {late[:1]}")
+            self.payload = payload
         except Bad as error:
-            self.payload = None
             self.fail("authority_invalid", "data", f"a payload of {kind}", error)
+
+    @staticmethod
+    def read_payload(form: Optional[Form], data: bytes) -> Any:
+        """The payload of a type that binds a verifier, in its form; of others nothing is read."""
+        if form is None:
+            return None
+        payload = json_value(data)
+        form(payload)
+        return payload
 
     @property
     def authority(self) -> bool:
@@ -989,22 +995,36 @@ BASES = is_one_of("art17_1_a", "art17_1_b", "art17_1_c", "art17_1_d", "art17_1_e
 REASONS = is_one_of("request", "objection", "unlawful", "legal_duty", "retention", "other")
 POSITIONS = is_list(pair_of(is_uint(), is_uint(65_535)), 1, 10_000)
 DERIVED = is_list(is_object({"store": is_text(), "state": is_text()}, {"at": is_time}))
+SUBJECTS = is_list(is_object({"handle": is_handle}, closed=False))
+EPOCHS = is_object({"from": is_uint(U32), "to": is_uint(U32)})
+is_until = is_object({"until": is_time})
+
+
+def is_suppression(v: Any) -> None:
+    if v != "none":
+        is_until(v)
+
 
 is_requested = is_object(
-    {"request": is_uuid, "subjects": is_list(is_object({"handle": is_handle}, closed=False))},
-    {"categories": is_list(is_category), "basis": BASES, "reason": REASONS, "due_at": is_time, "origin": is_origin}, closed=False)
+    {"request": is_uuid, "subjects": SUBJECTS},
+    {"categories": is_list(is_category), "basis": BASES, "reason": REASONS, "due_at": is_time, "submitted_at": is_time,
+     "recipients": is_list(is_category), "suppression": is_suppression, "already_erased": is_uint(), "by": is_text(), "roles": is_list(is_text()), "origin": is_origin}, closed=False)
+is_recovered = is_object({"origin": is_origin, "index": is_uint(), "request": is_uuid, "subjects": SUBJECTS},
+                         {"categories": is_list(is_category)}, closed=False)
 is_completed = is_object(
     {"request": is_uuid, "subjects": is_list(is_object(
         {"handle": is_handle}, {"keys_destroyed": is_uint(), "identity_destroyed": is_bool, "blocks": is_uint()}, closed=False))},
-    {"fenced_at": is_time, "keys_destroyed_at": is_time, "epoch_key_due_at": is_time, "key_bits": is_uint(),
-     "epochs": is_object({"from": is_uint(), "to": is_uint()}, closed=False), "retired_epochs": is_list(is_uint()),
-     "algorithms": is_list(is_text()), "pending": is_list(is_text()),
-     "verification": is_object({}, {"sampled": is_uint(), "opened": is_uint(), "identity_resolves": is_bool}, closed=False)},
-    closed=False)
+    {"fenced_at": is_time, "keys_destroyed_at": is_time, "epoch_key_due_at": is_time, "key_bits": is_uint(65_535), "epochs": EPOCHS,
+     "retired_epochs": is_list(is_uint(U32)), "algorithms": is_list(is_text()), "pending": is_list(is_text()),
+     "verification": is_object({}, {"sampled": is_uint(), "opened": is_uint(), "identity_resolves": is_bool, "keys_left": is_uint()},
+                               closed=False)},
+    closed=False, no_null=("retired_epochs",))
 is_residue_removed = is_object(
     {"request": is_uuid, "residue": is_text(), "at": is_time},
     {"purges": is_list(is_uint()), "alone": is_bool, "derived": DERIVED}, closed=False)
-is_epoch_destroyed = is_object({"epoch": is_uint(), "destroyed_at": is_time}, closed=False)
+is_epoch_destroyed = is_object({"epoch": is_uint(U32), "destroyed_at": is_time}, closed=False)
+is_leak_reported = is_object({"leak": is_uuid, "positions": POSITIONS}, {"handles": is_list(is_handle)}, closed=False)
+is_leak_withdrawn = is_object({"leak": is_uuid}, closed=False)
 is_redacted = is_object({"ground": is_text(), "positions": POSITIONS})
 
 
@@ -1016,11 +1036,12 @@ def is_purged(v: Any) -> None:
 # What a verifier reads of each known own type; None: it only takes note.
 PAYLOADS: Dict[str, Optional[Form]] = {
     "ledger.created": None, "erasure.requested": is_requested, "erasure.completed": is_completed,
-    "erasure.recovered": None, "erasure.residue_removed": is_residue_removed, "bodies.purged": is_purged,
+    "erasure.recovered": is_recovered, "erasure.residue_removed": is_residue_removed, "bodies.purged": is_purged,
     "bodies.redacted": is_redacted, "epoch.changed": None, "epoch.destroyed": is_epoch_destroyed,
     "erasure.submitted": None, "erasure.approved": None, "erasure.cancellation_requested": None, "erasure.cancelled": None,
+    "leak.reported": is_leak_reported, "leak.withdrawn": is_leak_withdrawn,
     "hold.placed": None, "hold.released": None, "restriction.placed": None, "restriction.lifted": None,
-    "subject.reopened": None, "retention.started": None, "retention.completed": None,
+    "subject.reopened": None, "subject.keys_renewed": None, "retention.started": None, "retention.completed": None,
 }
 
 
@@ -1101,6 +1122,28 @@ class Waiting:
         self.field, self.point, self.kept = field, point, kept
 
 
+class Runs:
+    """Runs of indexes, ascending and apart from each other, however they come."""
+
+    def __init__(self) -> None:
+        self.firsts: List[int] = []
+        self.ends: List[int] = []
+
+    def add(self, first: int, end: int) -> None:
+        """Takes the indexes from `first` up to, without, `end`; runs that touch become one."""
+        low, high = bisect.bisect_left(self.ends, first), bisect.bisect_right(self.firsts, end)
+        if low < high:
+            first, end = min(first, self.firsts[low]), max(end, self.ends[high - 1])
+        self.firsts[low:high], self.ends[low:high] = [first], [end]
+
+    def __contains__(self, index: int) -> bool:
+        at = bisect.bisect_right(self.firsts, index)
+        return at > 0 and index < self.ends[at - 1]
+
+    def __iter__(self) -> Iterator[Tuple[int, int]]:
+        return iter(zip(self.firsts, self.ends))
+
+
 class Ledger:
     """Takes entries in the order of their indexes. Its memory grows with streams and absent bodies, not with events."""
 
@@ -1114,15 +1157,16 @@ class Ledger:
         self.recorded_at = 0
         self.streams: Dict[bytes, Tuple[int, int]] = {}
         self.unseen = 0  # events left out, skipped or unreadable so far
-        self.holes: List[Tuple[int, int]] = []  # runs of indexes whose events were left out or unreadable
-        self.gaps: List[Tuple[int, int]] = []  # runs that were left out
+        self.holes = Runs()  # indexes whose events were left out or unreadable
+        self.gaps = Runs()  # indexes that were left out
         self.absent: Dict[Tuple[int, int], str] = {}  # (index, ordinal) -> field
         self.states: Dict[Tuple[int, int], str] = {}
         self.own_absent: Set[Tuple[int, int]] = set()  # absent meta and data of own events, never excused
         self.own_events: Dict[int, bytes] = {}  # of reserved types: index -> hash of header and signature
+        self.leaks: List[Tuple[int, List[str]]] = []  # reports that name people: index and handles
         self.own_roots: Dict[int, bytes] = {}  # sizes and roots of the ledger's own checkpoints that hold
         self.requests: Set[str] = set()
-        self.waiting: List[Waiting] = []
+        self.waiting: Dict[int, List[Waiting]] = {}  # by size
         self.whole: Optional[Checkpoint] = None
         self.events = 0
         for number, data in enumerate(reader.against, 1):
@@ -1136,17 +1180,15 @@ class Ledger:
         except Bad as error:
             self.report.add("checkpoint_malformed", field, None, "a signed checkpoint", error)
             return None
-        self.waiting.append(Waiting(field, point, kept))
+        self.waiting.setdefault(point.size, []).append(Waiting(field, point, kept))
         return point
 
     def meet(self) -> None:
         """Checks the checkpoints of the size that the tree has now."""
-        due = [one for one in self.waiting if one.point.size == self.tree.size]
-        if not due or not self.in_order or self.keys is None:
+        if self.tree.size not in self.waiting or not self.in_order or self.keys is None:
             return
-        self.waiting = [one for one in self.waiting if one.point.size != self.tree.size]
         root = self.tree.root()
-        for one in due:
+        for one in self.waiting.pop(self.tree.size):
             self.compare(one, root)
 
     def compare(self, one: Waiting, root: bytes) -> None:
@@ -1179,8 +1221,8 @@ class Ledger:
         self.next = first + len(leaves)
         self.unseen += len(leaves)
         self.report.left_out += len(leaves)
-        self.holes.append((first, first + len(leaves)))
-        self.gaps.append((first, first + len(leaves)))
+        self.holes.add(first, first + len(leaves))
+        self.gaps.add(first, first + len(leaves))
         for leaf in leaves:
             self.join(leaf)
 
@@ -1220,7 +1262,7 @@ class Ledger:
         self.report.add("index_mismatch", "index", index, expected, index)
         if index > expected:
             self.unseen += index - expected
-            self.holes.append((expected, index))
+            self.holes.add(expected, index)
         self.previous = None
         return False
 
@@ -1229,7 +1271,7 @@ class Ledger:
         header = event.header
         if header is None:
             self.unseen += 1
-            self.holes.append((index, index + 1))
+            self.holes.add(index, index + 1)
             return
         if header.index != index:
             event.note("index_mismatch", "index", index, header.index)
@@ -1263,7 +1305,7 @@ class Ledger:
             self.absent[index, ordinal] = header.name(ordinal)
         if header.reserved:
             self.own_absent.update((index, ordinal) for ordinal in event.own_absent)
-            self.own_events[index] = sha256(sha256(event.raw), sha256(cose))
+            self.own_events.setdefault(index, sha256(sha256(event.raw), sha256(cose)))
         if not event.authority:
             return
         if header.type == "erasure.requested":
@@ -1272,6 +1314,8 @@ class Ledger:
             event.fail("authority_invalid", "data", "the request of an erasure.requested before", event.payload["request"])
         elif header.type in ("bodies.purged", "bodies.redacted"):
             self.remove(event, header, index)
+        elif header.type == "leak.reported" and event.payload.get("handles"):
+            self.leaks.append((index, event.payload["handles"]))
 
     def remove(self, event: Event, header: Header, index: int) -> None:
         requests = event.payload.get("requests") or []
@@ -1280,16 +1324,13 @@ class Ledger:
             event.fail("authority_invalid", "data", "requests before it", unknown[0])
             return
         for at, ordinal in event.payload["positions"]:
-            if at >= index:
-                event.fail("authority_invalid", "data", "positions before this event", [at, ordinal])
-            else:
-                self.remove_one(event, header, at, ordinal, index)
+            self.remove_one(event, header, at, ordinal, index)
 
     def remove_one(self, event: Event, header: Header, at: int, ordinal: int, index: int) -> None:
         position = (at, ordinal)
         field = self.absent.get(position)
         if field is None:
-            if not any(first <= at < end for first, end in self.holes) and position not in self.own_absent:
+            if at not in self.holes and position not in self.own_absent:
                 self.report.add("purged_but_present", f"body {ordinal}", at,
                                 f"absent, since event {index} records its removal", "present, or never there")
             return
@@ -1311,7 +1352,7 @@ class Ledger:
             report.add("checkpoint_absent", "checkpoint", None, "a signed checkpoint of the whole", "none")
         if self.whole is not None and size > self.whole.size:
             report.add("too_many_events", "events", None, f"{self.whole.size} events", f"{size} events")
-        for one in self.waiting:
+        for one in [one for due in self.waiting.values() for one in due]:
             self.leave(one, truncated)
         for position, field in sorted(self.absent.items()):
             state = self.states.get(position, "missing")
@@ -1371,7 +1412,6 @@ class Bundle:
         self.stage = 0
         self.last_name = ""
         self.manifest: Optional[bytes] = None
-        self.certificates: List[Tuple[str, bytes]] = []
         self.events_seen = False
 
     def read(self, n: int) -> bytes:
@@ -1400,7 +1440,6 @@ class Bundle:
         if not truncated:
             self.absent_members()
         self.check_manifest(truncated)
-        self.check_certificates()
         self.ledger.finish(truncated)
         self.add_notes()
         return self.report
@@ -1474,7 +1513,7 @@ class Bundle:
             self.events_seen = True
             self.read_events(name, content)
         elif stage == 5:
-            self.certificates.append((name, content))
+            check_certificate_within(self.report, name, content, self.ledger)
         else:
             self.manifest = content
 
@@ -1517,7 +1556,7 @@ class Bundle:
         if self.manifest is None:
             self.report.add("member_unexpected", "manifest.cbor", None, "in the bundle", "absent")
 
-    # Manifest and certificates
+    # Manifest
 
     def check_manifest(self, truncated: bool) -> None:
         if self.manifest is None:
@@ -1530,14 +1569,14 @@ class Bundle:
         self.fact("format", manifest["format"], "oubliette/bundle/v1")
         if self.ledger.keys:
             self.fact("origin", manifest["origin"], self.ledger.keys.origin)
-        self.fact("tree_size", manifest["tree_size"], tree.size)
-        self.fact("events", manifest["events"], self.ledger.events)
-        if self.ledger.in_order:
-            self.fact("root", manifest["root"], tree.root().hex())
         self.compare_members(manifest["members"])
         selection = manifest.get("selection")
-        for first, end in self.ledger.gaps:
-            self.check_gap(first, end, selection)
+        if not truncated:
+            self.fact("tree_size", manifest["tree_size"], tree.size)
+            self.fact("events", manifest["events"], self.ledger.events)
+            if self.ledger.in_order:
+                self.fact("root", manifest["root"], tree.root().hex())
+            self.check_gaps(selection)
         if selection and "filter" in selection:
             self.report.notes.append(f"The manifest says of the selection: {selection['filter']}. That cannot be checked.")
 
@@ -1557,18 +1596,15 @@ class Bundle:
         if len(listed) != len(here):
             self.report.add("member_mismatch", "manifest.cbor", None, f"{len(listed)} members", f"{len(here)} members")
 
-    def check_gap(self, first: int, end: int, selection: Optional[Dict[str, Any]]) -> None:
+    def check_gaps(self, selection: Optional[Dict[str, Any]]) -> None:
+        """The first leaf that was left out although the manifest does not say so."""
         if selection is not None and "filter" in selection:
             return
         inside = (0, U64) if selection is None else (selection["first"], selection["end"])
-        lo, hi = max(first, inside[0]), min(end, inside[1])
-        for index in range(lo, min(hi, lo + MAX_FINDINGS + 1)):
-            self.report.add("undeclared_gap", "event", index, "every event that the manifest does not declare as left out",
-                            "its leaf hash alone")
-
-    def check_certificates(self) -> None:
-        for name, content in self.certificates:
-            check_certificate_within(self.report, name, content, self.ledger)
+        undeclared = [max(first, inside[0]) for first, end in self.ledger.gaps if max(first, inside[0]) < min(end, inside[1])]
+        if undeclared:
+            self.report.add("undeclared_gap", "event", undeclared[0],
+                            "every event that the manifest does not declare as left out", "its leaf hash alone")
 
     def add_notes(self) -> None:
         self.report.notes += [
@@ -1737,9 +1773,7 @@ def read_evidence(report: Report, prefix: str, one: Dict[str, Any]) -> Event:
     event = Event(report, one["inclusion"]["leaf_index"], prefix, header)
     event.check_bodies([(b["ordinal"], from_base64(b["salt"]), from_base64(b["bytes"])) for b in one["bodies"]], False)
     for ordinal in event.absent:
-        if event.header:
-            report.bodies["missing"] += 1
-            event.fail("missing", event.header.name(ordinal), "present", "absent")
+        event.report.add("evidence_absent", prefix[:-2], event.at, "the public bodies of the event", f"no body {ordinal}")
     return event
 
 
@@ -1799,13 +1833,7 @@ def check_receipt_event(proofs: Proofs, one: Dict[str, Any], ranged: bool) -> by
             report.add("unknown_field", name, index, "the fields of this version", "one more")
     if header:
         event.check_body(0, from_base64(one["salts"]["meta"]), from_base64(one["meta"]))
-    key = proofs.event_key(cose)
-    if key is None:
-        report.add("signature_unchecked", "signature", index, "anchors, or the event key passed with --key", "neither")
-    else:
-        event.check_signature(key, cose)
-    if header and proofs.point and header.origin != proofs.point.origin:
-        event.note("origin_mismatch", "origin", proofs.point.origin, header.origin)
+    proofs.check_event(event, cose)
     receipt_facts(report, event, one, cose)
     if one.get("inclusion"):
         proofs.check_inclusion(event, "event", index, one["inclusion"])
@@ -1927,27 +1955,76 @@ COMMON: Dict[str, Form] = {
     "format": is_text(), "origin": is_origin, "reason": is_text(), "role": is_text(), "limits": is_list(is_text()),
     "evidence": is_list(is_evidence), "anchors": is_list(is_evidence), "checkpoint": is_text(),
 }
+is_certified_subject = is_object({"handle": is_handle, "identity_destroyed": is_bool, "blocks_sealed": is_uint()},
+                                 {"categories": is_list(is_category), "keys_destroyed": is_uint()})
+is_destruction_check = is_object({"sampled": is_uint(), "opened": is_uint(), "identity_resolves": is_bool},
+                                 {"keys_left": is_uint(), "epoch": is_uint(U32), "text": is_text()})
+is_disclosure = is_object({"what": is_one_of("revealed", "exported"), "key": is_text(), "roles": is_list(is_text()),
+                           "times": is_uint(), "first_at": is_time, "last_at": is_time})
+is_recipients = is_object({"named": is_list(is_category), "disclosed": is_list(is_disclosure), "omitted": is_uint(),
+                           "unreadable": is_uint(), "text": is_text()})
+is_certified_leak = is_object({"leak": is_uuid, "reported_at": is_time, "events": is_list(is_uint()),
+                               "outcome": is_one_of("redacted", "withdrawn"), "settled_at": is_time})
+is_frozen_leak = is_object({"leak": is_uuid, "reported_at": is_time, "events": is_list(is_uint())},
+                           {"outcome": is_one_of("redacted", "withdrawn"), "settled_at": is_time})
+is_clear = is_object({"examined": is_bool, "leaks": is_list(is_certified_leak), "nameless": is_uint(), "text": is_text()},
+                     {"frozen": is_list(is_frozen_leak, 1)})
 is_erasure_certificate = is_object(
     {**COMMON, "status": is_one_of("provisional", "final"), "request": is_uuid, "basis": BASES, "reason": REASONS,
-     "requested_at": is_time, "subjects": is_list(is_object(
-         {"handle": is_handle, "identity_destroyed": is_bool, "blocks_sealed": is_uint()},
-         {"categories": is_list(is_category), "keys_destroyed": is_uint()})),
-     "times": is_object({}, TIMES), "algorithms": is_list(is_text()),
-     "verification": is_object({"sampled": is_uint(), "opened": is_uint(), "identity_resolves": is_bool}),
-     "residues": is_list(is_object({"code": is_text(), "text": is_text()})),
-     "suppression": is_object({"active": is_bool}, {"until": is_time, "basis": is_text()}),
+     "requested_at": is_time, "subjects": is_list(is_certified_subject), "times": is_object({}, TIMES), "algorithms": is_list(is_text()),
+     "verification": is_destruction_check, "residues": is_list(is_object({"code": is_text(), "text": is_text()})),
+     "recipients": is_recipients, "clear": is_clear, "suppression": is_object({"active": is_bool}, {"until": is_time, "basis": is_text()}),
      "other_ledgers_examined": is_bool, "tree_size_before": is_uint(), "tree_size_after": is_uint()},
-    {"completed_at": is_time, "due_at": is_time, "covers": is_text(), "epochs": is_object({"from": is_uint(), "to": is_uint()}), "epoch_key_due_at": is_time,
-     "key_bits": is_uint(), "derived": is_list(is_object({"store": is_text(), "state": is_text()}, {"at": is_time}))})
+    {"by": is_object({"key": is_text(), "roles": is_list(is_text())}), "submitted_at": is_time, "completed_at": is_time,
+     "already_erased": is_uint(), "due_at": is_time, "covers": is_origin, "epochs": EPOCHS, "epoch_key_due_at": is_time,
+     "key_copies": is_list(is_object({"epoch": is_uint(U32)}, {"destroyed_at": is_time}), 1), "key_bits": is_uint(65_535),
+     "derived": is_list(is_object({"store": is_text(), "state": is_text()}, {"at": is_time}), 1)})
 is_redaction_certificate = is_object(
-    {**COMMON, "redacted_at": is_time, "positions": is_list(pair_of(is_uint(), is_uint(65_535))), "tree_size": is_uint(),
+    {**COMMON, "redaction": is_uuid, "redacted_at": is_time, "positions": is_list(pair_of(is_uint(), is_uint(65_535))), "tree_size": is_uint(),
      "backups": is_object({"known": is_list(is_object({"id": is_uuid, "started_at": is_time, "index": is_uint()})), "text": is_text()})},
-    {"redaction": is_uuid, "files_rewritten_at": is_time})
+    {"files_rewritten_at": is_time})
 
 
 def is_certificate(v: Any) -> None:
     form = is_redaction_certificate if isinstance(v, dict) and "redacted_at" in v else is_erasure_certificate
     form(v)
+
+
+class Leaks:
+    """What events tell of leaks: reports, and what settled them (08)."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.reported: List[Event] = []
+        self.redacted: Dict[Tuple[int, int], int] = {}
+        self.withdrawn: Dict[str, int] = {}
+        for event in events:
+            if event.authority and event.header:
+                self.take(event, event.header.type, event.header.recorded_at)
+
+    def take(self, event: Event, kind: str, recorded_at: int) -> None:
+        if kind == "leak.reported":
+            self.reported.append(event)
+        elif kind == "leak.withdrawn":
+            self.withdrawn.setdefault(event.payload["leak"], recorded_at)
+        elif kind == "bodies.redacted":
+            for index, ordinal in event.payload["positions"]:
+                self.redacted.setdefault((index, ordinal), recorded_at)
+
+    def about(self, handles: Set[str]) -> List[Event]:
+        return [event for event in self.reported if handles.intersection(event.payload.get("handles") or ())]
+
+    def certified(self, event: Event) -> Optional[Dict[str, Any]]:
+        """The report as a certificate lists it; None: it is not settled."""
+        said = event.payload
+        outcome, at = "withdrawn", self.withdrawn.get(said["leak"])
+        if at is None:
+            gone = [self.redacted.get((index, ordinal)) for index, ordinal in said["positions"]]
+            known = [one for one in gone if one is not None]
+            if len(known) < len(gone):
+                return None
+            outcome, at = "redacted", max(known)
+        return {"leak": said["leak"], "reported_at": to_time(event.header.recorded_at) if event.header else "",
+                "events": sorted({index for index, _ in said["positions"]}), "outcome": outcome, "settled_at": to_time(at)}
 
 
 class Certificate:
@@ -1959,7 +2036,7 @@ class Certificate:
         self.unstated: List[str] = []
 
     def fact(self, field: str, event: Optional[Event], expected: Any, stated: Any) -> None:
-        if expected != stated or type(expected) is not type(stated):
+        if json.dumps(expected, sort_keys=True) != json.dumps(stated, sort_keys=True):
             self.report.add("fact_mismatch", field, event.at if event else None,
                             "absent" if expected is None else expected, "absent" if stated is None else stated)
 
@@ -1982,7 +2059,7 @@ class Certificate:
         if point:
             self.fact("origin", None, point.origin, self.document["origin"])
         if self.unstated:
-            self.report.notes.append("On the word of the certificate alone: " + ", ".join(self.unstated) + ".")
+            self.report.notes.append("On the word of the certificate alone: " + "; ".join(self.unstated) + ".")
         self.report.notes += [f"The certificate says: {text}" for text in self.document["limits"]]
 
     # Erasure
@@ -1991,6 +2068,9 @@ class Certificate:
         document = self.document
         requested = self.authority(0, "erasure.requested")
         completed = self.authority(1, "erasure.completed")
+        for one in self.evidence[2:]:
+            if one.authority and one.header and one.header.type == "erasure.residue_removed":
+                self.fact("request", one, one.payload["request"], document["request"])
         if requested:
             self.as_requested(requested)
         if completed:
@@ -1999,7 +2079,11 @@ class Certificate:
         if self.proofs.point:
             self.fact("tree_size_after", None, self.proofs.point.size, document["tree_size_after"])
         self.fact("other_ledgers_examined", None, False, document["other_ledgers_examined"])
+        if requested:
+            self.suppression(requested, completed)
+        self.leaks()
         self.contradictions()
+        self.unstated += ["role", "recipients, disclosed", "clear, nameless"] + ["clear, frozen"] * ("covers" in document)
         self.report.notes.append("It shows that the ledger recorded this erasure and that its operator signed what was done; "
                                  "that every copy of a key is gone cannot be seen from here.")
         if document["status"] == "provisional":
@@ -2014,14 +2098,31 @@ class Certificate:
         self.fact("tree_size_before", event, event.at, document["tree_size_before"])
         for name in ("basis", "reason"):
             self.as_stated(name, event, said.get(name), document[name])
-        self.fact("due_at", event, said.get("due_at"), document.get("due_at"))
+        for name in ("due_at", "submitted_at"):
+            self.fact(name, event, said.get(name), document.get(name))
         self.fact("covers", event, said.get("origin"), document.get("covers"))
+        by = document.get("by") or {}
+        self.as_stated("by, key", event, said.get("by"), by.get("key"))
+        self.as_stated("by, roles", event, said.get("roles"), by.get("roles"))
+        self.fact("recipients, named", event, said.get("recipients") or [], document["recipients"]["named"])
+        if said.get("already_erased") != 0 or "already_erased" in document:
+            self.as_stated("already_erased", event, said.get("already_erased"), document.get("already_erased"))
         self.same_subjects(event)
-        wanted = said.get("categories")
         for subject in document["subjects"]:
-            stated = subject.get("categories")
-            if (sorted(wanted) if wanted is not None else None) != (sorted(stated) if stated is not None else None):
-                self.report.add("fact_mismatch", "categories", event.at, wanted or "all", stated or "all")
+            self.fact("categories", event, said.get("categories"), subject.get("categories"))
+
+    def suppression(self, requested: Event, completed: Optional[Event]) -> None:
+        """What is kept of the ids of people who were erased as a whole."""
+        asked, stated = requested.payload.get("suppression"), self.document["suppression"]
+        destroyed = [one.get("identity_destroyed") for one in completed.payload["subjects"]] if completed else [None]
+        if asked == "none" or requested.payload.get("categories") is not None or False in destroyed:
+            kept: Tuple[bool, Optional[str]] = (False, None)
+        elif None in destroyed:
+            self.unstated.append("suppression")
+            return
+        else:
+            kept = (True, asked["until"] if asked else None)
+        self.fact("suppression", requested, kept, (stated["active"], stated.get("until")))
 
     def same_subjects(self, event: Event) -> None:
         known = {one["handle"] for one in event.payload["subjects"]}
@@ -2051,22 +2152,23 @@ class Certificate:
         self.as_stated("times, t1", event, said.get("fenced_at"), document["times"].get("t1"))
         self.as_stated("times, t2", event, said.get("keys_destroyed_at"), document["times"].get("t2"))
         for name in ("epochs", "key_bits"):
-            self.as_stated(name, event, narrowed(said.get(name), document.get(name)), document.get(name))
+            self.as_stated(name, event, said.get(name), document.get(name))
         said_algorithms = said.get("algorithms")
         self.as_stated("algorithms", event, sorted(set(said_algorithms)) if said_algorithms is not None else None,
                        sorted(set(document["algorithms"])))
         self.fact("epoch_key_due_at", event, said.get("epoch_key_due_at"), document.get("epoch_key_due_at"))
-        for name in ("sampled", "opened", "identity_resolves"):
-            self.as_stated(f"verification, {name}", event, (said.get("verification") or {}).get(name), document["verification"][name])
+        for name in ("sampled", "opened", "identity_resolves", "keys_left"):
+            self.as_stated(f"verification, {name}", event, (said.get("verification") or {}).get(name), document["verification"].get(name))
+        self.as_stated("verification, epoch", event, (said.get("epochs") or {}).get("to"), document["verification"].get("epoch"))
 
     def aftermath(self, completed: Event) -> None:
         """What the further evidence, after the completion, says of times, residues and derived stores."""
         document, said = self.document, completed.payload
         assert completed.header is not None
-        later = [one for one in self.evidence[2:] if one.authority and one.header and one.header.index > completed.header.index]
+        later = [one for one in self.evidence[2:] if one.authority and (one.at or 0) > (completed.at or 0)]
         removed: Dict[str, Event] = {}
         for one in later:
-            if one.header and one.header.type == "erasure.residue_removed" and one.payload["request"] == document["request"]:
+            if one.header and one.header.type == "erasure.residue_removed":
                 removed.setdefault(one.payload["residue"], one)
         pending = said.get("pending")
         for name, code in (("t3", "key_store_files"), ("t4", "ciphertext")):
@@ -2083,40 +2185,68 @@ class Certificate:
         elif "derived" in document:
             self.unstated.append("derived")
         if pending is not None:
-            left = {code for code in pending if code not in removed and not (gone and code == "epoch_key")}
+            left = {code for code in pending if not (gone if code == "epoch_key" else code in removed)}
             stated = {one["code"] for one in document["residues"]}
             if left != stated:
                 self.report.add("fact_mismatch", "residues", completed.at, ", ".join(sorted(left)), ", ".join(sorted(stated)))
 
     def epoch_keys_gone(self, completed: Event, later: Sequence[Event]) -> bool:
-        """Checks t5, and tells whether it is shown."""
+        """Checks the copies of keys in backups and t5, and tells whether t5 is shown."""
         said, stated = completed.payload, self.document["times"].get("t5")
+        ends: Dict[int, str] = {}
+        for one in later:
+            if one.header and one.header.type == "epoch.destroyed":
+                ends.setdefault(one.payload["epoch"], one.payload["destroyed_at"])
+        retired = said.get("retired_epochs") or []
+        copies = [{"epoch": epoch, "destroyed_at": ends[epoch]} if epoch in ends else {"epoch": epoch} for epoch in retired]
+        self.fact("key_copies", completed, copies or None, self.document.get("key_copies"))
+        due = said.get("epoch_key_due_at")
+        if (due is None) != (not retired):
+            self.report.add("authority_invalid", "epoch_key_due_at", completed.at, "an end of the retired epochs, or none and no end",
+                            f"end {due}, epochs {retired}")
         if said.get("epochs") is None:
             if stated is not None:
                 self.unstated.append("times, t5")
             return False
-        expected: Optional[str] = said.get("keys_destroyed_at")
-        if said.get("epoch_key_due_at") is not None:
-            ends = {one.payload["epoch"]: one.payload["destroyed_at"] for one in later
-                    if one.header and one.header.type == "epoch.destroyed"}
-            retired = said.get("retired_epochs") or []
-            whole = bool(retired) and all(epoch in ends for epoch in retired)
-            expected = max(ends[epoch] for epoch in retired) if whole else None
+        expected: Optional[str] = None
+        if due is None and not retired:
+            expected = said.get("keys_destroyed_at")
+        elif due is not None and retired and all(epoch in ends for epoch in retired):
+            expected = max(ends[epoch] for epoch in retired)
         self.fact("times, t5", completed, expected, stated)
         return expected is not None
 
+    def leaks(self) -> None:
+        """Every report in the evidence that names one of its people is settled, and listed."""
+        told, stated = Leaks(self.evidence[2:]), self.document["clear"]
+        about = told.about({one["handle"] for one in self.document["subjects"]})
+        ends = [told.certified(event) for event in about]
+        for event, end in zip(about, ends):
+            if end is None:
+                self.report.add("erasure_not_shown", "clear, leaks", event.at, "redacted, or withdrawn", "open: it names people of this certificate")
+        if None not in ends:
+            self.fact("clear, leaks", None, ends, stated["leaks"])
+        self.fact("clear, examined", None, False, stated["examined"])
+
     def contradictions(self) -> None:
         document = self.document
-        for name, good in (("opened", 0), ("identity_resolves", False)):
-            if document["verification"][name] != good:
+        for name, good in (("opened", 0), ("identity_resolves", False), ("keys_left", 0)):
+            if document["verification"].get(name, good) != good:
                 self.report.add("erasure_not_shown", f"verification, {name}", None, good, document["verification"][name])
+        if not document["subjects"]:
+            self.report.add("erasure_not_shown", "subjects", None, "one or more", 0)
+        frozen = document["clear"].get("frozen", [])
+        if frozen and "covers" not in document:
+            self.report.add("erasure_not_shown", "clear, frozen", None, "none: the people are not those of a frozen log", len(frozen))
         at = document["times"]
         t2 = at.get("t2")
         late = t2 is not None and any(at[name] < t2 for name in ("t3", "t4", "t5") if name in at)
         if late or (t2 is not None and at.get("t1", t2) > t2):
             self.report.add("erasure_not_shown", "times", None, "t1, then t2, then the others", at)
-        if document["status"] == "final" and (document["residues"] or not all(f"t{i}" in at for i in (2, 3, 4, 5))):
-            self.report.add("erasure_not_shown", "status", None, "a completed erasure with T2 to T5, and no residue", "final")
+        copies = all("destroyed_at" in one for one in document.get("key_copies", []))
+        done = all(f"t{i}" in at for i in (2, 3, 4, 5)) and copies and "completed_at" in document
+        if document["status"] == "final" and (document["residues"] or not done):
+            self.report.add("erasure_not_shown", "status", None, "a completed erasure with T2 to T5, every copy of the keys destroyed, and no residue", "final")
 
     # Redaction
 
@@ -2136,16 +2266,16 @@ class Certificate:
             self.fact("files_rewritten_at", event, done, document.get("files_rewritten_at"))
         if self.proofs.point:
             self.fact("tree_size", None, self.proofs.point.size, document["tree_size"])
-        self.unstated += ["backups", "role"]
+        self.unstated += ["role", "backups"]
 
     def rewritten(self) -> Optional[str]:
         """When the files were written anew, as a `redaction.completed` of this redaction says."""
-        for one in self.evidence[1:]:
-            header = one.header
+        for one, document in zip(self.evidence[1:], self.document["evidence"][1:]):
+            header, bodies = one.header, {body["ordinal"]: from_base64(body["bytes"]) for body in document["bodies"]}
             if header is None or not one.trusted or header.type != "redaction.completed":
                 continue
             try:
-                meta, payload = Meta(one.claimed_meta), json_value(one.data or b"")
+                meta, payload = Meta(bodies.get(0, b"")), json_value(bodies.get(1, b""))
                 is_object({"redaction": is_uuid, "at": is_time}, closed=False)(payload)
             except Bad:
                 continue
@@ -2154,35 +2284,63 @@ class Certificate:
         return None
 
 
-def narrowed(said: Any, stated: Any) -> Any:
-    """An open object of an event, without members that the certificate's closed one cannot have."""
-    if isinstance(said, dict):
-        return {name: said[name] for name in ("from", "to")}
-    return said
-
-
 def verify_certificate(data: bytes, reader: Reader) -> Report:
     report = Report("certificate")
+    check_certificate(report, data, reader, is_certificate)
+    return report
+
+
+PAGE_BEGIN, PAGE_END = b'<script type="application/json" id="oubliette-certificate">', b"</script>"
+is_signed_certificate = is_object({"format": is_one_of("oubliette/signed-certificate/v1"), "document": is_base64()})
+
+
+def is_certificate_page(data: bytes) -> bool:
+    return data[:15].lower() == b"<!doctype html>" and PAGE_BEGIN in data
+
+
+def verify_certificate_page(data: bytes, reader: Reader) -> Report:
+    """The data in a page. What the page shows is the renderer's affair, which is no part of the specification (12)."""
+    report = Report("certificate")
+    block, end, _ = data.partition(PAGE_BEGIN)[2].partition(PAGE_END)
     try:
-        payload, detached, document = open_document(data)
-        is_certificate(document)
+        need(bool(end), "no block of data")
+        embedded = json_value(block)
+        is_signed_certificate(embedded)
+    except Bad as error:
+        report.add("document_invalid", "page", None, "the signed certificate that the page was made from", error)
+        return report
+    if check_certificate(report, from_base64(embedded["document"]), reader, is_certificate):
+        report.add("page_unchecked", "page", None, "a verifier that has the page's renderer",
+                   "only the data in it is checked, not what the page shows")
+    return report
+
+
+def check_certificate(report: Report, cose: bytes, reader: Reader, form: Form, ledger: Optional[LedgerKeys] = None) -> Optional[Certificate]:
+    """Checks a certificate by itself, under the keys of its anchors and those of a ledger that holds it. None if it is none."""
+    try:
+        payload, detached, document = open_document(cose)
+        form(document)
     except Bad as error:
         report.add("document_invalid", "certificate", None, "a signed certificate", error)
-        return report
-    if not document["anchors"]:
+        return None
+    anchors = document["anchors"]
+    if not anchors and ledger is None:
         report.add("evidence_absent", "anchors", None, "ledger.created", "none")
-    proofs = Proofs(report, reader, document["checkpoint"].encode(), document["anchors"], bool(document["anchors"]))
-    known = proofs.keys
-    if known is None:
+    proofs = Proofs(report, reader, document["checkpoint"].encode(), anchors, bool(anchors))
+    if proofs.keys is None:
         report.add("signature_unchecked", "signature", None, "anchors that name the certificate key", "none")
-    else:
-        wrong = check_signature("certificate", known.certificate, payload, detached)
+        if ledger is not None:
+            check_pins(report, reader, None)
+    named = proofs.keys.certificate if proofs.keys else None
+    for key in {one.id: one for one in (named, ledger and ledger.certificate) if one}.values():
+        wrong = check_signature("certificate", key, payload, detached)
         if wrong:
-            report.add(wrong[0], "signature", None, f"a signature by key {known.certificate.id.hex()}", wrong[1])
-        else:
+            report.add(wrong[0], "signature", None, f"a signature by key {key.id.hex()}", wrong[1])
+        elif key is named:
             report.checked["signatures"] += 1
-    Certificate(report, document, proofs).verify()
-    return report
+    found = Certificate(report, document, proofs)
+    found.verify()
+    return found
 
 
 class Within(Report):
@@ -2193,48 +2351,58 @@ class Within(Report):
         self.whole, self.name = report, name
 
     def add(self, code: str, field: str, index: Optional[int] = None, expected: Any = "", found: Any = "") -> None:
-        self.whole.add(code, f"{self.name}, {field}", index, expected, found)
+        self.whole.add(code, self.name if code == "document_invalid" else f"{self.name}, {field}", index, expected, found)
 
 
 def check_certificate_within(report: Report, name: str, content: bytes, ledger: Ledger) -> None:
-    """A certificate of a bundle: alone, under the keys of the bundle, and against its events and checkpoints."""
+    """A certificate of erasure in a bundle: by itself, under the keys of the bundle, and against its events and checkpoints."""
     if ledger.keys is None:
         report.add("signature_unchecked", name, None, "the ledger's certificate key", "no valid keys")
         return
-    reader = Reader()
+    reader, part = Reader(), Within(report, name)
     reader.keys = [ledger.keys.checkpoint]
-    alone = verify_certificate(content, reader)
-    whole = "document_invalid" in alone.codes
-    for finding in alone.findings:
-        report.add(finding["code"], name if whole else f"{name}, {finding['field']}", finding["index"], finding["expected"], finding["found"])
-    for counted in ("signatures",):
-        report.checked[counted] += alone.checked[counted]
-    try:
-        _, _, document = open_document(content)
-        is_certificate(document)
-        point = Checkpoint(document["checkpoint"].encode())
-    except Bad:
+    certificate = check_certificate(part, content, reader, is_erasure_certificate, ledger.keys)
+    if certificate is None:
         return
-    if "ledger_created_invalid" in alone.codes:
-        check_pins(Within(report, name), reader, None)
-    payload, detached = take_apart(content)
-    wrong = check_signature("certificate", ledger.keys.certificate, payload, detached)
-    if wrong and (wrong[0], "signature") not in [(one["code"], one["field"]) for one in alone.findings]:
-        report.add(wrong[0], f"{name}, signature", None, f"a signature by key {ledger.keys.certificate.id.hex()}", wrong[1])
-    if document.get("request", name[13:-5]) != name[13:-5]:
-        report.add("fact_mismatch", f"{name}, request", None, name[13:-5], document["request"])
-    for part in ("anchors", "evidence"):
-        for number, one in enumerate(document[part]):
+    report.checked["signatures"] += part.checked["signatures"]
+    document, request = certificate.document, name[13:-5]
+    if document["request"] != request:
+        part.add("fact_mismatch", "request", None, request, document["request"])
+    same_events(part, document, ledger)
+    same_leaks(part, document, ledger)
+    same_checkpoint(part, certificate.proofs.point, ledger)
+
+
+def same_events(part: Report, document: Dict[str, Any], ledger: Ledger) -> None:
+    """Every event of the certificate is the bundle's, header and signature to the byte."""
+    for place in ("anchors", "evidence"):
+        for number, one in enumerate(document[place]):
             index = one["inclusion"]["leaf_index"]
             found = sha256(sha256(from_base64(one["header"])), sha256(from_base64(one["signature"])))
             if ledger.own_events.get(index) != found:
-                report.add("fact_mismatch", f"{name}, {part}/{number}", index, "the bundle's event at this index", "another")
+                part.add("fact_mismatch", f"{place}/{number}", index, "the bundle's event at this index", "another")
+
+
+def same_leaks(part: Report, document: Dict[str, Any], ledger: Ledger) -> None:
+    """The certificate has every report of the bundle that names its people and that its checkpoint covers."""
+    handles = {one["handle"] for one in document["subjects"]}
+    told = {one["inclusion"]["leaf_index"] for one in document["evidence"]}
+    for index, named in ledger.leaks:
+        if index < document["tree_size_after"] and index not in told and handles.intersection(named):
+            part.add("erasure_not_shown", "clear, leaks", index, "this leak.reported among the evidence", "none: it names people of this certificate")
+
+
+def same_checkpoint(part: Report, point: Optional[Checkpoint], ledger: Ledger) -> None:
+    """The certificate's checkpoint is of the size and root of one of the bundle's own that holds."""
+    if point is None:
+        return
+    root = ledger.own_roots.get(point.size)
     if point.size > ledger.tree.size:
-        report.add("too_few_events", f"{name}, checkpoint", None, f"{point.size} events or more", f"{ledger.tree.size} events")
-    elif point.size not in ledger.own_roots:
-        report.add("checkpoint_absent", f"{name}, checkpoint", None, f"a checkpoint of size {point.size}", "none")
-    elif ledger.own_roots[point.size] != point.root:
-        report.add("root_mismatch", f"{name}, checkpoint", None, point.root.hex(), ledger.own_roots[point.size].hex())
+        part.add("too_few_events", "checkpoint", None, f"{point.size} events or more", f"{ledger.tree.size} events")
+    elif root is None:
+        part.add("checkpoint_absent", "checkpoint", None, f"a checkpoint of size {point.size}", "none")
+    elif root != point.root:
+        part.add("root_mismatch", "checkpoint", None, point.root.hex(), root.hex())
 
 
 # --- 12 Command line ------------------------------------------------------------------------------------------------
@@ -2251,6 +2419,8 @@ def verify_stream(source: BinaryIO, reader: Reader) -> Report:
         return verify_proof(data, reader)
     if data.startswith(b"\x84"):
         return verify_certificate(data, reader)
+    if is_certificate_page(data):
+        return verify_certificate_page(data, reader)
     if data.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
         need(b'"document"' not in data[:200_000] or b'"events"' in data, "a compliance report, which this program does not verify")
         return verify_receipt(data, reader)

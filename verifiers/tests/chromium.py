@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import unittest
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -18,6 +19,16 @@ def find() -> Optional[str]:
     """The browser to use: `CHROMIUM`, or the first one on the path."""
     names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
     return next((path for path in map(shutil.which, filter(None, names)) if path), None)
+
+
+def of_test(test: unittest.TestCase) -> "Browser":
+    """A browser for one test, which is skipped where there is none."""
+    program = find()
+    if program is None:
+        test.skipTest("Chromium is missing: the page was NOT tested")
+    browser = Browser(program)
+    test.addCleanup(browser.close)
+    return browser
 
 
 class Browser:

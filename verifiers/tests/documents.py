@@ -161,7 +161,7 @@ def evidence(f: Forge, key: str, decode: Callable[[bytes], Any]) -> Iterator["co
 
 GOOD = {"anchored.receipt": "valid", "answer.receipt": "incomplete", "range.receipt": "incomplete", "plain.receipt": "incomplete", "event.tlog-proof": "valid",
         "early.bundle": "valid", "whole.bundle": "valid", "range.selection": "valid", "stream.selection": "valid", "early.certificate": "valid",
-        "final.certificate": "valid", "redaction.certificate": "valid", "rewritten.certificate": "valid"}
+        "final.certificate": "valid", "final.page": "incomplete", "redaction.certificate": "valid", "rewritten.certificate": "valid"}
 
 
 def real(made: Dict[str, bytes]) -> Iterator["corpus.Case"]:

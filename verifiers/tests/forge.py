@@ -94,6 +94,20 @@ def root_of(leaves: List[bytes]) -> bytes:
     return sha256(b"\x01", root_of(leaves[:k]), root_of(leaves[k:]))
 
 
+def path_of(leaves: List[bytes], index: int) -> List[bytes]:
+    """PATH of RFC 6962, by its definition: the leaf's sibling first."""
+    if len(leaves) <= 1:
+        return []
+    k = 1 << ((len(leaves) - 1).bit_length() - 1)
+    if index < k:
+        return path_of(leaves[:k], index) + [root_of(leaves[k:])]
+    return path_of(leaves[k:], index - k) + [root_of(leaves[:k])]
+
+
+def text_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
 LABELS = ("meta", "data", "sealed")
 Entry = List[Any]  # [0, index, header, signature, [[ordinal, salt, bytes], …]] or [1, first, leaves]
 
@@ -144,6 +158,36 @@ class Forge:
             header[4] = sha256(b"\0", entries[at - 1][2])
             self.put(entries, at, header)
 
+    def append(self, entries: List[Entry], kind: str, stream: str, data: Optional[bytes], correlation: Optional[str] = None) -> None:
+        """One more event at the end, a microsecond after the one before."""
+        index = len(entries)
+        before = [next(iter(self.decode(entry[2]))) for entry in entries]
+        ref = sha256(stream.encode())[:16]
+        meta: Dict[int, Any] = {1: sha256(b"event %d" % index)[:16], 2: stream}
+        if correlation is not None:
+            meta[5] = correlation
+        bodies = [[0, sha256(b"salt %d" % index), encode(meta)]] + ([[1, sha256(b"other salt %d" % index), data]] if data is not None else [])
+        header = {1: 1, 2: self.origin, 3: index, 4: sha256(b"\0", entries[-1][2]), 5: sha256(b"ref %d" % index)[:16], 6: ref,
+                  7: 1 + sum(one[6] == ref for one in before), 8: kind, 9: 1, 10: before[-1][10] + 1,
+                  11: [[kind_, commitment(kind_, salt, body)] for kind_, (_, salt, body) in enumerate(bodies)]}
+        entries.append([0, index, b"", b"", bodies])
+        self.put(entries, index, header)
+
+    def checkpoint_of(self, entries: List[Entry]) -> bytes:
+        leaves = self.leaves(entries)
+        return self.checkpoint.note(self.origin, len(leaves), root_of(leaves))
+
+    def inclusion(self, entries: List[Entry], index: int) -> Dict[str, Any]:
+        leaves = self.leaves(entries)
+        return {"leaf_index": index, "tree_size": len(leaves), "hashes": [one.hex() for one in path_of(leaves, index)]}
+
+    def evidence(self, entries: List[Entry], index: int) -> Dict[str, Any]:
+        """Evidence of an event with its public bodies, under the checkpoint of all entries."""
+        _, _, header, signature, bodies = entries[index]
+        public = len([one for one in next(iter(self.decode(header)))[11] if one[0] < 2])
+        return {"header": text_of(header), "signature": text_of(signature), "inclusion": self.inclusion(entries, index),
+                "bodies": [{"ordinal": o, "salt": text_of(salt), "bytes": text_of(body)} for o, salt, body in bodies if o < public]}
+
     def set_data(self, entries: List[Entry], index: int, data: bytes) -> None:
         def change(_: Dict[int, Any], bodies: List[List[Any]]) -> None:
             bodies[1][2] = data
@@ -152,9 +196,8 @@ class Forge:
     def build(self, entries: List[Entry], note: Optional[bytes] = None, manifest: Optional[Dict[str, Any]] = None, more: Iterable[Tuple[str, bytes]] = (),
               further: Optional[bytes] = None, signer: Optional[Signer] = None) -> bytes:
         """A bundle of these entries under a fresh checkpoint and manifest, or the given ones."""
-        leaves = self.leaves(entries)
         parts = [("README.txt", dict(self.parts)["README.txt"]),
-                 ("checkpoint", self.checkpoint.note(self.origin, len(leaves), root_of(leaves)) if note is None else note)]
+                 ("checkpoint", self.checkpoint_of(entries) if note is None else note)]
         if further is not None:
             parts.append(("checkpoints.cbor", further))
         first = f"{entries[0][1]:020}" if entries else "0" * 20

@@ -6,6 +6,7 @@ import json
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -21,7 +22,9 @@ class Server:
                                          check=True, capture_output=True).stdout)
         self.api_key, self.vkey = made["api_key"], made["vkey"]
         config = folder / "config.toml"
-        config.write_text('erasure_purge = "prompt"\nerasure_purge_delay_seconds = 0\n')
+        (folder / "backups").mkdir()
+        config.write_text('erasure_purge = "prompt"\nerasure_purge_delay_seconds = 0\nerasure_horizon_seconds = 2\n'
+                          f'backup_dir = "{folder / "backups"}"\n')
         self.log = open(folder / "log", "wb")
         self.process = subprocess.Popen([program, "serve", "--data", data, "--listen", "127.0.0.1:0", "--config", config],
                                         stdout=subprocess.PIPE, stderr=self.log)
@@ -33,19 +36,26 @@ class Server:
         else:
             raise RuntimeError(f"the server did not start: {(folder / 'log').read_text()[-500:]}")
 
-    def ask(self, path: str, body: Optional[Dict[str, Any]] = None) -> bytes:
+    def ask(self, path: str, body: Optional[Dict[str, Any]] = None, method: Optional[str] = None) -> bytes:
         url = path if path.startswith("http") else self.url + path.lstrip("/")
         request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(),
-                                         {"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.read()
+                                         {"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.read()
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"{path}: {error.code} {error.read().decode()}") from error
 
     def answer(self, path: str, body: Optional[Dict[str, Any]] = None) -> Any:
         return json.loads(self.ask(path, body))
 
     def bundle(self, **selection: Any) -> bytes:
         export = self.answer("exports", {"format": "bundle", **selection})
-        return self.ask(self.url.split("/v1/")[0] + export["content"] if export["content"].startswith("/") else export["content"])
+        return self.ask(self.at(export["content"]))
+
+    def at(self, path: str) -> str:
+        """The address of a path that begins with a slash."""
+        return self.url.split("/v1/")[0] + path if path.startswith("/") else path
 
     def until(self, path: str, state: str) -> Any:
         """Asks until the object has this state, at most a minute."""
@@ -91,14 +101,21 @@ def objects(server: Server) -> Dict[str, bytes]:
     made["anchored.receipt"] = server.ask(f"events/{event['id']}/receipt")
     made["event.tlog-proof"] = server.ask(f"events/{event['id']}/proof")
     noted = json.loads(made["range.receipt"])["events"][1]["index"]
+    clear = {"events": [{"index": noted, "bodies": ["data"]}], "subjects": ["customer-17"]}
+    server.ask("leaks", clear)
+    mistake = server.answer("leaks", clear)
+    server.ask(f"leaks/{mistake['id']}", method="DELETE")
+    backup = server.answer(server.at("/v1/backups"), {"to": "first"})
+    server.until(server.at(f"/v1/backups/{backup['id']}"), "completed")
     redaction = server.answer("redactions", {"events": [{"index": noted, "bodies": ["data"]}], "reason": "secret"})
-    erasure = server.answer("erasures", {"subjects": ["customer-17"], "basis": "art17_1_a", "reason": "request"})
+    erasure = server.answer("erasures", {"subjects": ["customer-17"], "basis": "art17_1_a", "reason": "request", "recipients": ["processors"]})
     made["redaction.certificate"] = server.ask(f"redactions/{redaction['id']}/certificate")
     made["early.certificate"] = server.ask(f"erasures/{erasure['id']}/certificate")
     server.until(f"redactions/{redaction['id']}", "completed")
     settle(server, erasure["id"])
     made["rewritten.certificate"] = server.ask(f"redactions/{redaction['id']}/certificate")
     made["final.certificate"] = server.ask(f"erasures/{erasure['id']}/certificate")
+    made["final.page"] = server.ask(f"erasures/{erasure['id']}/certificate?format=html")
     made["whole.bundle"] = server.bundle()
     made["range.selection"] = server.bundle(from_index=2, to_index=6)
     made["stream.selection"] = server.bundle(stream="order-7")

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
@@ -32,12 +32,6 @@ from corpus import Case
 SCRIPT = ROOT / "verifiers" / "python" / "oubliette_verify.py"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 Answer = Optional[Dict[str, Any]]  # a report, or None if the object was refused
-
-# What the reference implementation is known to get wrong. Whoever mends it removes the line.
-KNOWN = {
-    "forge: event 4 erasure.requested, not UTF-8": "a payload with bytes that are not UTF-8 in a member that is not read",
-    "forge: event 5 erasure.completed, not UTF-8": "the same",
-}
 
 
 def program(variable: str, name: str) -> str:
@@ -67,7 +61,7 @@ class Rust:
 
     def __call__(self, numbered: Tuple[int, Case]) -> Answer:
         number, case = numbered
-        done = subprocess.run([self.program, *self.arguments(number, case)], capture_output=True, check=False)
+        done = subprocess.run([self.program, *self.arguments(number, case)], capture_output=True, check=False, env={"RAYON_NUM_THREADS": "1"})
         if done.returncode == 2:
             return None
         report = json.loads(done.stdout)
@@ -99,22 +93,25 @@ def findings(report: Dict[str, Any]) -> Set[Tuple[str, str, str]]:
 
 
 def differences(one: Answer, other: Answer) -> List[str]:
-    """In what two answers differ. An object that one did not recognise must not be valid to the other."""
+    """In what two answers differ. An object that one did not recognise must not be valid to the other; nor may the page of
+    a certificate be to one that lacks its renderer, and then all but what the page shows is compared."""
     if one is None or other is None or one["object"] != other["object"]:
         return [f"valid to one, {answer and answer['verdict']} to the other" for a, answer in ((one, other), (other, one)) if a and a["verdict"] == "valid"]
-    members = ["verdict", "trust", "origin", "tree_size", "root", "key", "events_not_included"]
+    page = any(found["code"] == "page_unchecked" for answer in (one, other) for found in answer["findings"])
+    members = [*(() if page else ("verdict",)), "trust", "origin", "tree_size", "root", "key", "events_not_included"]
     if one["verdict"] == "valid":
         members += ["checked", "bodies"]
     found = [f"{name}: {one.get(name)} and {other.get(name)}" for name in members if one.get(name) != other.get(name)]
     if not one["findings_omitted"] and not other["findings_omitted"]:
-        found += [f"only one has {place}" for place in sorted(findings(one) ^ findings(other))]
+        places = findings(one) ^ findings(other)
+        found += [f"only one has {place}" for place in sorted(places) if not (page and place[1].startswith("page"))]
     return found
 
 
 class Agree(unittest.TestCase):
     folder: "tempfile.TemporaryDirectory[str]"
     cases: List[Case]
-    rust: List[Answer]
+    running: "Future[List[Answer]]"
     python: List[Answer]
     browser: Optional[chromium.Browser] = None
 
@@ -123,7 +120,9 @@ class Agree(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory(prefix="oubliette-corpus-")
         cls.real = ledger.make(program("VERIFIERS_SERVER", "oubliette"))
         cls.cases = list(corpus.all_cases(decode, cls.real))
-        cls.rust = Rust(cls.folder.name).all(cls.cases)
+        thread = ThreadPoolExecutor(1)
+        cls.running = thread.submit(Rust(cls.folder.name).all, cls.cases)
+        thread.shutdown(wait=False)
         cls.python = [by_python(case) for case in cls.cases]
         found = chromium.find()
         if found:
@@ -137,6 +136,10 @@ class Agree(unittest.TestCase):
             cls.browser.close()
         cls.folder.cleanup()
 
+    @property
+    def rust(self) -> List[Answer]:
+        return self.running.result()
+
     def page(self) -> chromium.Browser:
         if self.browser is None:
             self.skipTest("Chromium is missing: the page was NOT tested")
@@ -144,11 +147,7 @@ class Agree(unittest.TestCase):
 
     def same(self, name: str, one: Answer, other: Answer) -> None:
         with self.subTest(name):
-            found = differences(one, other)
-            if name in KNOWN:
-                self.assertTrue(found, f"mended, remove it from KNOWN: {KNOWN[name]}")
-            else:
-                self.assertEqual(found, [])
+            self.assertEqual(differences(one, other), [])
 
     def test_the_corpus_is_what_it_should_be(self) -> None:
         self.assertGreater(len(self.cases), 2500)
@@ -202,8 +201,10 @@ class Agree(unittest.TestCase):
         key, good = corpus.read_vectors("bundles")[0]["reader"]["keys"], f.build(f.entries()[:2])
         flipped = [Case(f"byte {i}", good[:i] + bytes([good[i] ^ 1 << i % 8]) + good[i + 1 :], key) for i in range(len(good))]
         python = [by_python(case) for case in flipped]
-        for case, answer, rust in zip(flipped, python, Rust(self.folder.name).all(flipped)):
+        for case, answer in zip(flipped, python):
             self.assertNotEqual(answer and answer["verdict"], "valid", case.name)
+        some = slice(0, None, 3)  # the reference implementation has a test of its own for every byte
+        for case, answer, rust in zip(flipped[some], python[some], Rust(self.folder.name).all(flipped[some])):
             self.same(case.name, rust, answer)
         if self.browser:
             for case, answer in list(zip(flipped, python))[::7]:

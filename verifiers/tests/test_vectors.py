@@ -155,11 +155,7 @@ class PageVectors(unittest.TestCase):
     }
 
     def test_page(self) -> None:
-        program = chromium.find()
-        if program is None:
-            self.skipTest("Chromium is missing")
-        browser = chromium.Browser(program)
-        self.addCleanup(browser.close)
+        browser = chromium.of_test(self)
         for name, check in self.CHECKS.items():
             vectors = [one for one in corpus.read_vectors(name) if one.get("kind") != "consistency"]
             held: List[bool] = json.loads(browser.evaluate(

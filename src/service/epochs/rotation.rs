@@ -146,8 +146,8 @@ fn untold(from: Epoch, now: Epoch, told: &BTreeMap<Epoch, Epoch>) -> Option<Epoc
     if told.contains_key(&from) {
         return None;
     }
-    let after = told.range(from.saturating_add(1)..=now).next();
-    Some(after.map_or(now, |(began, _)| *began)).filter(|to| *to > from)
+    let after = told.range(from.saturating_add(1)..).next();
+    Some(after.map_or(now, |(began, _)| now.min(*began))).filter(|to| *to > from)
 }
 
 #[cfg(test)]

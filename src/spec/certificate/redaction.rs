@@ -14,6 +14,7 @@ use super::verify::{alone, finish, unreadable};
 use crate::spec::event::Meta;
 use crate::spec::evidence::{Evidence, Review};
 use crate::spec::ids::{Origin, Timestamp};
+use crate::spec::json;
 use crate::spec::report::{FindingCode, Report};
 use crate::spec::signature::read_unverified;
 use crate::spec::system::{Authority, Position};
@@ -110,7 +111,7 @@ pub(super) fn verify_redaction(document: &[u8], trust: &Trust, page: Option<&[u8
 const STREAM: &str = "$redactions";
 
 /// The payload of `redaction.completed`.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Completed {
     redaction: Uuid,
     at: Timestamp,
@@ -177,7 +178,7 @@ fn meta(event: &Evidence) -> Option<Meta> {
 fn completion(event: &Evidence) -> Option<Completed> {
     meta(event).filter(|meta| meta.stream.as_str() == STREAM)?;
     let body = event.bodies.iter().find(|body| body.ordinal == 1)?;
-    serde_json::from_slice(&body.bytes.0).ok()
+    json::read(&body.bytes.0).ok()
 }
 
 /// What a certificate that holds shows.

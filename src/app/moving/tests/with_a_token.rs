@@ -1,5 +1,7 @@
 //! Into a token, out of one, and within one. Run in a process of their own, for which the library is loaded anew.
 
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 
 fn folder() -> PathBuf {

@@ -155,7 +155,7 @@ fn a_newer_format_is_refused() {
     std::fs::write(place.file(0, "vault"), bytes).unwrap();
     assert!(matches!(
         place.open(),
-        Err(KeyStoreError::NewerFormat { found: 9, known: 1 })
+        Err(KeyStoreError::NewerFormat { found: 9, known: 2 })
     ));
 }
 
