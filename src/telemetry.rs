@@ -191,6 +191,7 @@ fn describe() {
     describe_gauge!("oubliette_erasures_overdue", "Erasures not completed within one month");
     describe_gauge!("oubliette_residues_pending", "Completed erasures with a residue that is not recorded as gone");
     describe_counter!("oubliette_purged_bodies_total", "Sealed blocks removed from the ledger's store after erasures");
+    describe_counter!("oubliette_unread_events_total", "Damaged events that erasure and retention went on without");
     describe_histogram!("oubliette_scrub_seconds", "Writing files anew so that deleted bytes leave them");
     describe_gauge!("oubliette_verifications_running", "Verifications under way");
     describe_gauge!("oubliette_verification_done_events", "Events that verifications under way have done");

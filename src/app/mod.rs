@@ -440,3 +440,6 @@ impl App {
         &self.service
     }
 }
+
+#[cfg(test)]
+mod tests;

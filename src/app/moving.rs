@@ -33,6 +33,8 @@ pub struct MovedVault {
     pub to: KeyPlace,
     /// The new vault's folders.
     pub vault_dirs: Vec<PathBuf>,
+    /// Whether it and the key store share a device, so that one volume snapshot copies both.
+    pub vault_shares_device: bool,
     /// The ledgers, by name.
     pub ledgers: Vec<MovedLedger>,
 }
@@ -52,6 +54,8 @@ pub struct MovedLedger {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
     Settled,
+    /// Before each thing that goes of what an earlier call left.
+    Discarding,
     Made,
     Carried,
     Written,
@@ -92,6 +96,8 @@ async fn run(
     let moved = unfinished(target)?;
     leave(settings, target, &moved)?;
     steps(Done::Left)?;
+    // IMPORTANT: from here on the new vault alone has the keys.
+    refuse_damaged(&open(target)?, "new")?;
     file::empty(&settings.vault_paths(), vault::device(settings)?.as_deref())?;
     steps(Done::Emptied)?;
     arrive(target, held, moved, steps).await
@@ -165,17 +171,14 @@ fn open(settings: &Settings) -> Result<FileVault, KeyStoreError> {
 /// Everything up to the key store's write.
 fn commit(settings: &Settings, target: &Settings, forget_backups: bool, steps: Steps<'_>) -> Result<(), AppError> {
     let old = vault::open(settings, Arc::new(System))?;
-    if !old.is_whole() {
-        let reason = "a mirror is away or a slot is damaged; mend it before the vault is moved".to_owned();
-        return Err(KeyStoreError::Vault { reason, source: None }.into());
-    }
+    refuse_damaged(&old, "old")?;
     let ledgers = RocksKeyStore::ledgers_at(&settings.keystore_path())?;
     if !forget_backups {
         refuse_backups(&old, &ledgers)?;
     }
     let (folders, device) = (target.vault_paths(), vault::device(target)?);
     if let Some(unfinished) = file::arriving(&folders)? {
-        file::discard(&folders, device.as_deref(), &unfinished)?;
+        file::discard(&folders, device.as_deref(), &unfinished, || steps(Done::Discarding))?;
     }
     refuse_used(&folders)?;
     let new = FileVault::create_to_move(&folders, device, Arc::new(System), &old)?;
@@ -184,6 +187,16 @@ fn commit(settings: &Settings, target: &Settings, forget_backups: bool, steps: S
     steps(Done::Carried)?;
     let entropy: &dyn Entropy = &System;
     Ok(RocksKeyStore::rehang(&settings.keystore_path(), &old, &new, entropy)?)
+}
+
+/// A move takes a vault as a whole, and leaves a whole one.
+fn refuse_damaged(vault: &FileVault, which: &str) -> Result<(), AppError> {
+    if vault.is_whole() {
+        return Ok(());
+    }
+    let reason =
+        format!("a mirror of the {which} vault is away, or a slot of it is damaged; mend that, and move it then");
+    Err(KeyStoreError::Vault { reason, source: None }.into())
 }
 
 /// Epoch keys stay in the old vault and are destroyed with it: so die the backups under them.
@@ -234,6 +247,7 @@ async fn arrive(target: &Settings, held: lock::Lock, moved: Move, steps: Steps<'
         from,
         to,
         vault_dirs: target.vault_paths(),
+        vault_shares_device: lock::same_device(&target.keystore_path(), &target.vault_paths()),
         ledgers,
     })
 }

@@ -40,6 +40,12 @@ fn unheard(failure: Failure, data: &str) -> Failure {
     Failure::new(failure.exit, failure.code, detail)
 }
 
+/// Said whenever a vault comes to lie beside the key store.
+pub(super) const SHARED_DEVICE: &str = "
+Warning: vault and key store share a device. One snapshot of that volume copies both, and nobody can undo such a
+copy. For production put the vault on a device of its own (setting vault_dirs).
+";
+
 fn words(made: &Initialised, data: &str) -> String {
     let recovery = made
         .ledger
@@ -48,10 +54,9 @@ fn words(made: &Initialised, data: &str) -> String {
         .map(|key| key.as_str())
         .unwrap_or_default();
     let warning = if made.vault_shares_device {
-        "\n\nWarning: vault and key store share a device. One snapshot of that volume copies both, and nobody can undo such a\n\
-         copy. For production put the vault on a device of its own (setting vault_dirs)."
+        format!("\n\n{}", SHARED_DEVICE.trim())
     } else {
-        ""
+        String::new()
     };
     format!(
         "Made the ledger `{}` in {data}.\n\n\

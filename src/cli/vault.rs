@@ -70,7 +70,7 @@ impl Move {
     fn run(self, mut context: Context) -> Result<Exit, Failure> {
         context.with_data(&self.data);
         context.settings.check_values()?;
-        let target = self.target(&context.settings);
+        let target = self.target(&context.settings)?;
         target.check_values()?;
         let runtime = super::init::runtime()?;
         crate::env::raise_open_files();
@@ -79,18 +79,20 @@ impl Move {
         Ok(Exit::Fine)
     }
 
-    fn target(&self, settings: &Settings) -> Settings {
-        Settings {
-            vault_dirs: Some(self.to.clone()),
+    /// Its paths are what is to be set afterwards, so they do not depend on where this runs.
+    fn target(&self, settings: &Settings) -> Result<Settings, Failure> {
+        let place = |path: &PathBuf| std::path::absolute(path).map_err(|error| Failure::file(path, &error));
+        Ok(Settings {
+            vault_dirs: Some(self.to.iter().map(place).collect::<Result<_, _>>()?),
             vault_kind: match self.to_kind {
                 ToKind::File => VaultKind::File,
                 ToKind::Pkcs11 => VaultKind::Pkcs11,
             },
             vault_module: self.to_module.clone(),
             vault_token: self.to_token.clone(),
-            vault_pin_file: self.to_pin_file.clone(),
+            vault_pin_file: self.to_pin_file.as_ref().map(place).transpose()?,
             ..settings.clone()
-        }
+        })
     }
 }
 
@@ -107,6 +109,9 @@ fn words(moved: &MovedVault, target: &Settings) -> String {
         }
     } else {
         text += "  vault_kind = \"file\", and no vault_module, vault_token or vault_pin_file\n";
+    }
+    if moved.vault_shares_device {
+        text += super::init::SHARED_DEVICE;
     }
     text + "\nTake a backup at once: those from before do not open any more. Remove the old folders, and destroy every copy of them."
 }

@@ -149,11 +149,26 @@ pub struct Destroyed {
     pub to: vault::Epoch,
 }
 
+/// Where an engine had the rows of a subject: numbers of its own, empty where it does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Places(Vec<u16>);
+
+/// What the rows of one subject key's name give past fences and caches.
+#[derive(Default)]
+pub struct Trial {
+    /// Rows found.
+    pub rows: u64,
+    /// A key that one of them gave.
+    pub key: Option<KeyLease>,
+}
+
 /// What a destruction did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destruction {
     /// One for each order, in their order.
     pub orders: Vec<Destroyed>,
+    /// For each order, where its subject was; not known where it had been carried out before.
+    pub places: Vec<Places>,
     /// What was found behind the fences once the write was done: nothing, or something is wrong. Not looked for where an
     /// order had been carried out before: see [`KeyStore::remains`].
     pub left: Remains,
@@ -261,10 +276,10 @@ pub trait KeyStore: Send + Sync {
 
     /// Deletes all rows of new handles, as if they had never been minted; no suppression, no change of epoch: nothing is
     /// sealed under their keys. Only while nothing is being appended. Those that are confirmed, fenced or withheld stay.
-    /// Tells how many went.
+    /// So do those near whom a row is damaged, as a whole. Tells how many went.
     ///
     /// # Errors
-    /// [`KeyStoreError`] if the store fails or an identity row does not open; then all stay.
+    /// [`KeyStoreError`] if the store fails; then all stay.
     fn forget_new(&self, ledger: LedgerId, handles: &[Handle]) -> Result<u64, KeyStoreError>;
 
     /// Lends a key. Checks the fences now, whatever a cache holds.
@@ -295,6 +310,9 @@ pub trait KeyStore: Send + Sync {
 
     /// All that is withheld in a ledger.
     fn withheld(&self, ledger: LedgerId) -> Vec<Withholding>;
+
+    /// What is withheld of one subject, from memory.
+    fn withheld_of(&self, ledger: LedgerId, handle: Handle) -> Vec<Withholding>;
 
     /// Opens erased categories of living subjects again, all in one write: from now on keys of theirs are of this generation
     /// or a later one. Fences other than those that are named still close them. Each category of a subject stands there once.
@@ -446,6 +464,14 @@ pub trait KeyStore: Send + Sync {
     /// # Errors
     /// [`KeyStoreError`] if the store fails.
     fn scrub(&self) -> Result<bool, KeyStoreError>;
+
+    /// Tries what is left of subject keys, past every fence: the rows of each name are looked for in the database, in these
+    /// places (unknown: everywhere), and unwrapped with bucket keys that are read anew, under the epoch in use. No cache is
+    /// asked or filled. In the order of `keys`. For the check after a destruction, and for nothing else.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] if the store fails. A row that does not unwrap is an answer.
+    fn try_keys(&self, ledger: LedgerId, places: &Places, keys: &[KeyRef]) -> Result<Vec<Trial>, KeyStoreError>;
 
     /// What an order still leaves in the database, whatever fences and caches say: for the check after a destruction.
     /// Looks through every bucket.

@@ -4,6 +4,7 @@
 //! recorded as `epoch.destroyed`. The ledger remembers what was retired (`erasure.completed`, `epoch.changed`): so a crash
 //! between the destruction and its record loses nothing but the exact time, and a later one stands in its place.
 
+mod renewal;
 mod rotation;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -11,20 +12,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::access::internal;
 use super::own::{Fold, Recorded, Unreadable, recorded};
 use super::read::StoredEvent;
-use super::{Caller, Code, Error, Ledger, Service};
+use super::{Code, Error, Ledger, Service};
+use crate::keystore::Horizon;
 use crate::keystore::vault::{Epoch, EpochKey, EpochState, KeyPlace};
-use crate::keystore::{Horizon, Refusal};
-use crate::spec::ids::{Category, Handle, Timestamp};
+use crate::spec::ids::Timestamp;
+use crate::store::RecordWrite;
+pub use renewal::{KeysRenewed, RenewRequest, RenewedKey};
 
 const STREAM: &str = "$epochs";
 const CHANGED: &str = "epoch.changed";
 const DESTROYED: &str = "epoch.destroyed";
-const SUBJECTS: &str = "$subjects";
-const RENEWED: &str = "subject.keys_renewed";
+/// One record of each kind at a time: what it is about happens under the turn of its ledger.
+const PENDING: &str = "pending";
 
 /// How long erasures that are being completed are waited for before the end of a key is recorded.
 const COMPLETION: Duration = Duration::from_secs(5);
@@ -67,35 +72,6 @@ pub(crate) struct EpochDestroyed {
     pub(crate) destroyed_at: Timestamp,
 }
 
-/// A subject's new keys, and the payload of `subject.keys_renewed`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct KeysRenewed {
-    /// The subject.
-    pub handle: Handle,
-    /// The keys that seal from now on.
-    pub keys: Vec<RenewedKey>,
-    /// The API key that asked.
-    pub by: String,
-}
-
-/// A category's new key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct RenewedKey {
-    /// The category.
-    pub category: Category,
-    /// Its generation.
-    pub generation: u32,
-}
-
-/// `POST /subjects/{handle}/rotations`.
-#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RenewRequest {
-    /// Only these; absent: all that have a key.
-    #[schema(min_items = 1, max_items = 64)]
-    pub categories: Option<Vec<Category>>,
-}
-
 /// A retired epoch: since when, and until when.
 type Retired = (Timestamp, Timestamp);
 
@@ -105,64 +81,6 @@ impl Service {
             clock: &*self.clock,
             length: self.horizon,
         }
-    }
-
-    /// Mints the next generation of a subject's keys. What was sealed before stays open.
-    ///
-    /// # Errors
-    /// `subject_not_found`, `subject_erasing`, `subject_erased`; whatever appending may answer.
-    pub async fn renew_keys(
-        self: &Arc<Self>,
-        ledger: &Arc<Ledger>,
-        caller: &Caller,
-        handle: Handle,
-        request: RenewRequest,
-    ) -> Result<KeysRenewed, Error> {
-        if ledger.is_frozen() {
-            return Err(ledger.frozen());
-        }
-        if request
-            .categories
-            .as_ref()
-            .is_some_and(|named| !(1..=64).contains(&named.len()))
-        {
-            return Err(Error::field(
-                "/categories",
-                "must name 1 to 64 categories, or be absent for all",
-            ));
-        }
-        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), caller.key.id.clone());
-        // A task of its own: a caller who hangs up must not leave new keys without their record.
-        let task = tokio::spawn(async move { service.renew_and_record(&on, by, (handle, request)).await });
-        task.await.map_err(super::access::internal)?
-    }
-
-    async fn renew_and_record(
-        self: &Arc<Self>,
-        ledger: &Arc<Ledger>,
-        by: String,
-        (handle, request): (Handle, RenewRequest),
-    ) -> Result<KeysRenewed, Error> {
-        let mint = move |service: &Self, ledger: &Ledger| {
-            let (id, categories) = (ledger.record.id, request.categories.as_deref());
-            let minted = service.keystore.renew_keys(id, handle, categories)?;
-            minted.map_err(|refusal| match refusal {
-                Refusal::Erasing(_) => Error::new(Code::SubjectErasing, "this person is being erased"),
-                Refusal::Erased(_) => Error::new(Code::Erased, "this person was erased"),
-                Refusal::Restricted => Error::new(Code::SubjectRestricted, "this person's data is restricted"),
-                Refusal::Unavailable => Error::new(Code::SubjectNotFound, "this ledger has no such handle"),
-            })
-        };
-        let minted = self.blocking(ledger, mint).await?;
-        let keys = minted.into_iter().map(|key| RenewedKey {
-            category: key.category,
-            generation: key.generation,
-        });
-        let keys = keys.collect();
-        let renewed = KeysRenewed { handle, keys, by };
-        let event = self.system_event(SUBJECTS, RENEWED, &renewed, None)?;
-        self.append_at_last(ledger, &event).await?;
-        Ok(renewed)
     }
 
     /// Finishes changes of epoch that broke off, and destroys what is due. Before anything is served.
@@ -176,7 +94,6 @@ impl Service {
         };
         self.blocking(ledger, settle).await?;
         self.blocking(ledger, Self::destroy_again).await?;
-        self.settle_rotation(ledger).await?;
         self.expire_epochs_of(ledger).await
     }
 
@@ -220,6 +137,7 @@ impl Service {
         let _turn = ledger.erasing.turn.lock().await;
         // IMPORTANT: first, and by the vault's own list: no event that cannot be read or written keeps a key alive.
         let destroyed = self.blocking(ledger, Self::destroy_due).await?;
+        self.settle_pending(ledger).await?;
         // An erasure that counts a key as living is completed before that key is recorded as gone.
         if !ledger.erasing.completed_within(COMPLETION).await {
             return Ok(());
@@ -236,6 +154,30 @@ impl Service {
         }
         ledger.unrecorded.store(false, Ordering::Release);
         Ok(())
+    }
+
+    /// Puts changes of epoch and new keys on record that broke off before they were; the caller holds the turn.
+    async fn settle_pending(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
+        self.settle_rotation(ledger).await?;
+        self.settle_renewal(ledger).await
+    }
+
+    /// What was noted before something changed that an event is to tell.
+    fn pending<T: DeserializeOwned>(&self, ledger: &Ledger, kind: &'static str) -> Result<Option<T>, Error> {
+        let Some(bytes) = self.store.record(Some(ledger.record.number), kind, PENDING)? else {
+            return Ok(None);
+        };
+        let damaged = |error| Error::new(Code::Damaged, format!("the record {kind}")).caused_by(error);
+        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+    }
+
+    /// Notes it, durably.
+    fn note_pending<T: Serialize>(&self, ledger: &Ledger, kind: &'static str, noted: &T) -> Result<(), Error> {
+        let note = RecordWrite {
+            value: Some(serde_json::to_vec(noted).map_err(internal)?),
+            ..settled(ledger, kind)
+        };
+        Ok(self.store.put_records(&[note])?)
     }
 
     /// Destroys what is due. Gives what it destroyed.
@@ -292,14 +234,24 @@ impl Service {
     }
 }
 
+/// Drops what was noted.
+fn settled(ledger: &Ledger, kind: &'static str) -> RecordWrite {
+    RecordWrite {
+        ledger: Some(ledger.record.number),
+        kind,
+        id: PENDING.into(),
+        value: None,
+    }
+}
+
 /// What a log records of its epochs. What cannot be read is not recorded, and is recorded again once it is found.
 #[derive(Debug, Default)]
 pub(crate) struct EpochBook {
     destroyed: HashMap<Epoch, Recorded<EpochDestroyed>>,
     /// Without an erasure.
     retired: BTreeMap<Epoch, Retired>,
-    /// Without an erasure: the epochs that changes led to.
-    changed_to: HashSet<Epoch>,
+    /// Without an erasure: from which epoch a change led to which.
+    changed: BTreeMap<Epoch, Epoch>,
 }
 
 impl EpochBook {
@@ -321,7 +273,7 @@ impl Fold for EpochBook {
             }
             CHANGED => {
                 let changed = recorded::<EpochChanged>(event)?.payload;
-                self.changed_to.insert(changed.to);
+                self.changed.insert(changed.from, changed.to);
                 let until = changed.epoch_key_due_at;
                 self.retired
                     .extend(until.map(|until| (changed.from, (changed.changed_at, until))));

@@ -7,7 +7,7 @@
 //! | 3 | vault: the erasure stands in the journal, the next epoch key in a fresh slot | the same |
 //! | 4 | one atomic key-store write: keys, identity and handle rows gone, touched buckets under new keys, suppression row and applied mark written | forensics on the key store's files together with the old epoch key |
 //! | 5 | vault: the old epoch key destroyed, or retired for the backups taken under it (T2) | nobody; a restore of such a backup until the horizon |
-//! | 6 | verify: no key row is left, no key is lent, sampled blocks do not open, the identity does not resolve | |
+//! | 6 | verify: no key row is left, sampled blocks do not open under what is left of their keys, the identity does not resolve | |
 //! | 7 | append `erasure.completed`, which names what is still pending | |
 //! | 8 | in the background ([`purge`]): ciphertext and residue leave the files (T3, T4) | |
 //! | 9 | at the horizon: `epoch.destroyed` (T5, `epochs`) | |
@@ -37,8 +37,8 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::own::By;
-use super::{Caller, Code, Error, FieldError, Ledger, Service};
+use super::own::{By, never_seen};
+use super::{Caller, Code, Error, Ledger, Service};
 use crate::keystore::{ErasureOrder, Resolution, SubjectState};
 use crate::spec::ids::{Category, Handle, Timestamp};
 pub use certificate::CertificateForm;
@@ -47,9 +47,10 @@ pub(crate) use history::{Erasure, Unended};
 pub(crate) use payload::Requested;
 pub(super) use payload::{COMPLETED, RECOVERED, STREAM};
 pub(crate) use purge::NextLook;
-pub(super) use purge::{PURGED, PURGES, removals_of};
+pub(super) use purge::{PURGES, removals_of};
 pub use purge::{Purge, Purging};
 pub(crate) use queue::Queue;
+pub(crate) use recipients::KnownRecipients;
 pub use request::ErasureRequest;
 use request::check;
 pub(super) use saga::sealed_blocks;
@@ -97,7 +98,8 @@ pub struct ErasureView {
     pub cancellation_by: Vec<String>,
     /// What it left pending, and what of it is gone since.
     pub residues: Vec<ResidueView>,
-    /// Where the certificate is; absent before it has begun.
+    /// Where the certificate is; absent before it has begun, and where every person was erased before: of such an erasure
+    /// there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
 }
@@ -177,7 +179,7 @@ impl Service {
                     self.target(ledger, (handle, named), &format!("/subjects/{at}"), &mut targets)?
                 }
                 Resolution::Erased => targets.already_erased += 1,
-                Resolution::Unknown => return Err(not_found(&format!("/subjects/{at}"))),
+                Resolution::Unknown => return Err(never_seen(&format!("/subjects/{at}"))),
             }
         }
         for (at, handle) in request.handles.iter().flatten().enumerate() {
@@ -201,7 +203,7 @@ impl Service {
             SubjectState::Active | SubjectState::Restricted => targets.handles.push(handle),
             SubjectState::Erased(_) => targets.already_erased += 1,
             SubjectState::Erasing(_) => return Err(being_erased(pointer)),
-            SubjectState::Unknown => return Err(not_found(pointer)),
+            SubjectState::Unknown => return Err(never_seen(pointer)),
         }
         Ok(())
     }
@@ -306,11 +308,13 @@ impl Service {
     /// # Errors
     /// `not_found`.
     pub fn erasure(&self, ledger: &Ledger, id: Uuid) -> Result<ErasureView, Error> {
-        if let Some(erasure) = self.find_erasure(ledger, id)? {
-            return Ok(erasure.view(ledger));
+        // In this order: one that begins in between is found by the second look.
+        if let Some(waiting) = self.waiting_view(ledger, id)? {
+            return Ok(waiting);
         }
-        let waiting = self.waiting_view(ledger, id)?;
-        waiting.ok_or_else(|| Error::new(Code::NotFound, "there is no erasure of this id"))
+        let erasure = self.find_erasure(ledger, id)?;
+        let erasure = erasure.ok_or_else(|| Error::new(Code::NotFound, "there is no erasure of this id"))?;
+        Ok(erasure.view(ledger))
     }
 
     /// All erasures, newest first.
@@ -318,14 +322,14 @@ impl Service {
     /// # Errors
     /// If the store cannot be read.
     pub fn erasures(&self, ledger: &Ledger) -> Result<Vec<ErasureView>, Error> {
-        let mut views: Vec<_> = self
-            .erasures_about(ledger)?
-            .iter()
-            .map(|erasure| erasure.view(ledger))
-            .collect();
-        views.extend(self.waiting_views(ledger)?);
+        let waiting = self.waiting_views(ledger)?;
+        // Those that begin in between are in both: as begun, since the sort is stable.
+        let begun = self.erasures_about(ledger)?;
+        let mut views: Vec<_> = begun.iter().map(|erasure| erasure.view(ledger)).collect();
+        views.extend(waiting);
         // Ids are in the order of time (UUIDv7), and an erasure that waited keeps its own.
         views.sort_by_key(|view| std::cmp::Reverse(view.id));
+        views.dedup_by_key(|view| view.id);
         Ok(views)
     }
 }
@@ -333,17 +337,6 @@ impl Service {
 fn being_erased(pointer: &str) -> Error {
     let detail = format!("{pointer}: this person is being erased by another request");
     Error::new(Code::SubjectErasing, detail)
-}
-
-fn not_found(pointer: &str) -> Error {
-    let detail = "this ledger has never seen this person; nothing was recorded".to_owned();
-    Error::fields(
-        Code::SubjectNotFound,
-        vec![FieldError {
-            pointer: pointer.into(),
-            detail,
-        }],
-    )
 }
 
 fn order(request: Uuid, handle: Handle, categories: Option<&Vec<Category>>) -> ErasureOrder {

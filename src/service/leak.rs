@@ -219,6 +219,7 @@ impl Service {
             let detail = format!("must name 1 to {MAX_PEOPLE} people, or be absent if nobody is known");
             return Err(Error::field(pointer, detail));
         }
+        self.tell(ledger, &handles)?;
         Ok(Some(handles))
     }
 
@@ -291,7 +292,7 @@ impl Service {
 }
 
 /// Why no certificate is given: bodies stand that are known to hold data of its people in clear.
-pub(super) fn not_redacted(record: &LeakRecord, open: &[&ReportedLeak]) -> Error {
+pub(super) fn not_redacted(ledger: &Ledger, record: &LeakRecord, open: &[&ReportedLeak]) -> Error {
     let standing: std::collections::BTreeSet<_> = open
         .iter()
         .flat_map(|leak| record.standing(leak))
@@ -300,9 +301,14 @@ pub(super) fn not_redacted(record: &LeakRecord, open: &[&ReportedLeak]) -> Error
     let words = |items: Vec<String>| items.join(", ");
     let leaks = words(open.iter().map(|leak| leak.payload.leak.to_string()).collect());
     let events = words(standing.iter().map(u64::to_string).collect());
+    let mend = if ledger.is_frozen() {
+        "this log is frozen and takes neither a redaction nor a withdrawal: no certificate of this erasure is given"
+    } else {
+        "redact them (POST /redactions, reason `personal_data`), or withdraw the report if it was mistaken (DELETE \
+         /leaks/{id})"
+    };
     let detail = format!(
-        "a leak on record ({leaks}) says that data of people of this erasure stands in clear, in the events {events}; redact \
-         them (POST /redactions, reason `personal_data`), or withdraw the report if it was mistaken (DELETE /leaks/{{id}})"
+        "a leak on record ({leaks}) says that data of people of this erasure stands in clear, in the events {events}; {mend}"
     );
     Error {
         index: standing.first().copied(),

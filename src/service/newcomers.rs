@@ -11,6 +11,8 @@ use crate::store::{Direction, Lookup};
 const CHUNK: usize = 1_024;
 /// Chunks looked at before anything is served: a start must not last; the rest is looked at by the next one.
 const AT_START: usize = 32;
+/// Chunks looked at by a tick: more people than are made known between two of them.
+const AT_A_TICK: usize = 32;
 
 impl Service {
     /// Forgets the newcomers that no event names, and confirms the others. Only before anything is served: what is being
@@ -23,15 +25,8 @@ impl Service {
             return Ok(());
         }
         let forgotten = self.blocking(ledger, |service, ledger| {
-            let (mut after, mut forgotten) = (None, 0);
-            for _ in 0..AT_START {
-                let Some((last, unnamed)) = service.look_at_newcomers(ledger, after)? else {
-                    break;
-                };
-                forgotten += service.keystore.forget_new(ledger.record.id, &unnamed)?;
-                after = Some(last);
-            }
-            Ok(forgotten)
+            let unnamed = service.look_at_newcomers(ledger, &mut None, AT_START)?;
+            Ok(service.keystore.forget_new(ledger.record.id, &unnamed)?)
         });
         let forgotten = forgotten.await?;
         if forgotten > 0 {
@@ -40,31 +35,40 @@ impl Service {
         Ok(())
     }
 
-    /// Confirms a chunk of the newcomers that events name. The chunk after it is for the next call.
+    /// Confirms the newcomers that events name, some chunks of them. The chunks after those are for the next call.
     pub(super) async fn confirm_newcomers(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
         if ledger.is_frozen() {
             return Ok(());
         }
         let look = self.blocking(ledger, |service, ledger| {
-            let mut after = ledger.newcomers.lock();
-            while let Some((last, unnamed)) = service.look_at_newcomers(ledger, *after)? {
-                *after = Some(last);
-                if !unnamed.is_empty() {
-                    return Ok(());
-                }
-            }
-            *after = None;
+            service.look_at_newcomers(ledger, &mut ledger.newcomers.lock(), AT_A_TICK)?;
             Ok(())
         });
         look.await
     }
 
-    /// The last of a chunk of newcomers, and those that no event names; the others are confirmed. `None`: there is no more.
+    /// Looks at so many chunks of newcomers, from `after` on, which becomes the last one looked at, or `None` after the last of
+    /// all. Gives those that no event names; the others are confirmed.
     fn look_at_newcomers(
         &self,
         ledger: &Ledger,
-        after: Option<Handle>,
-    ) -> Result<Option<(Handle, Vec<Handle>)>, Error> {
+        after: &mut Option<Handle>,
+        chunks: usize,
+    ) -> Result<Vec<Handle>, Error> {
+        let mut all = Vec::new();
+        for _ in 0..chunks {
+            let Some((last, unnamed)) = self.look_at_chunk(ledger, *after)? else {
+                *after = None;
+                break;
+            };
+            *after = Some(last);
+            all.extend(unnamed);
+        }
+        Ok(all)
+    }
+
+    /// The last of a chunk of newcomers, and those that no event names; the others are confirmed. `None`: there is no more.
+    fn look_at_chunk(&self, ledger: &Ledger, after: Option<Handle>) -> Result<Option<(Handle, Vec<Handle>)>, Error> {
         let new = self.keystore.new_handles(ledger.record.id, after, CHUNK)?;
         let Some(last) = new.last().copied() else {
             return Ok(None);

@@ -137,16 +137,16 @@ impl Service {
     pub(super) fn living(&self, ledger: &Ledger, handle: Handle, pointer: &str) -> Result<(), Error> {
         match self.keystore.state(ledger.record.id, handle)? {
             SubjectState::Active | SubjectState::Restricted => Ok(()),
-            SubjectState::Erasing(request) if self.is_grace(ledger, request) => Ok(()),
+            SubjectState::Erasing(request) if self.is_grace(ledger, handle, request) => Ok(()),
             SubjectState::Erasing(_) => Err(at(Code::SubjectErasing, pointer, "this person is being erased")),
             SubjectState::Erased(_) => Err(subject_erased(pointer)),
             SubjectState::Unknown => Err(never_seen(pointer)),
         }
     }
 
-    /// Whether keys are withheld for the grace of this erasure.
-    pub(super) fn is_grace(&self, ledger: &Ledger, request: Uuid) -> bool {
-        let withheld = self.keystore.withheld(ledger.record.id);
+    /// Whether keys of somebody are withheld for the grace of this erasure.
+    pub(super) fn is_grace(&self, ledger: &Ledger, handle: Handle, request: Uuid) -> bool {
+        let withheld = self.keystore.withheld_of(ledger.record.id, handle);
         withheld
             .iter()
             .any(|withheld| withheld.id == request && withheld.why == Withheld::Grace)

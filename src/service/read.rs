@@ -2,15 +2,17 @@
 //!
 //! Erased data is a state, not an error and not null. A reveal is itself recorded before anything leaves.
 
+mod apart;
 mod find;
+mod open;
 
 use std::collections::BTreeSet;
 
 pub use find::{Filter, Page, StreamPage, StreamView};
+pub(super) use open::{key_of, open_under};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use super::access::internal;
 use super::removed::{Removal, Removed};
@@ -19,7 +21,7 @@ use crate::keystore::{KeyRef, Refusal};
 use crate::spec::event::{Actor, BodyKind, Header, Meta};
 use crate::spec::hash::{Hash, leaf_hash};
 use crate::spec::ids::{Category, EventType, Handle, StreamName, StreamRef, Timestamp};
-use crate::spec::seal::{self, BlockContext, SealedBlock};
+use crate::spec::seal::SealedBlock;
 pub use crate::store::Direction;
 use crate::store::{BodyRow, HeaderRow};
 
@@ -358,37 +360,6 @@ impl Service {
         index.filter(|index| *index < size).ok_or_else(unknown)
     }
 
-    /// Opens a block under its subject's key.
-    pub(crate) fn open_block(
-        &self,
-        ledger: &Ledger,
-        header: &Header,
-        ordinal: u16,
-        block: &SealedBlock,
-    ) -> Result<Result<Zeroizing<Vec<u8>>, Refusal>, Error> {
-        let key = KeyRef {
-            handle: block.handle,
-            category: block.category.clone(),
-            generation: block.generation,
-        };
-        let lease = match self.keystore.key(ledger.record.id, &key)? {
-            Ok(lease) => lease,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let context = BlockContext {
-            origin: &header.origin,
-            event_ref: header.event_ref,
-            ordinal,
-            handle: block.handle,
-            category: &block.category,
-            generation: block.generation,
-        };
-        Ok(seal::open(&lease, &context, block).map_err(|error| {
-            tracing::warn!(index = header.index, ordinal, error = %error, "a sealed block does not open under its key");
-            Refusal::Unavailable
-        }))
-    }
-
     /// One event.
     ///
     /// # Errors
@@ -499,11 +470,7 @@ impl Service {
         let opened = match reveal {
             Reveal::Open => self.open_block(ledger, &event.header, ordinal, &block)?.map(Some),
             Reveal::Sealed => {
-                let key = KeyRef {
-                    handle: block.handle,
-                    category: block.category.clone(),
-                    generation: block.generation,
-                };
+                let key = key_of(&block);
                 self.keystore.key(ledger.record.id, &key)?.map(|_| None)
             }
         };

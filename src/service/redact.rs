@@ -13,13 +13,15 @@ mod certificate;
 mod doomed;
 mod request;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::access::internal;
 use super::erase::NextLook;
-use super::own::{self, Fold, Unreadable, recorded};
+use super::own::{self, By, Fold, Unreadable, recorded};
 use super::read::StoredEvent;
 use super::{Caller, Code, Error, Ledger, Service};
 use crate::sequencer::{Append, Refusal};
@@ -48,8 +50,8 @@ const RETRY: std::time::Duration = std::time::Duration::from_secs(30);
 struct Recorded {
     redaction: Uuid,
     removed: RemovedBodies,
-    by: String,
-    roles: Vec<String>,
+    #[serde(flatten)]
+    by: By,
 }
 
 /// The payload of `redaction.completed`.
@@ -127,23 +129,35 @@ impl Service {
             return Err(ledger.frozen());
         }
         check(&request.events)?;
+        let (service, on, by) = (Arc::clone(self), Arc::clone(ledger), By::of(caller));
+        // A task of its own: a caller who hangs up must not keep what is removed from being written out of the files.
+        let redacting = async move {
+            let redacted = service.remove_bodies(&on, by, Arc::new(request)).await;
+            // It may be recorded although its append failed; `complete_redactions` looks.
+            on.redacted.at_latest(Timestamp(0));
+            redacted
+        };
+        tokio::spawn(redacting).await.map_err(internal)?
+    }
+
+    async fn remove_bodies(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger>,
+        by: By,
+        request: Arc<RedactionRequest>,
+    ) -> Result<RedactionView, Error> {
         let _turn = self.removing.lock().await;
         // A hold stands either before this, and refuses it, or after it.
         let _holds = ledger.erasing.turn.lock().await;
         let id = self.fresh_id();
-        let request = Arc::new(request);
         for _ in 0..ATTEMPTS {
             let asked = Arc::clone(&request);
             let doom = move |service: &Self, ledger: &Ledger| service.doom_bodies(ledger, &asked);
             let doomed = self.blocking(ledger, doom).await?;
-            match self
-                .append_redaction(ledger, caller, id, request.reason, doomed)
-                .await?
-            {
+            match self.append_redaction(ledger, &by, (id, request.reason), doomed).await? {
                 Err(Refusal::WrongExpectedVersion { .. }) => {} // a stream has grown: its name may stay
                 Err(refusal) => return Err(refusal.into()),
                 Ok(()) => {
-                    ledger.redacted.at_latest(Timestamp(0));
                     let view = move |service: &Self, ledger: &Ledger| service.redaction(ledger, id);
                     return self.blocking(ledger, view).await;
                 }
@@ -156,9 +170,8 @@ impl Service {
     async fn append_redaction(
         &self,
         ledger: &Ledger,
-        caller: &Caller,
-        id: Uuid,
-        reason: RedactionReason,
+        by: &By,
+        (id, reason): (Uuid, RedactionReason),
         doomed: Doomed,
     ) -> Result<Result<(), Refusal>, Error> {
         let authority = BodiesRedacted {
@@ -168,8 +181,7 @@ impl Service {
         let recorded = Recorded {
             redaction: id,
             removed: doomed.counts(),
-            by: caller.key.id.clone(),
-            roles: caller.key.roles.iter().map(|role| role.as_str().to_owned()).collect(),
+            by: by.clone(),
         };
         let correlation = Some(id.to_string());
         let append = Append {
@@ -191,7 +203,8 @@ impl Service {
     pub async fn complete_redactions(self: &Arc<Self>) {
         for ledger in self.all_ledgers() {
             let now = self.clock.now();
-            if ledger.is_frozen() || !ledger.redacted.is_due(now) {
+            // IMPORTANT: what a failed commit made durable all the same is seen only once the writer has recovered.
+            if ledger.is_frozen() || !self.is_ready() || !ledger.redacted.is_due(now) {
                 continue;
             }
             if let Err(error) = self.complete_redactions_of(&ledger).await {
@@ -242,9 +255,9 @@ impl Service {
 
     fn find_redaction(&self, ledger: &Ledger, id: Uuid) -> Result<Redaction, Error> {
         let known = self.fold_of(ledger, id, Redactions::default())?;
-        let found = known.all.into_iter().find(|redaction| redaction.id == id);
+        let found = known.places.get(&id).and_then(|place| known.all.get(*place));
         match (found, known.unreadable.first()) {
-            (Some(redaction), _) => Ok(redaction),
+            (Some(redaction), _) => Ok(redaction.clone()),
             (None, Some(event)) => Err(event.error()),
             (None, None) => Err(Error::new(Code::NotFound, "there is no redaction of this id")),
         }
@@ -270,6 +283,7 @@ impl Service {
 #[derive(Default)]
 struct Redactions {
     all: Vec<Redaction>,
+    places: HashMap<Uuid, usize>,
     unreadable: Vec<Unreadable>,
 }
 
@@ -284,8 +298,10 @@ impl Fold for Redactions {
             REDACTED => {
                 let redacted: own::Recorded<BodiesRedacted> = recorded(event)?;
                 let nameless = || Error::new(Code::Damaged, "a redaction without its id");
+                let id = id.ok_or_else(nameless)?;
+                self.places.insert(id, self.all.len());
                 self.all.push(Redaction {
-                    id: id.ok_or_else(nameless)?,
+                    id,
                     authority: redacted.index,
                     redacted_at: redacted.recorded_at,
                     payload: redacted.payload,
@@ -294,8 +310,8 @@ impl Fold for Redactions {
             }
             COMPLETED => {
                 let completed: own::Recorded<Completed> = recorded(event)?;
-                let id = completed.payload.redaction;
-                if let Some(redaction) = self.all.iter_mut().find(|redaction| redaction.id == id) {
+                let place = self.places.get(&completed.payload.redaction);
+                if let Some(redaction) = place.and_then(|place| self.all.get_mut(*place)) {
                     redaction.completed = Some((completed.index, completed.payload));
                 }
             }

@@ -43,7 +43,14 @@ impl Service {
         while first > size.saturating_sub(NEWEST) {
             let end = first;
             first = end.saturating_sub(AT_ONCE);
-            for event in self.stored_events(ledger, first..end)? {
+            let events = match self.stored_events(ledger, first..end) {
+                // One that is damaged tells of nobody, and must not keep the others' server from starting.
+                Err(error) if error.code == Code::Damaged => {
+                    self.readable_events(ledger, &(first..end).collect::<Vec<_>>(), &mut Vec::new())?
+                }
+                events => events?,
+            };
+            for event in events {
                 for (_, block) in sealed_blocks(&event) {
                     let is_new = seen.insert(block.handle);
                     if is_new && self.keystore.state(ledger.record.id, block.handle)? == SubjectState::Unknown {

@@ -95,6 +95,20 @@ struct Payload {
     by: By,
 }
 
+impl Payload {
+    fn reopened(&self) -> impl Iterator<Item = Reopened> {
+        let people = self.subjects.iter().flatten();
+        people.flat_map(|person| {
+            person.categories.iter().map(|named| Reopened {
+                handle: person.handle,
+                category: named.reopened.category.clone(),
+                generation: named.reopened.generation,
+                over: named.over.clone(),
+            })
+        })
+    }
+}
+
 /// A living person, and what is opened again of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Person {
@@ -247,27 +261,40 @@ impl Service {
     ) -> Result<(Uuid, Vec<Person>), Error> {
         self.record_reopening(ledger, &payload).await?;
         let carry_out = move |service: &Self, ledger: &Ledger| {
-            let opened = service.carry_out(ledger, &payload)?;
+            let opened = service.carry_out(ledger, std::iter::once(&payload))?;
             service.open_again(ledger, opened);
             Ok((payload.reopening, payload.subjects.unwrap_or_default()))
         };
         self.blocking(ledger, carry_out).await
     }
 
-    /// Opens in the key store what a reopening says. Gives what was not open before.
-    fn carry_out(&self, ledger: &Ledger, payload: &Payload) -> Result<Vec<Reopened>, Error> {
-        let people = payload.subjects.iter().flatten();
-        let reopened = people.flat_map(|person| {
-            person.categories.iter().map(|named| Reopened {
-                handle: person.handle,
-                category: named.reopened.category.clone(),
-                generation: named.reopened.generation,
-                over: named.over.clone(),
-            })
-        });
-        let reopened: Vec<_> = reopened.collect();
+    /// Opens in the key store what reopenings say. Gives what was not open before.
+    fn carry_out<'a>(
+        &self,
+        ledger: &Ledger,
+        reopenings: impl Iterator<Item = &'a Payload>,
+    ) -> Result<Vec<Reopened>, Error> {
         let id = ledger.record.id;
-        Ok(ledger.fencing.step(|| self.keystore.reopen_categories(id, &reopened))?)
+        let generation = |handle, category: &Category| {
+            let open = self.keystore.reopened_of(id, handle).into_iter();
+            let mut open = open.filter(|open| open.category == *category);
+            open.next().map(|open| open.generation)
+        };
+        // The last one of a category is over all that those before it were over.
+        let mut new: BTreeMap<(Handle, Category), Reopened> = BTreeMap::new();
+        for reopened in reopenings.flat_map(Payload::reopened) {
+            let of = (reopened.handle, reopened.category.clone());
+            let known = new.get(&of).map(|new| new.generation);
+            let known = known.or_else(|| generation(reopened.handle, &reopened.category));
+            if known.is_none_or(|known| known < reopened.generation) {
+                new.insert(of, reopened);
+            }
+        }
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let new: Vec<_> = new.into_values().collect();
+        Ok(ledger.fencing.step(|| self.keystore.reopen_categories(id, &new))?)
     }
 
     /// Lets the sequencer take generations that reopenings opened, unless a later erasure closes them.
@@ -297,10 +324,7 @@ impl Service {
     pub(super) fn carry_over_reopenings(&self, ledger: &Ledger) -> Result<Vec<Reopened>, Error> {
         let id = ledger.record.id;
         let reopenings = self.fold_own(ledger, Reopenings::default())?.0;
-        let mut opened = Vec::new();
-        for reopening in reopenings.values().filter(|reopening| reopening.subjects.is_some()) {
-            opened.extend(self.carry_out(ledger, reopening)?);
-        }
+        let opened = self.carry_out(ledger, reopenings.values())?;
         for noted in self.keystore.noted_reopenings(id)? {
             self.keystore
                 .settle_reopening(id, noted, reopenings.contains_key(&noted))?;

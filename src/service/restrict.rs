@@ -4,6 +4,7 @@
 //! first both times; at start what the ledger says is carried over to the key store, so that neither a crash between the
 //! two nor an older key store lifts a restriction.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -253,9 +254,8 @@ impl Service {
 
     fn find_restriction(&self, ledger: &Ledger, id: Uuid) -> Result<Restriction, Error> {
         let known = self.fold_of(ledger, id, Restrictions::default())?;
-        let found = known.all.into_iter().find(|restriction| restriction.id() == id);
-        match (found, known.unreadable.first()) {
-            (Some(restriction), _) => Ok(restriction),
+        match (known.find(id), known.unreadable.first()) {
+            (Some(restriction), _) => Ok(restriction.clone()),
             (None, Some(event)) => Err(event.error()),
             (None, None) => Err(Error::new(Code::NotFound, "there is no restriction of this id")),
         }
@@ -285,13 +285,13 @@ impl Service {
         handle: Handle,
         categories: Option<&[Category]>,
     ) -> Vec<Uuid> {
-        let withheld = self.keystore.withheld(ledger.record.id);
+        let withheld = self.keystore.withheld_of(ledger.record.id, handle);
         let covers = |withheld: &&Withholding| {
             let meets = match (&withheld.categories, categories) {
                 (Some(restricted), Some(categories)) => restricted.iter().any(|category| categories.contains(category)),
                 _ => true,
             };
-            withheld.why == Withheld::Restricted && withheld.handle == handle && meets
+            withheld.why == Withheld::Restricted && meets
         };
         withheld.iter().filter(covers).map(|withheld| withheld.id).collect()
     }
@@ -302,7 +302,7 @@ impl Service {
     /// If the store or the key store fails.
     pub(super) fn carry_over_restrictions(&self, ledger: &Ledger) -> Result<(), Error> {
         let id = ledger.record.id;
-        let known: std::collections::HashSet<_> = self.keystore.withheld(id).into_iter().collect();
+        let known: HashSet<_> = self.keystore.withheld(id).into_iter().collect();
         let recorded = self.fold_about(ledger, Restrictions::default())?;
         let (lifted, active): (Vec<_>, Vec<_>) = recorded
             .all
@@ -320,8 +320,9 @@ impl Service {
             );
             ledger.fencing.step(|| self.keystore.withhold(id, &missing))?;
         }
+        let withheld: HashSet<_> = known.iter().map(|withheld| withheld.id).collect();
         for restriction in lifted {
-            if known.iter().any(|withheld| withheld.id == restriction.id()) {
+            if withheld.contains(&restriction.id()) {
                 self.give_back(ledger, restriction.id())?;
             }
         }
@@ -334,7 +335,14 @@ impl Service {
 #[derive(Debug, Default)]
 struct Restrictions {
     all: Vec<Restriction>,
+    places: HashMap<Uuid, usize>,
     unreadable: Vec<Unreadable>,
+}
+
+impl Restrictions {
+    fn find(&self, id: Uuid) -> Option<&Restriction> {
+        self.all.get(*self.places.get(&id)?)
+    }
 }
 
 impl Fold for Restrictions {
@@ -342,14 +350,15 @@ impl Fold for Restrictions {
 
     fn add(&mut self, event: &StoredEvent) -> Result<(), Error> {
         match event.header.event_type.as_str() {
-            PLACED => self.all.push(Restriction {
-                placed: recorded(event)?,
-                lifted: None,
-            }),
+            PLACED => {
+                let placed: Recorded<Placed> = recorded(event)?;
+                self.places.insert(placed.payload.restriction, self.all.len());
+                self.all.push(Restriction { placed, lifted: None });
+            }
             LIFTED => {
                 let lifted: Recorded<Lifted> = recorded(event)?;
-                let id = lifted.payload.restriction;
-                if let Some(known) = self.all.iter_mut().find(|known| known.id() == id) {
+                let place = self.places.get(&lifted.payload.restriction);
+                if let Some(known) = place.and_then(|place| self.all.get_mut(*place)) {
                     known.lifted = Some(lifted);
                 }
             }
@@ -366,7 +375,7 @@ impl Fold for Restrictions {
 /// Categories that a request may name, if it names any.
 pub(super) fn check_categories(categories: Option<&[Category]>, most: usize) -> Result<(), Error> {
     let Some(categories) = categories else { return Ok(()) };
-    let distinct: std::collections::HashSet<_> = categories.iter().collect();
+    let distinct: HashSet<_> = categories.iter().collect();
     if categories.is_empty() || categories.len() > most || distinct.len() != categories.len() {
         let detail = format!("must name 1 to {most} different categories, or be absent for the whole person");
         return Err(Error::field("/categories", detail));

@@ -118,8 +118,8 @@ pub struct RetentionRunView {
     /// held. The next run does it then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrubbed_at: Option<Timestamp>,
-    /// Of a run that removed blocks: the backups on record that were begun before its end. They may hold the blocks until
-    /// they are deleted, and the keys of the blocks live.
+    /// Of a run that removed blocks: the backups on record that were begun before the files had been written anew, by it or by
+    /// a later run. They may hold the blocks until they are deleted, and the keys of the blocks live.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub backups: Vec<KnownBackup>,
     /// The API key that asked for it.

@@ -29,8 +29,7 @@ impl Service {
     /// `subject_erased`, `subject_erasing`.
     pub async fn subject_handle(self: &Arc<Self>, ledger: &Arc<Ledger>, subject: SubjectId) -> Result<Handle, Error> {
         self.blocking(ledger, |service, ledger| {
-            let (keystore, id) = (&service.keystore, ledger.record.id);
-            let handle = keystore.provision_handles(id, &[subject])?.pop();
+            let handle = service.keystore.provision_handles(ledger.record.id, &[subject])?.pop();
             let refused = |refusal| match refusal {
                 Refusal::Erased(_) => subject_erased("/subject"),
                 Refusal::Erasing(_) => Error::new(Code::SubjectErasing, "this person is being erased"),
@@ -38,8 +37,7 @@ impl Service {
                 Refusal::Unavailable => Error::new(Code::KeyUnavailable, "the key store cannot say"),
             };
             let handle = handle.unwrap_or(Err(Refusal::Unavailable)).map_err(refused)?;
-            // The caller keeps it: from now on it is not forgotten, with or without an event.
-            keystore.confirm(id, &[handle])?;
+            service.tell(ledger, &[handle])?;
             Ok(handle)
         })
         .await
@@ -56,8 +54,21 @@ impl Service {
                 Code::SubjectNotFound,
                 "this ledger has never seen this person",
             )),
-            Resolution::Known(handle) => self.subject(ledger, handle),
+            Resolution::Known(handle) => {
+                let view = self.subject(ledger, handle)?;
+                self.tell(ledger, &[handle])?;
+                Ok(view)
+            }
         }
+    }
+
+    /// Before a caller is told handles, or an event names them outside its header: from then on they are not forgotten, with or
+    /// without an event about them.
+    ///
+    /// # Errors
+    /// If the key store fails.
+    pub(super) fn tell(&self, ledger: &Ledger, handles: &[Handle]) -> Result<(), Error> {
+        Ok(self.keystore.confirm(ledger.record.id, handles)?)
     }
 
     /// The state of a handle.

@@ -76,6 +76,7 @@ impl Service {
                 Resolution::Erased => return Err(Error::new(Code::Erased, "this person was erased")),
                 Resolution::Unknown => return Err(never_seen("/subject")),
             };
+            service.tell(ledger, &[handle])?;
             service.access_page(ledger, handle, request.after, limit)
         };
         let mut view = self.blocking(ledger, open).await?;

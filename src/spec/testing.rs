@@ -373,6 +373,7 @@ impl TestLedger {
             due_at: None,
             completed_at: Some(completed_at),
             covers: None,
+            already_erased: None,
             subjects: vec![CertifiedSubject {
                 handle: ADA,
                 categories: None,
@@ -411,6 +412,7 @@ impl TestLedger {
                 text: "As far as the ledger knows.".into(),
             },
             clear: ClearParts {
+                frozen: Vec::new(),
                 examined: false,
                 leaks: Vec::new(),
                 nameless: 0,

@@ -1,8 +1,10 @@
 //! Backups: made while the store is in use, whole or not at all, put back by `oubliette restore`.
 
+use oubliette::spec::certificate::{Certificate, Disclosed};
+use oubliette::spec::signature::read_unverified;
 use serde_json::{Value, json};
 
-use crate::support::backups::{Place, back_up, beside, serve};
+use crate::support::backups::{Place, back_up, beside, serve, two_people_backed_up};
 use crate::support::people::{erase, opened, sealed, verification, verified};
 use crate::support::{Client, Data, eventually, files};
 
@@ -243,6 +245,57 @@ fn holds_restrictions_and_waiting_erasures_of_a_frozen_log_go_on_in_the_log_that
 }
 
 #[test]
+fn what_waits_for_a_frozen_log_cannot_be_ended_by_the_name_of_the_log_that_goes_on() {
+    let data = Data::new();
+    let server = serve(&data);
+    let client = server.client();
+    for subject in ["ada", "bob"] {
+        client.append("s", sealed(subject, subject));
+    }
+    let to = beside(&data, "backup");
+    back_up(&client, &to);
+    client.append("s", sealed("eve", "lost"));
+    server.stop();
+    let (mut place, _) = Place::restored(&data, &to, &["--accept-rollback"]);
+    place
+        .environment
+        .push(("OUBLIETTE_ERASURE_FOUR_EYES", "true".to_owned()));
+    let server = place.serve();
+    let client = server.client();
+    let second = server.client_as(&["officer", "reader"], None);
+    let of_frozen = |rest: &str| format!("/v1/ledgers/main-r1/{rest}");
+    let request = json!({"subjects": ["ada"], "basis": "art17_1_b", "reason": "request", "grace_seconds": 600});
+    let waits = client.post(&of_frozen("erasures"), &request).expect(202);
+    let erasure = format!("erasures/{}", waits["id"].as_str().unwrap());
+    let restriction = json!({"subject": "bob", "reason": "objection"});
+    let restricted = client.post(&of_frozen("restrictions"), &restriction).expect(201);
+    let restriction = format!("restrictions/{}", restricted["id"].as_str().unwrap());
+
+    // The log that goes on records them. They are none of its own.
+    let (approval, cancellation) = (format!("{erasure}/approvals"), format!("{erasure}/cancellations"));
+    let none = json!({});
+    client.get(&erasure).problem(404, "not_found");
+    second.post(&approval, &none).problem(404, "not_found");
+    client.post(&cancellation, &none).problem(404, "not_found");
+    client.get(&restriction).problem(404, "not_found");
+    client.delete(&restriction).problem(404, "not_found");
+    let states = |client: &Client| opened(client, "main-r1");
+    assert_eq!(states(&client), [json!("ada"), json!({"state": "restricted"})]);
+
+    let approved = second.post(&of_frozen(&approval), &none).expect(200);
+    assert_eq!(approved["state"], "requested", "{approved}");
+    client.post(&cancellation, &none).problem(404, "not_found");
+    client.post(&of_frozen(&cancellation), &none).expect(202);
+    second.post(&cancellation, &none).problem(404, "not_found");
+    let cancelled = second.post(&of_frozen(&cancellation), &none).expect(202);
+    assert_eq!(cancelled["state"], "cancelled", "{cancelled}");
+    client.delete(&of_frozen(&restriction)).expect(200);
+    assert_eq!(states(&client), [json!("ada"), json!("bob")]);
+    server.stop();
+    assert_eq!(states(&place.serve().client()), [json!("ada"), json!("bob")]);
+}
+
+#[test]
 fn an_erasure_that_waited_in_the_backup_and_was_carried_out_since_is_told_to_its_end() {
     let data = Data::new();
     let server = serve(&data);
@@ -271,4 +324,52 @@ fn an_erasure_that_waited_in_the_backup_and_was_carried_out_since_is_told_to_its
     assert_eq!(opened(&client, "main-r1"), [json!({"state": "erased"})]);
     let requested = client.get("events?type=erasure.requested").expect(200);
     assert_eq!(requested["events"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn exports_of_a_log_in_between_are_not_taken_for_those_of_the_frozen_log_before_it() {
+    let (data, first) = two_people_backed_up();
+    let server = serve(&data);
+    server.client().append("s", sealed("eve", "lost"));
+    server.stop();
+    let (once, _) = Place::restored(&data, &first, &["--accept-rollback"]);
+    let server = once.serve();
+    let client = server.client();
+    client.append("s", sealed("bob", "second"));
+    let export = |ledger: &str| {
+        let request = json!({"format": "ndjson", "reveal": true});
+        let export = client.post(&format!("/v1/ledgers/{ledger}/exports"), &request);
+        let content = export.expect(201)["content"].as_str().unwrap().to_owned();
+        assert_eq!(client.get(&content).status, 200);
+    };
+    export("main");
+    let second = beside(&data, "second");
+    back_up(&client, &second);
+    client.append("s", sealed("eve", "lost too"));
+    server.stop();
+    let twice = Place {
+        data: data.elsewhere(),
+        environment: once.environment.clone(),
+    };
+    let (exit, said) = twice.restore(&data, &second, &["--accept-rollback"]);
+    assert_eq!(exit, 0, "{said}");
+    let server = twice.serve();
+    let client = server.client();
+    let recipients = |subject: &str, ledger: &str| {
+        let request = json!({"subjects": [subject], "basis": "art17_1_b", "reason": "request"});
+        let erased = client
+            .post(&format!("/v1/ledgers/{ledger}/erasures"), &request)
+            .expect(202);
+        let document = client.get(erased["certificate"].as_str().unwrap()).body;
+        let certificate: Certificate = read_unverified(&document).unwrap();
+        let kinds = certificate
+            .recipients
+            .disclosed
+            .into_iter()
+            .map(|disclosed| disclosed.what);
+        kinds.collect::<Vec<_>>()
+    };
+    // Whoever took the second log took nothing of the first.
+    assert_eq!(recipients("ada", "main-r1"), []);
+    assert_eq!(recipients("bob", "main-r2"), [Disclosed::Exported]);
 }

@@ -198,3 +198,58 @@ fn an_erasure_that_waited_is_certified_with_the_time_when_it_came_in() {
         waits["due_at"].as_str().unwrap()
     );
 }
+
+/// Whom a backup still opens, although the second erasure destroys nothing.
+#[test]
+fn an_erasure_of_people_who_were_all_erased_before_has_no_certificate() {
+    let data = Data::new();
+    let server = crate::support::backups::serve(&data);
+    let client = server.client();
+    for subject in ["ada", "bob"] {
+        client.append("s", sealed(subject));
+    }
+    crate::support::backups::back_up(&client, &crate::support::backups::beside(&data, "backup"));
+    let first = client.post("erasures", &erasure("ada")).expect(202);
+    assert!(first["epoch_key_due_at"].is_string(), "{first}");
+    let again = client.post("erasures", &erasure("ada")).expect(202);
+    assert_eq!(again["subjects"], json!([{"state": "already_erased"}]));
+    assert!(again.get("certificate").is_none(), "{again}");
+    let path = format!("erasures/{}/certificate", again["id"].as_str().unwrap());
+    for form in ["cose", "html"] {
+        let problem = client.get(&format!("{path}?format={form}")).problem(404, "not_found");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("was erased before"),
+            "{problem}"
+        );
+        assert!(!problem.to_string().contains(first["id"].as_str().unwrap()));
+    }
+    assert_eq!(certificate(&client, &first).already_erased, None);
+    // Beside somebody who was not, they are counted.
+    let both = with(erasure("bob"), "subjects", json!(["ada", "bob"]));
+    let both = client.post("erasures", &both).expect(202);
+    let given = certificate(&client, &both);
+    assert_eq!((given.subjects.len(), given.already_erased), (1, Some(1)));
+    assert!(certificate_of(&client, &both, "html").text().contains("Erased before"));
+    // Neither counts as a change of keys, nor stands in a bundle.
+    let report = client
+        .get("reports/compliance?from=2020-01-01&to=2100-01-01")
+        .expect(200);
+    let changes = report["report"]["rotations"]["list"].as_array().unwrap().clone();
+    let changes = changes.iter().filter(|line| line["act"] == "changed_by_erasure");
+    assert_eq!(changes.count(), 2);
+}
+
+#[test]
+fn what_a_certificate_says_of_the_check_is_what_was_done() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    for _ in 0..40 {
+        client.append("s", sealed("ada"));
+    }
+    let done = client.post("erasures", &erasure("ada")).expect(202);
+    let check = certificate(&client, &done).verification;
+    assert_eq!((check.sampled, check.opened, check.keys_left), (32, 0, Some(0)));
+    let words = check.text.unwrap();
+    assert!(words.contains("tried") && !words.contains("opened again"), "{words}");
+}

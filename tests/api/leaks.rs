@@ -6,7 +6,7 @@ use oubliette::spec::verify::Trust;
 use serde_json::{Value, json};
 
 use crate::certificates::certificate;
-use crate::support::{Answer, Client, Data};
+use crate::support::{Answer, Client, Data, backups};
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap()
@@ -164,4 +164,61 @@ fn a_report_that_cannot_be_is_refused_with_the_field_and_nothing_is_recorded() {
     auditor.get("leaks").expect(200);
     redact(&client, index);
     report(&client, index, json!({})).problem(409, "body_purged");
+}
+
+#[test]
+fn what_stands_in_clear_in_a_frozen_log_is_told_since_nothing_mends_it() {
+    let data = Data::new();
+    let server = backups::serve(&data);
+    let client = server.client();
+    let [first, second] = filled(&client);
+    let redacted = report(&client, first, json!({"subjects": ["ada"]})).expect(201);
+    let open = report(&client, second, json!({"subjects": ["ada"]})).expect(201);
+    report(&client, second, json!({})).expect(201);
+    redact(&client, first);
+    let to = backups::beside(&data, "backup");
+    backups::back_up(&client, &to);
+    filled(&client);
+    server.stop();
+    let (place, _) = backups::Place::restored(&data, &to, &["--accept-rollback"]);
+    let server = place.serve();
+    let client = server.client();
+    let frozen = |path: &str| format!("/v1/ledgers/main-r1/{path}");
+    client
+        .delete(&frozen(&format!("leaks/{}", text(&open["id"]))))
+        .problem(409, "ledger_frozen");
+    let request = json!({"subjects": ["ada"], "basis": "art17_1_b", "reason": "request"});
+    let done = client.post(&frozen("erasures"), &request).expect(202);
+    let answer = client.get(text(&done["certificate"]));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let found = verify_certificate(&answer.body, &Trust::default());
+    assert_eq!(found.verdict, Verdict::Valid, "{found}");
+    let given: oubliette::spec::certificate::Certificate =
+        oubliette::spec::signature::read_unverified(&answer.body).unwrap();
+    assert!(given.covers.is_some() && given.clear.leaks.is_empty());
+    let told: Vec<_> = given
+        .clear
+        .frozen
+        .iter()
+        .map(|leak| (leak.leak.to_string(), leak.events.clone(), leak.outcome))
+        .collect();
+    let id = |leak: &Value| text(&leak["id"]).to_owned();
+    assert_eq!(
+        told,
+        [
+            (id(&redacted), vec![first], Some(LeakOutcome::Redacted)),
+            (id(&open), vec![second], None)
+        ]
+    );
+    assert_eq!(given.clear.nameless, 1);
+    let page = client
+        .get(&format!("{}?format=html", text(&done["certificate"])))
+        .text();
+    assert!(page.contains("Reports of the frozen log"), "{page}");
+    // Neither are its epochs those of the log that goes on.
+    let made = client
+        .get("reports/compliance?from=2020-01-01&to=2100-01-01")
+        .expect(200);
+    let list = made["report"]["rotations"]["list"].as_array().unwrap();
+    assert!(list.iter().all(|line| line["act"] != "changed_by_erasure"), "{list:?}");
 }

@@ -14,6 +14,7 @@ mod epochs;
 mod erasures;
 mod evidence;
 mod exports;
+mod gathered;
 mod leaks;
 mod ledgers;
 mod life;

@@ -12,7 +12,7 @@ use crate::support::{Client, Data, Dice, eventually, id, run};
 
 const PROMPT: [(&str, &str); 1] = [("OUBLIETTE_ERASURE_PURGE", "prompt")];
 
-fn erase(client: &Client, request: &Value) -> Value {
+pub(crate) fn erase(client: &Client, request: &Value) -> Value {
     let mut request = request.clone();
     (request["basis"], request["reason"]) = (json!("art17_1_b"), json!("request"));
     client.post("erasures", &request).expect(202)
@@ -34,16 +34,16 @@ fn is_removed(client: &Client, erasure: &Value, code: &str) -> bool {
     residue(client, erasure, code)["state"] == "removed"
 }
 
-fn purged(client: &Client, erasure: &Value) {
+pub(crate) fn purged(client: &Client, erasure: &Value) {
     eventually("ciphertext is removed", || is_removed(client, erasure, "ciphertext"));
     assert!(is_removed(client, erasure, "key_store_files"));
 }
 
-fn purges(client: &Client) -> Vec<Value> {
+pub(crate) fn purges(client: &Client) -> Vec<Value> {
     client.read_all("events?type=bodies.purged", 100)
 }
 
-fn certificate(client: &Client, erasure: &Value) -> Vec<u8> {
+pub(crate) fn certificate(client: &Client, erasure: &Value) -> Vec<u8> {
     let id = erasure["id"].as_str().unwrap();
     let answer = client.get(&format!("erasures/{id}/certificate"));
     assert_eq!(answer.status, 200);
@@ -57,7 +57,7 @@ fn export(client: &Client, request: &Value) -> String {
         .to_owned()
 }
 
-fn verification(client: &Client) -> Value {
+pub(crate) fn verification(client: &Client) -> Value {
     people::verification(client, "main")
 }
 
@@ -225,64 +225,6 @@ fn the_certificate_dates_what_is_gone_and_names_what_is_not() {
     // A bundle carries it as it is, and an older export as it is now.
     let bundle = client.get(&export(&client, &json!({"format": "bundle"})));
     verified(&bundle.body);
-}
-
-#[test]
-fn several_people_share_a_list_and_one_category_leaves_alone() {
-    let data = Data::new();
-    let server = data.serve_with(&[("OUBLIETTE_ERASURE_PURGE_DELAY_SECONDS", "4")]);
-    let client = server.client();
-    for person in ["ada", "bob", "eve"] {
-        client.append("s", sealed(person, person));
-    }
-    let two = json!({"type": "t", "personal": [{"subject": "dora", "category": "marketing", "data": 1}, {"subject": "dora", "category": "invoice", "data": 2}]});
-    let receipt = client.append("s", two);
-    let (index, dora) = (
-        receipt["index"].clone(),
-        receipt["personal"][0]["handle"].as_str().unwrap().to_owned(),
-    );
-    let requests = [
-        json!({"subjects": ["ada"]}),
-        json!({"subjects": ["bob"]}),
-        json!({"subjects": ["dora"], "categories": ["marketing"]}),
-    ];
-    let erasures: Vec<_> = requests.iter().map(|request| erase(&client, request)).collect();
-    erasures.iter().for_each(|erasure| purged(&client, erasure));
-    let lists = purges(&client);
-    assert_eq!(lists.len(), 1, "{lists:?}");
-    let mut ids: Vec<_> = erasures.iter().map(|erasure| erasure["id"].as_str().unwrap()).collect();
-    ids.sort_unstable();
-    assert_eq!(lists[0]["data"]["requests"], json!(ids));
-    assert_eq!(lists[0]["data"]["positions"].as_array().unwrap().len(), 3);
-    assert!(
-        !verified(&certificate(&client, &erasures[0]))
-            .to_string()
-            .contains("of this person together")
-    );
-    let event = client.get(&format!("events/{index}?reveal=true")).expect(200);
-    let blocks = event["personal"].as_array().unwrap();
-    assert_eq!(
-        (&blocks[0]["state"], &blocks[1]["state"], &blocks[1]["data"]),
-        (&json!("erased"), &json!("clear"), &json!(2))
-    );
-    // The living category is still found by the handle, and goes with the person.
-    assert!(
-        client
-            .read_all(&format!("events?handle={dora}"), 10)
-            .iter()
-            .any(|event| event["index"] == index)
-    );
-    let rest = erase(&client, &json!({"subjects": ["dora"]}));
-    purged(&client, &rest);
-    let event = client.get(&format!("events/{index}")).expect(200);
-    assert!(
-        event["personal"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|block| block["state"] == "erased" && block["authority"].is_u64())
-    );
-    assert_eq!(verification(&client)["verdict"], "valid");
 }
 
 #[test]

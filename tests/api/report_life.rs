@@ -87,7 +87,7 @@ fn holds_restrictions_retention_redactions_leaks_backups_and_rotations_are_in_it
     );
     assert_eq!(report["leaks"]["list"][0]["state"], "redacted");
     assert_eq!(report["redactions"]["list"][0]["by"]["key"], data.made["id"]);
-    assert_eq!(report["retention"]["list"][0]["counts"]["due"], 0);
+    assert_eq!(report["retention"]["list"][0]["counts"]["people_due"], 0);
     let copy = &report["backups"]["list"][0];
     assert_eq!(
         (&copy["backup"], &copy["known"]["state"]),
@@ -136,4 +136,79 @@ fn holds_restrictions_retention_redactions_leaks_backups_and_rotations_are_in_it
     for section in ["holds", "restrictions", "retention", "redactions", "leaks", "backups"] {
         assert_eq!(report[section]["total"], 0, "{section}");
     }
+}
+
+/// What ends by itself ends once: not after somebody ended it, and not before its time.
+#[test]
+fn a_hold_that_expires_ends_by_whichever_end_comes_first() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    client.append("s", sealed("ada"));
+    let second = server.client_as(&["officer"], None);
+    let far = "2090-01-01T00:00:00Z";
+    let place = |ground: &str, expires_at: &str| {
+        let hold = json!({"subjects": ["ada"], "ground": ground, "expires_at": expires_at});
+        client.post("holds", &hold).expect(201)
+    };
+    let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_millis(700)).to_string();
+    place("stands", far);
+    let released = place("released", far);
+    second.delete(&format!("holds/{}", id(&released))).expect(200);
+    place("expires", &soon);
+    let both = place("expires-then-released", &soon);
+    std::thread::sleep(std::time::Duration::from_millis(900));
+    let late = second.delete(&format!("holds/{}", id(&both)));
+    let answer = client.get(&format!("reports/compliance?{PERIOD}"));
+    verified(&data, &answer.body);
+    let report = answer.expect(200)["report"].take();
+    let made_at = report["made_at"].as_str().unwrap().to_owned();
+    let states: Vec<_> = report["holds"]["list"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| {
+            assert!(
+                line["ended_at"].as_str().is_none_or(|end| end <= made_at.as_str()),
+                "{line}"
+            );
+            assert_eq!(line["by"]["key"], data.made["id"], "by whom it was placed");
+            line["state"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(states, ["active", "released", "expired", "expired"], "{}", late.text());
+    assert_eq!(report["holds"]["open"], 1);
+}
+
+/// People and sealed blocks are counted apart.
+#[test]
+fn a_run_of_retention_tells_people_from_sealed_blocks() {
+    let data = Data::new();
+    let server = data.serve_with(&[(
+        "OUBLIETTE_RETENTION",
+        r#"[{name = "logins", event_type = "t", keep = "1s"}, {name = "m", category = "marketing", keep = "1s"}]"#,
+    )]);
+    let client = server.client();
+    for _ in 0..3 {
+        client.append("s", sealed("ada"));
+    }
+    let personal = json!([{"subject": "bob", "category": "marketing", "data": "B"}]);
+    client.append("s", json!({"type": "order", "data": 1, "personal": personal}));
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    client.post("retention/runs", &json!({"dry_run": false})).expect(201);
+    let report = report(&client, PERIOD);
+    let counts = &report["retention"]["list"][0]["counts"];
+    let number = |name: &str| counts[name].as_u64();
+    assert_eq!(
+        ["people_due", "people_erased", "people_held", "people_restricted"].map(number),
+        [Some(1), Some(1), Some(0), Some(0)],
+        "{counts}"
+    );
+    assert_eq!(
+        ["blocks_due", "blocks_purged", "blocks_held", "blocks_restricted"].map(number),
+        [Some(3), Some(3), Some(0), Some(0)],
+        "{counts}"
+    );
+    let page = client.get(&format!("reports/compliance?{PERIOD}&format=html")).text();
+    assert!(page.contains("blocks purged 3") && page.contains("people erased 1"));
 }

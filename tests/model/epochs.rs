@@ -39,6 +39,14 @@ impl World {
         Key { epoch, line }
     }
 
+    /// One key of `RocksKeyStore::destroy_untried`; false if there is none.
+    fn destroy_untried(&mut self, tried: u8) -> bool {
+        let mut slots = self.vault.slots.iter();
+        let untried = slots.find(|(epoch, slot)| **epoch > tried && !slot.retired);
+        let untried = untried.map(|(epoch, _)| *epoch);
+        untried.map(|epoch| self.destroy(epoch)).is_some()
+    }
+
     /// The key store after the write of step 4: `RocksKeyStore::replace`.
     pub(crate) fn turned(&self, job: &Job, to: Key) -> KeyStore {
         let mut next = self.here().keystore.clone();
@@ -72,9 +80,21 @@ impl World {
             let key = Key { epoch, line: slot.line };
             self.due = self.due.without(Set::of(&[key.bit()]));
         } else {
-            self.vault.slots.remove(&epoch);
+            self.destroy(epoch);
         }
         true
+    }
+
+    /// `FileVault::destroy_epoch`. What hung under the key is lost, and another key of that number is another key; unless a
+    /// copy of the vault keeps this one.
+    fn destroy(&mut self, epoch: u8) {
+        let Some(Slot { line, .. }) = self.vault.slots.remove(&epoch) else {
+            return;
+        };
+        let key = Key { epoch, line };
+        if self.vault_copy.as_ref().is_none_or(|copy| !copy.holds(key)) {
+            self.strays = self.strays.map(|under| under.without(Set::of(&[key.bit()])));
+        }
     }
 
     /// A retired key that is due, or that is recorded as destroyed: an older vault brought it back.
@@ -100,7 +120,7 @@ impl World {
     /// `Service::destroy_due` and `destroy_again`, one key.
     pub(crate) fn destroy_due(&mut self, off: Off) -> bool {
         let doomed = self.doomed(off);
-        doomed.is_some_and(|epoch| self.vault.slots.remove(&epoch).is_some())
+        doomed.map(|epoch| self.destroy(epoch)).is_some()
     }
 
     /// One end of a key that is not on record: `Service::unrecorded_epochs`.
@@ -159,11 +179,14 @@ impl World {
             Step::Mint => {
                 let own = self.here().keystore.key.epoch;
                 let after = self.run.as_ref().map_or(0, |run| run.attempted).max(own);
+                if off != Off::UntriedKeysDie && self.destroy_untried(after) {
+                    return;
+                }
                 job.to = Some(self.mint(after));
                 job.from = own;
                 job.step = Step::Write;
                 if off == Off::KeyBeforeDestruction {
-                    self.vault.slots.remove(&own);
+                    self.destroy(own);
                 }
             }
             Step::Write => {

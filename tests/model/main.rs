@@ -51,6 +51,8 @@ enum Off {
     ClosedMark,
     /// A copy that lacks erasures comes under a key of its own before they are applied.
     OwnKey,
+    /// A fresh key that no write was tried under goes before the next change of epoch.
+    UntriedKeysDie,
     /// An accepted rollback begins another origin.
     NewOrigin,
     /// Start compares the ledger with the vault's last checkpoint.
@@ -139,6 +141,15 @@ const TWICE: Bounds = Bounds {
     ..RESTORE
 };
 
+/// A restore breaks off, and the old directory goes on with an erasure that was under way.
+const BROKEN_OFF: Bounds = Bounds {
+    crashes: 2,
+    appends: 0,
+    erasable: &[ADA, BOB],
+    time: false,
+    ..RESTORE
+};
+
 /// Parts that are put back by hand, also from an older copy of the vault.
 const BY_HAND: Bounds = Bounds {
     appends: 0,
@@ -217,6 +228,7 @@ fn what_is_put_back_brings_nobody_back() {
     holds("restore", RESTORE, &["an erasure is final", comes_back]);
     holds("two backups", TWO_BACKUPS, &[comes_back]);
     holds("twice", TWICE, &["a log goes on from two"]);
+    holds("broken off", BROKEN_OFF, &[]);
 }
 
 #[test]
@@ -256,6 +268,7 @@ fn every_safeguard_is_needed() {
         (Off::ClosedMark, RESTORE, FORKED),
         (Off::NewOrigin, RESTORE, FORKED),
         (Off::OwnKey, RESTORE, CONTRADICTED),
+        (Off::UntriedKeysDie, BROKEN_OFF, HANGS),
         (Off::RecordedEnds, BY_HAND, CONTRADICTED),
         (Off::Anchor, AFTER_A_RESTORE, FORKED),
         (Off::LostLogs, AFTER_A_RESTORE, REGROWN),

@@ -69,12 +69,12 @@ fn begins_again(world: &World, who: Who) -> bool {
     job.is_some_and(|job| job.why == Why::Erase && job.who.has(who) && job.step == Step::Fence)
 }
 
-/// After T2 nothing in the files in use leads to a key that is in use, deleted rows included. A retired key opens them until
-/// T5, as the certificate says.
+/// After T2 nothing in the files in use leads to a key that is in use, deleted rows included, and nothing in what a restore left
+/// that broke off. A retired key opens them until T5, as the certificate says.
 fn erased_hangs_under_no_key_in_use(_: &Model, world: &World) -> bool {
     let in_use = world.vault.keys(false);
-    let open = |who: Who| world.place.keystore.under[usize::from(who)].and(in_use);
-    !world.serves() || world.erased.iter().all(|who| open(who).is_empty())
+    let open = |who: usize| world.place.keystore.under[who].or(world.strays[who]).and(in_use);
+    !world.serves() || world.erased.iter().all(|who| open(usize::from(who)).is_empty())
 }
 
 /// Of somebody whose certificate was final no copy that the product made opens with any key of the vault.

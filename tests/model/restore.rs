@@ -77,7 +77,7 @@ impl World {
         self.run = Some(run);
     }
 
-    /// `RocksKeyStore::adopt`: under a key of its own where erasures are to be applied first.
+    /// `RocksKeyStore::adopt`, the vault's part: under a key of its own where erasures are to be applied first.
     pub(crate) fn adopt(&mut self, off: Off) {
         let current = self.vault.slots.iter().find(|(_, slot)| !slot.retired);
         let current = current.map(|(epoch, slot)| Key {
@@ -86,24 +86,25 @@ impl World {
         });
         let own = self.here().keystore.key;
         let lacks = !self.vault.journal.without(self.here().keystore.gone()).is_empty();
-        if let Some(current) = current
-            && !self.vault.uses(own)
-        {
-            let newest = self.vault.slots.keys().last().copied().unwrap_or(0);
-            let to = if lacks && off != Off::OwnKey {
-                self.mint(newest)
-            } else {
-                current
-            };
-            let keystore = &mut self.here_mut().keystore;
-            keystore.key = to;
-            for who in keystore.rows.iter().map(usize::from) {
-                keystore.under[who] = keystore.under[who].with(to.bit());
-            }
-        }
+        let needed = current.filter(|_| !self.vault.uses(own));
+        let newest = self.vault.slots.keys().last().copied().unwrap_or(0);
+        let to = match needed {
+            Some(_) if lacks && off != Off::OwnKey => Some(self.mint(newest)),
+            current => current,
+        };
         if let Some(run) = &mut self.run {
-            run.stage = Stage::GoOn;
+            run.stage = to.map_or(Stage::GoOn, Stage::Rewrap);
         }
+    }
+
+    /// `RocksKeyStore::adopt`, the key store's write.
+    pub(crate) fn rewrap(&mut self, to: Key) {
+        let keystore = &mut self.here_mut().keystore;
+        keystore.key = to;
+        for who in keystore.rows.iter().map(usize::from) {
+            keystore.under[who] = keystore.under[who].with(to.bit());
+        }
+        self.set_stage(Stage::GoOn);
     }
 
     /// `Service::go_on`: the log that goes on is begun, and the vault knows of it before anybody else.

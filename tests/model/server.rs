@@ -119,6 +119,7 @@ impl World {
         let is_restore = run.target.is_some();
         match run.stage {
             Stage::Adopt => self.adopt(off),
+            Stage::Rewrap(to) => self.rewrap(to),
             Stage::GoOn => self.go_on(off),
             Stage::Gate if !self.passes_gate(off) => {
                 // Nothing was changed.

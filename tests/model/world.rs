@@ -7,8 +7,10 @@ pub(crate) use crate::parts::*;
 /// How far a running process is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Stage {
-    /// A restore: files copied; the copy comes to the present epoch next.
+    /// A restore: files copied; the key to which the copy comes is made next, if it needs one of its own.
     Adopt,
+    /// A restore: the copy comes under this key next.
+    Rewrap(Key),
     /// A restore: the new log is begun next.
     GoOn,
     /// Stores, vault and heads are compared next.

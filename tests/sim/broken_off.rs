@@ -1,180 +1,21 @@
 //! Acts that break off between what the ledger records and what the key store does, while the server runs on: a commit
 //! fails, with all written or nothing. The tick brings both together, without a new start.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use oubliette::env::System;
-use oubliette::keystore::rocksdb::RocksKeyStore;
-use oubliette::keystore::vault::file::FileVault;
-use oubliette::sequencer::{Limits, Publish, Sequencer, View};
-use oubliette::service::access::NewApiKey;
+use oubliette::service::Code;
 use oubliette::service::append::{AppendCall, Proof};
+use oubliette::service::epochs::RenewRequest;
 use oubliette::service::erase::Purging;
-use oubliette::service::ledger::{SigningKeyStore, SigningKeys};
 use oubliette::service::policy::Policy;
-use oubliette::service::read::Reveal;
-use oubliette::service::{Caller, Code, Components, Error, Ledger, Role, Service, backup, request};
-use oubliette::spec::ids::LedgerName;
-use oubliette::store::rocksdb::RocksStore;
 use serde_json::{Value, json};
 
-use crate::faulty::{Failing, Faulty};
+use crate::faulty::Failing;
+use crate::scene::Scene;
 
-/// Until a writer that failed takes events again and a tick came by.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Nobody;
-
-impl Publish for Nobody {
-    fn published(&self, _: &Arc<View>) {}
-}
-
-struct Fixed;
-
-impl SigningKeyStore for Fixed {
-    fn load(&self, _: &LedgerName) -> Result<SigningKeys, Error> {
-        let key = |byte| ed25519_dalek::SigningKey::from_bytes(&[byte; 32]);
-        Ok(SigningKeys {
-            event: key(1),
-            checkpoint: key(2),
-            certificate: key(3),
-        })
-    }
-
-    fn create(&self, ledger: &LedgerName) -> Result<SigningKeys, Error> {
-        self.load(ledger)
-    }
-}
-
-/// The service over real stores, in this process.
-struct Scene {
-    runtime: tokio::runtime::Runtime,
-    service: Arc<Service>,
-    ledger: Arc<Ledger>,
-    caller: Caller,
-    store: Arc<Faulty>,
-    _folder: tempfile::TempDir,
-}
-
-impl Scene {
-    fn new(policy: Policy) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let system = Arc::new(System);
-        let vault = FileVault::create(&[folder.path().join("vault")], system.clone()).unwrap();
-        let keystore = RocksKeyStore::create(&folder.path().join("keys"), Arc::new(vault), system.clone()).unwrap();
-        let store = Faulty::new(&folder.path().join("ledger"), 0, Failing::Lost);
-        let limits = Limits::default();
-        let sequencer = Sequencer::start(store.clone(), system.clone(), system.clone(), Arc::new(Nobody), limits);
-        let service = Service::new(Components {
-            store: store.clone(),
-            keystore: Arc::new(keystore),
-            sequencer,
-            signing_keys: Arc::new(Fixed),
-            clock: system.clone(),
-            entropy: system,
-            limits: oubliette::service::Limits::default(),
-            guard: true,
-            policy,
-            backup_places: backup::Places {
-                root: None,
-                apart_from: Vec::new(),
-                open: Box::new(|path| Ok(Arc::new(RocksStore::open_read_only(path)?))),
-            },
-            horizon: Duration::ZERO,
-            purging: Purging::default(),
-        });
-        let service = Arc::new(service.unwrap());
-        let (name, origin) = ("main".parse().unwrap(), "o.example/main".parse().unwrap());
-        let caller = runtime.block_on(async {
-            service.found_ledger(name, origin, None).await.unwrap();
-            let key = NewApiKey {
-                name: "test".into(),
-                roles: Role::ALL.into_iter().collect(),
-                ledgers: None,
-            };
-            let shown = service.create_api_key("test", key).await.unwrap();
-            service.authenticate(&shown.api_key).unwrap()
-        });
-        let ledger = service.ledger(&"main".parse().unwrap()).unwrap();
-        Self {
-            runtime,
-            service,
-            ledger,
-            caller,
-            store,
-            _folder: folder,
-        }
-    }
-
-    fn parsed<T: serde::de::DeserializeOwned>(value: &Value) -> T {
-        request::parse(value.to_string().as_bytes()).unwrap()
-    }
-
-    fn append(&self, subject: &str, category: &str) -> Result<Value, Error> {
-        let event = json!({"type": "t", "personal": [{"subject": subject, "category": category, "data": subject}]});
-        let request = Self::parsed(&json!({"events": [event]}));
-        let call = AppendCall::to_stream("s".parse().unwrap(), request, Proof::None);
-        let answer = self.runtime.block_on(self.service.append(&self.ledger, call))?;
-        Ok(serde_json::to_value(answer).unwrap()["events"][0].take())
-    }
-
-    fn restrict(&self, subject: &str) -> Result<String, Error> {
-        let request = Self::parsed(&json!({"subject": subject, "reason": "objection"}));
-        let restrict = self.service.restrict(&self.ledger, &self.caller, request);
-        Ok(self.runtime.block_on(restrict)?.id.to_string())
-    }
-
-    fn erase(&self, subject: &str, categories: Option<&[&str]>) {
-        let mut request = json!({"subjects": [subject], "basis": "art17_1_b", "reason": "request"});
-        if let Some(categories) = categories {
-            request["categories"] = json!(categories);
-        }
-        let erase = self.service.erase(&self.ledger, &self.caller, Self::parsed(&request));
-        self.runtime.block_on(erase).unwrap();
-    }
-
-    fn reopen(&self, subject: &str, categories: Option<&[&str]>) -> Result<(), Error> {
-        let mut request = json!({"subject": subject, "reason": "consent"});
-        if let Some(categories) = categories {
-            request["categories"] = json!(categories);
-        }
-        let reopen = self.service.reopen(&self.ledger, &self.caller, Self::parsed(&request));
-        self.runtime.block_on(reopen).map(drop)
-    }
-
-    /// The state of the first block of an event, opened where it opens.
-    fn state(&self, index: u64) -> String {
-        let event = self.service.event(&self.ledger, index, Reveal::Open).unwrap();
-        let event = serde_json::to_value(event).unwrap();
-        event["personal"][0]["state"].as_str().unwrap().to_owned()
-    }
-
-    /// Ticks as the server does until it is so.
-    fn ticks_until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
-        let started = Instant::now();
-        loop {
-            self.runtime.block_on(async {
-                self.service.retry_erasures().await;
-                self.service.tick().await;
-            });
-            if self.service.is_ready() && is_so() {
-                return;
-            }
-            assert!(started.elapsed() < PATIENCE, "never so: {what}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// What the ledger says of restrictions.
-    fn restrictions(&self) -> usize {
-        self.service.restrictions(&self.ledger).unwrap().len()
-    }
+/// What the ledger says of restrictions.
+fn restrictions(scene: &Scene) -> usize {
+    scene.service.restrictions(&scene.ledger).unwrap().len()
 }
 
 #[test]
@@ -184,7 +25,7 @@ fn a_restriction_whose_record_is_durable_although_it_failed_is_withheld_without_
     scene.store.fail(1, Failing::Persisted);
     assert_eq!(scene.restrict("ada").unwrap_err().code, Code::NotReady);
     scene.ticks_until("restricted", || scene.state(index) == "restricted");
-    assert_eq!(scene.restrictions(), 1);
+    assert_eq!(restrictions(&scene), 1);
     // The same for its end.
     let restrictions = serde_json::to_value(scene.service.restrictions(&scene.ledger).unwrap()).unwrap();
     let id = restrictions[0]["id"].as_str().unwrap().parse().unwrap();
@@ -201,7 +42,7 @@ fn a_restriction_whose_record_is_lost_restricts_nobody() {
     scene.store.fail(1, Failing::Lost);
     assert_eq!(scene.restrict("ada").unwrap_err().code, Code::NotReady);
     scene.ticks_until("ready", || true);
-    assert_eq!((scene.state(index).as_str(), scene.restrictions()), ("clear", 0));
+    assert_eq!((scene.state(index).as_str(), restrictions(&scene)), ("clear", 0));
     scene.restrict("ada").unwrap();
     assert_eq!(scene.state(index), "restricted");
 }
@@ -266,4 +107,145 @@ fn a_category_that_retention_erased_is_open_again_whichever_commit_of_the_run_fa
             }
         }
     });
+}
+
+#[test]
+fn an_erasure_that_waits_goes_on_if_its_record_is_durable_although_it_failed() {
+    let policy = Policy {
+        grace_seconds: 1,
+        ..Policy::default()
+    };
+    for failing in [Failing::Persisted, Failing::Lost] {
+        let scene = Scene::new(policy.clone());
+        let index = scene.append("ada", "billing").unwrap()["index"].as_u64().unwrap();
+        scene.store.fail(1, failing);
+        assert_eq!(scene.try_erase("ada", None).unwrap_err().code, Code::NotReady);
+        match failing {
+            Failing::Persisted => scene.ticks_until("erased", || scene.state(index) == "erased"),
+            Failing::Lost => {
+                std::thread::sleep(Duration::from_secs(2));
+                scene.ticks_until("ready", || true);
+                assert_eq!(scene.state(index), "clear");
+            }
+        }
+    }
+}
+
+#[test]
+fn residues_leave_the_files_whether_or_not_the_record_of_the_completion_failed() {
+    let purging = Purging {
+        delay: Duration::ZERO,
+        ..Purging::default()
+    };
+    for failing in [Failing::Persisted, Failing::Lost] {
+        let scene = Scene::purging(Policy::default(), purging);
+        scene.append("ada", "billing").unwrap();
+        scene.store.fail(2, failing); // `erasure.requested` comes first
+        assert_eq!(scene.try_erase("ada", None).unwrap_err().code, Code::NotReady);
+        scene.ticks_until("the residues are gone", || {
+            scene.events("erasure.residue_removed").len() == 2
+        });
+        assert_eq!(scene.events("erasure.completed").len(), 1);
+    }
+}
+
+#[test]
+fn a_redaction_whose_record_is_durable_although_it_failed_is_completed_without_a_new_start() {
+    let scene = Scene::new(Policy::default());
+    let request = Scene::parsed(&json!({"events": [{"type": "t", "data": "by mistake"}]}));
+    let call = AppendCall::to_stream("s".parse().unwrap(), request, Proof::None);
+    let appended = scene
+        .runtime
+        .block_on(scene.service.append(&scene.ledger, call))
+        .unwrap();
+    let index = serde_json::to_value(appended).unwrap()["events"][0]["index"].clone();
+    let request = json!({"events": [{"index": index, "bodies": ["data"]}], "reason": "personal_data"});
+    let redact = |scene: &Scene| {
+        let request = Scene::parsed(&request);
+        let redact = scene.service.redact(&scene.ledger, &scene.caller, request);
+        scene.runtime.block_on(redact).map(drop)
+    };
+    scene.store.fail(1, Failing::Persisted);
+    assert_eq!(redact(&scene).unwrap_err().code, Code::NotReady);
+    scene.ticks_until("the files are written anew", || {
+        scene.events("redaction.completed").len() == 1
+    });
+}
+
+/// The changes of epoch on record that were asked for.
+fn rotations(scene: &Scene) -> Vec<(u64, u64)> {
+    let events = scene.events("epoch.changed");
+    let epoch = |event: &Value, name: &str| event["data"][name].as_u64().unwrap();
+    let change = |event: &Value| (epoch(event, "from"), epoch(event, "to"));
+    events.iter().map(change).collect()
+}
+
+#[test]
+fn a_change_of_epoch_whose_record_failed_is_told_whatever_comes_after_it() {
+    for failing in [Failing::Persisted, Failing::Lost] {
+        for then in ["nothing", "another", "an erasure"] {
+            let scene = Scene::new(Policy::default());
+            scene.append("ada", "billing").unwrap();
+            let rotate = || {
+                let rotate = scene.service.rotate_epoch(&scene.ledger, &scene.caller);
+                scene
+                    .runtime
+                    .block_on(rotate)
+                    .map(|changed| (u64::from(changed.from), u64::from(changed.to)))
+            };
+            let first = rotate().unwrap();
+            scene.store.fail(1, failing);
+            assert_eq!(rotate().unwrap_err().code, Code::NotReady);
+            let mut expected = vec![first, (first.1, first.1 + 1)];
+            // Whoever is quicker than the tick.
+            while !scene.service.is_ready() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            match then {
+                "another" => expected.push(rotate().unwrap()),
+                "an erasure" => scene.erase("ada", None),
+                _ => {}
+            }
+            scene.ticks_until("it is told", || rotations(&scene).len() == expected.len());
+            assert_eq!(rotations(&scene), expected, "{failing:?}, then {then}");
+        }
+    }
+}
+
+#[test]
+fn new_keys_of_a_person_whose_record_failed_are_told() {
+    for failing in [Failing::Persisted, Failing::Lost] {
+        let scene = Scene::new(Policy::default());
+        let handle = scene.append("ada", "billing").unwrap()["personal"][0]["handle"].clone();
+        let renew = || {
+            let (handle, request) = (handle.as_str().unwrap().parse().unwrap(), RenewRequest::default());
+            let renew = scene.service.renew_keys(&scene.ledger, &scene.caller, handle, request);
+            scene.runtime.block_on(renew).map(drop)
+        };
+        scene.store.fail(1, failing);
+        assert_eq!(renew().unwrap_err().code, Code::NotReady);
+        scene.ticks_until("it is told", || scene.events("subject.keys_renewed").len() == 1);
+        renew().unwrap();
+        let keys = |event: &Value| event["data"]["keys"].clone();
+        let told: Vec<_> = scene.events("subject.keys_renewed").iter().map(keys).collect();
+        let generation = |generation: u32| json!([{"category": "billing", "generation": generation}]);
+        assert_eq!(told, [generation(2), generation(3)]);
+    }
+}
+
+/// Nothing is certified on the word of a fence: what it hides is tried.
+#[test]
+fn a_destruction_that_destroyed_nothing_is_found_and_made_good() {
+    for categories in [None, Some(&["billing"][..])] {
+        let scene = Scene::new(Policy::default());
+        let index = scene.append("ada", "billing").unwrap()["index"].as_u64().unwrap();
+        scene.append("bob", "billing").unwrap();
+        scene.keys.forget_once();
+        assert_eq!(scene.try_erase("ada", categories).unwrap_err().code, Code::Damaged);
+        let erasures = || scene.service.erasures(&scene.ledger).unwrap();
+        assert_eq!((erasures().len(), erasures()[0].state), (1, "erasing"));
+        assert_eq!(scene.state(index), "erasing");
+        scene.ticks_until("erased", || erasures()[0].state != "erasing");
+        assert_eq!(scene.state(index), "erased");
+    }
 }

@@ -104,6 +104,19 @@ fn a_move_that_is_killed_is_ended_by_the_same_command() {
 }
 
 #[test]
+fn where_the_vault_is_told_whatever_the_working_directory() {
+    let data = Data::new();
+    let place = Place::new(&data, "new");
+    let relative = Place(["a", "b"].map(|mirror| Path::new("new").join(mirror)).to_vec());
+    let mut command = relative.command(&data, &[], &[]);
+    let output = command.current_dir(data.path().parent().unwrap()).output().unwrap();
+    let moved: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(moved["vault_dirs"], json!(place.0), "{moved}");
+    assert_eq!(moved["vault_shares_device"], true);
+    data.serve_with(&[("OUBLIETTE_VAULT_DIRS", &place.dirs())]).stop();
+}
+
+#[test]
 fn erased_stays_erased_into_a_token_and_out_of_it_again() {
     let (data, token) = (Data::new(), SoftToken::new());
     let root = data.path().parent().unwrap().to_str().unwrap().to_owned();

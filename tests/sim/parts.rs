@@ -382,17 +382,32 @@ fn who_is_named_by_a_refused_append_alone_is_forgotten_at_the_next_start() {
         .problem(409, "wrong_expected_version");
     let told = client.post("subjects", &json!({"subject": "eve"})).expect(200)["handle"].clone();
     let look_up = |client: &Client, subject: &str| client.post("subjects/lookup", &json!({"subject": subject}));
-    // As long as it serves, an append that names them may be under way.
-    for subject in ["ada", "bob", "cyd", "dan", "eve"] {
-        look_up(&client, subject).expect(200);
-    }
+    // Whoever is told a handle, or has it put on record, finds it again.
+    let named = ["fay", "gus", "hal"].map(|subject| json!({"subject": subject, "data": 1}));
+    let refused = json!({"expected_version": 7, "events": [{"type": "t", "personal": named}]});
+    client
+        .post("streams/s/events", &refused)
+        .problem(409, "wrong_expected_version");
+    let looked_up = look_up(&client, "fay").expect(200)["handle"].clone();
+    let access = client.post("subjects/access", &json!({"subject": "gus"})).expect(200);
+    client.append("s", json!({"type": "t", "data": {"note": "Hal's"}}));
+    let index = client.get("streams/s/events").expect(200)["events"][2]["index"].clone();
+    let leak = json!({"events": [{"index": index, "bodies": ["data"]}], "subjects": ["hal"]});
+    let leak = client.post("leaks", &leak).expect(201);
     server.stop();
     let server = data.serve();
     let client = server.client();
     for subject in ["ada", "bob"] {
         look_up(&client, subject).expect(200);
     }
-    assert_eq!(look_up(&client, "eve").expect(200)["handle"], told);
+    for (subject, handle) in [
+        ("eve", &told),
+        ("fay", &looked_up),
+        ("gus", &access["handle"]),
+        ("hal", &leak["handles"][0]),
+    ] {
+        assert_eq!(look_up(&client, subject).expect(200)["handle"], *handle, "{subject}");
+    }
     for subject in ["cyd", "dan"] {
         look_up(&client, subject).problem(404, "subject_not_found");
     }

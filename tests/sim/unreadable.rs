@@ -34,6 +34,16 @@ fn indexes(client: &Client, event_type: &str) -> Vec<u64> {
 
 /// Deletes bodies of events of the first ledger.
 fn delete_bodies(data: &Data, bodies: &[(u64, u16)]) {
+    change_bodies(data, bodies, |_| None);
+}
+
+/// Leaves half of the envelopes of events: nothing can be made of the events any more.
+fn halve_envelopes(data: &Data, events: &[u64]) {
+    let envelopes: Vec<_> = events.iter().map(|index| (*index, 0)).collect();
+    change_bodies(data, &envelopes, |row| Some(row[..row.len() / 2].to_vec()));
+}
+
+fn change_bodies(data: &Data, bodies: &[(u64, u16)], change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let db = open(&data.path().join("ledger"));
     let family = db.cf_handle("bodies").unwrap();
     for (index, ordinal) in bodies {
@@ -43,8 +53,11 @@ fn delete_bodies(data: &Data, bodies: &[(u64, u16)]) {
             &ordinal.to_be_bytes()[..],
         ]
         .concat();
-        assert!(db.get_cf(family, &key).unwrap().is_some(), "{index} {ordinal}");
-        db.delete_cf(family, &key).unwrap();
+        let row = db.get_cf(family, &key).unwrap().expect("a body that is there");
+        match change(&row) {
+            Some(row) => db.put_cf(family, &key, row).unwrap(),
+            None => db.delete_cf(family, &key).unwrap(),
+        }
     }
 }
 
@@ -251,4 +264,109 @@ fn a_person_whose_row_is_damaged_keeps_nobody_else_from_being_erased() {
         client.post("erasures", &erasure("new")).expect(202)["state"],
         "completed"
     );
+}
+
+/// What an erasure left pending.
+fn pending(client: &Client, erasure: &Value) -> Vec<Value> {
+    let view = client.get(&format!("erasures/{}", erasure["id"].as_str().unwrap()));
+    let residues = view.expect(200)["residues"].as_array().unwrap().clone();
+    let pending = residues.iter().filter(|residue| residue["state"] == "pending");
+    pending.map(|residue| residue["residue"].clone()).collect()
+}
+
+#[test]
+fn an_event_that_cannot_be_read_keeps_nobody_from_being_erased_and_nobody_elses_blocks_in_the_files() {
+    let data = Data::new();
+    let server = data.serve();
+    let client = server.client();
+    let damaged = client.append("ada", sealed("ada"))["index"].as_u64().unwrap();
+    for person in ["ada", "bob", "carl"] {
+        client.append(person, sealed(person));
+    }
+    server.stop();
+    halve_envelopes(&data, &[damaged]);
+    let settings = [("OUBLIETTE_ERASURE_PURGE_DELAY_SECONDS", "2")];
+    let server = data.serve_with(&settings);
+    let client = server.client();
+    let erased = ["ada", "bob"].map(|person| client.post("erasures", &erasure(person)).expect(202));
+    assert!(erased.iter().all(|erased| erased["state"] == "completed"), "{erased:?}");
+    eventually("bob's blocks are gone", || pending(&client, &erased[1]).is_empty());
+    // What is left of her cannot be told, nor that nothing is.
+    assert_eq!(pending(&client, &erased[0]), ["ciphertext"]);
+    assert_eq!(state(&client, "bob"), "erased");
+    let metrics = client.get("/metrics").text();
+    assert!(metrics.contains("oubliette_unread_events_total"), "{metrics}");
+    server.stop();
+    // Nor does it hurry the next one's.
+    let server = data.serve_with(&[("OUBLIETTE_ERASURE_PURGE_DELAY_SECONDS", "4")]);
+    let client = server.client();
+    std::thread::sleep(Duration::from_secs(4));
+    let carl = client.post("erasures", &erasure("carl")).expect(202);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(pending(&client, &carl), ["key_store_files", "ciphertext"]);
+    eventually("carl's blocks are gone", || pending(&client, &carl).is_empty());
+    assert_eq!(pending(&client, &erased[0]), ["ciphertext"]);
+}
+
+#[test]
+fn a_purge_that_cannot_be_read_keeps_no_later_erasure_from_its_end() {
+    let data = Data::new();
+    let settings = [("OUBLIETTE_ERASURE_PURGE", "prompt")];
+    let server = data.serve_with(&settings);
+    let client = server.client();
+    for person in ["ada", "bob"] {
+        client.append(person, sealed(person));
+    }
+    let ada = client.post("erasures", &erasure("ada")).expect(202);
+    eventually("ada's blocks are gone", || pending(&client, &ada).is_empty());
+    let (purged, removed) = (
+        indexes(&client, "bodies.purged"),
+        indexes(&client, "erasure.residue_removed"),
+    );
+    server.stop();
+    // Whether the files were written anew is not known either.
+    let ends: Vec<_> = removed.iter().map(|index| (*index, 1)).collect();
+    delete_bodies(&data, &ends);
+    halve_envelopes(&data, &purged);
+    let server = data.serve_with(&settings);
+    let client = server.client();
+    let bob = client.post("erasures", &erasure("bob")).expect(202);
+    eventually("bob's blocks are gone", || pending(&client, &bob).is_empty());
+    assert_eq!(pending(&client, &ada), ["ciphertext"]);
+}
+
+#[test]
+fn an_event_that_cannot_be_read_stops_no_retention_and_is_taken_for_new_where_it_may_be() {
+    let data = Data::new();
+    let rules = r#"[{name = "logs", event_type = "t", keep = "8s"}, {name = "c", category = "c", keep = "8s"}]"#;
+    let settings = [("OUBLIETTE_RETENTION", rules)];
+    let server = data.serve_with(&settings);
+    let client = server.client();
+    let old = client.append("ada", sealed("ada"))["index"].as_u64().unwrap();
+    let kept = |person: &str| {
+        let mut event = sealed(person);
+        event["type"] = json!("kept");
+        event
+    };
+    let of_carl = ["ada", "bob", "carl"].map(|person| client.append(person, kept(person)))[2]["index"].clone();
+    client.append("bob", sealed("bob"));
+    std::thread::sleep(Duration::from_secs(9));
+    let new = client.append("carl", kept("carl"))["index"].as_u64().unwrap();
+    server.stop();
+    halve_envelopes(&data, &[old, new]);
+    let server = data.serve_with(&settings);
+    let client = server.client();
+    let run = client.post("retention/runs", &json!({"dry_run": false})).expect(201);
+    assert_eq!(
+        (&run["rules"][0]["purged"], &run["rules"][1]["erased"]),
+        (&json!(1), &json!(2)),
+        "{run}"
+    );
+    assert_eq!(state(&client, "bob"), "erased");
+    let of_carl = client.get(&format!("events/{of_carl}?reveal=true")).expect(200);
+    assert_eq!(of_carl["personal"][0]["state"], "clear");
+    // Of whom nothing is certain above the generations in use, a wide gap is left.
+    let generation = |person: &str| client.append(person, kept(person))["personal"][0]["generation"].clone();
+    assert_eq!((generation("bob"), generation("carl")), (json!(2), json!(1)));
+    assert!(generation("ada").as_u64().unwrap() > 1_000);
 }

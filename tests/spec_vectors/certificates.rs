@@ -178,6 +178,27 @@ pub(crate) fn vectors() -> Vec<Value> {
             altered("/verification/keys_left", json!(1)),
         ),
         shows(
+            "certificate: nobody",
+            "erasure_not_shown",
+            "it is about nobody",
+            altered("/subjects", json!([])),
+        ),
+        shows(
+            "certificate: leaks of a frozen log",
+            "erasure_not_shown",
+            "the people are not those of a frozen log",
+            altered(
+                "/clear/frozen",
+                json!([{"leak": REQUEST, "reported_at": "2026-01-01T00:00:02.000000Z", "events": [1]}]),
+            ),
+        ),
+        shows(
+            "certificate: the id kept for a time",
+            "fact_mismatch",
+            "for ever, as the request has it",
+            altered("/suppression/until", json!("2028-12-01T00:00:00.000000Z")),
+        ),
+        shows(
             "certificate: no recipients",
             "document_invalid",
             "a required member is missing",
@@ -202,6 +223,8 @@ pub(crate) fn vectors() -> Vec<Value> {
         ("due_at", json!("2026-03-01T00:00:04.000000Z")),
         ("completed_at", json!("2026-01-01T00:00:06.000000Z")),
         ("subjects", json!([])),
+        ("already_erased", json!(1)),
+        ("suppression", json!({"active": false})),
         ("tree_size_before", json!(3)),
         ("tree_size_after", json!(9)),
     ];

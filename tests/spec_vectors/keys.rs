@@ -526,6 +526,18 @@ pub(crate) fn own_events() -> Vec<Value> {
         ),
         (
             "erasure.requested",
+            "suppression for ever, as a word",
+            "no member says that",
+            with(&requested, "suppression", json!("forever")),
+        ),
+        (
+            "erasure.requested",
+            "already erased as a text",
+            "not a number",
+            with(&requested, "already_erased", json!("0")),
+        ),
+        (
+            "erasure.requested",
             "a subject as an array",
             "not an object",
             with(&requested, "subjects", json!([[handle]])),

@@ -219,7 +219,7 @@ fn of_the_file(plain: &Value) -> Vec<Value> {
         ),
         shows(
             "another event as the record",
-            "evidence_absent",
+            "fact_mismatch",
             "no report.created",
             &altered("/recorded", evidence(&records, 7)),
         ),

@@ -1,11 +1,14 @@
 //! The move stopped at every step, by a failure and by a token that is away; and what it refuses. What a crash leaves is what
 //! a failure leaves: nothing is written on the way out.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+mod with_a_token;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::app::tests::{append_about, block_on};
 use crate::config::VaultKind;
 use crate::keystore::Wanted;
 use crate::keystore::vault::pkcs11::softhsm;
@@ -20,14 +23,6 @@ const STEPS: [Done; 7] = [
     Done::Emptied,
     Done::Recorded,
 ];
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    runtime.unwrap().block_on(work)
-}
 
 /// A data directory with a person in it.
 struct Scene {
@@ -57,6 +52,7 @@ impl Scene {
         new(&mut to);
         let (app, _) = block_on(App::init(&of, None)).unwrap();
         let ledger = app.service().all_ledgers()[0].record.id;
+        block_on(append_about(&app, "ada"));
         let (size, key) = (size(&app), key(&app, ledger));
         block_on(app.close());
         Self {
@@ -96,6 +92,33 @@ impl Scene {
                 error.to_string()
             }
         }
+    }
+
+    /// Discarding what is carried breaks off before everything that goes, and is gone on with.
+    fn discards_at_last(&self) {
+        let carried = |steps: Steps<'_>| {
+            block_on(run(&self.old, &self.new, false, steps))
+                .unwrap_err()
+                .to_string()
+        };
+        self.stopped_at(Done::Carried).unwrap_err();
+        for stop in 1.. {
+            let left = AtomicUsize::new(stop);
+            let said = carried(&|done| match done {
+                Done::Discarding if left.fetch_sub(1, Ordering::Relaxed) == 1 => Err(foreign("stopped within")),
+                Done::Carried => Err(foreign("carried anew")),
+                _ => Ok(()),
+            });
+            if said.contains("carried anew") {
+                assert!(stop > 10, "{stop}");
+                break;
+            }
+            assert!(said.contains("stopped within"), "{stop}: {said}");
+            let again = self.stopped_at(Done::Carried).unwrap_err().to_string();
+            assert!(again.contains("stopped by the test"), "{stop}: {again}");
+        }
+        self.moved().unwrap();
+        self.is_at_its_end(0);
     }
 
     /// Everything is there, under the new vault alone, and on record once.
@@ -138,7 +161,7 @@ fn size(app: &App) -> u64 {
     service.checkpoint(&service.all_ledgers()[0]).unwrap().0
 }
 
-/// Of one person, who is known by now or made known.
+/// Of one person, who is known.
 fn key(app: &App, ledger: LedgerId) -> [u8; 32] {
     let keystore = &app.service().keystore;
     let wanted = Wanted {
@@ -165,7 +188,9 @@ fn stopped_at_any_step_the_old_vault_serves_or_the_same_command_ends_it() {
             );
             block_on(app.close());
         } else {
-            scene.refused(&scene.old);
+            let refused = scene.refused(&scene.old);
+            assert!(refused.contains("`oubliette vault move`"), "{step:?}: {refused}");
+            assert!(refused.contains("run it again"), "{step:?}: {refused}");
         }
         if ![Done::Settled].contains(&step) {
             let refused = scene.refused(&scene.new);
@@ -175,6 +200,27 @@ fn stopped_at_any_step_the_old_vault_serves_or_the_same_command_ends_it() {
         assert_eq!((moved.ledgers[0].from, moved.ledgers[0].to), (1, 2), "{step:?}");
         scene.is_at_its_end(0);
     }
+}
+
+#[test]
+fn discarding_that_breaks_off_anywhere_is_gone_on_with() {
+    Scene::files().discards_at_last();
+}
+
+#[test]
+fn no_key_is_destroyed_while_the_new_vault_is_not_whole() {
+    let scene = Scene::files();
+    scene.stopped_at(Done::Left).unwrap_err();
+    let (mirror, away) = (scene.folder.path().join("new/d"), scene.folder.path().join("away"));
+    std::fs::rename(&mirror, &away).unwrap();
+    let waits = scene.moved().unwrap_err().to_string();
+    assert!(waits.contains("the new vault"), "{waits}");
+    let old = open(&scene.old).unwrap();
+    assert_eq!(old.epochs(scene.ledger).unwrap().len(), 1);
+    drop(old);
+    std::fs::rename(&away, &mirror).unwrap();
+    scene.moved().unwrap();
+    scene.is_at_its_end(0);
 }
 
 #[test]
@@ -302,115 +348,8 @@ fn into_and_out_of_a_token() {
         .unwrap();
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(
-        ran.status.success() && said.contains("3 passed"),
+        ran.status.success() && said.contains("5 passed"),
         "{said}{}",
         String::from_utf8_lossy(&ran.stderr)
     );
-}
-
-mod with_a_token {
-    use super::*;
-
-    fn folder() -> PathBuf {
-        std::env::var_os("TOKEN_FOLDER").unwrap().into()
-    }
-
-    fn in_token(settings: &mut Settings) {
-        settings.vault_kind = VaultKind::Pkcs11;
-        settings.vault_module = Some(softhsm::module().into());
-        settings.vault_token = Some(softhsm::LABEL.to_owned());
-        settings.vault_pin_file = Some(folder().join("pin"));
-    }
-
-    fn into() -> Scene {
-        Scene::new(|_| (), in_token)
-    }
-
-    fn out_of() -> Scene {
-        Scene::new(in_token, |_| ())
-    }
-
-    /// As another vault in the same token.
-    fn within() -> Scene {
-        Scene::new(in_token, in_token)
-    }
-
-    type Stopped = (fn() -> Scene, Done);
-
-    fn stops(scenes: &[fn() -> Scene], steps: &[Done]) -> Vec<Stopped> {
-        let of = |scene: &fn() -> Scene| steps.iter().map(|step| (*scene, *step)).collect::<Vec<_>>();
-        scenes.iter().flat_map(of).collect()
-    }
-
-    /// The vault's keys in the token, and no other vault's.
-    fn keys_left(scene: &Scene, vault: &[PathBuf]) -> usize {
-        let device = vault::device(if scene.old.vault_kind == VaultKind::Pkcs11 {
-            &scene.old
-        } else {
-            &scene.new
-        });
-        let (id, _) = file::identity(vault).unwrap().unwrap();
-        let names = device
-            .unwrap()
-            .unwrap()
-            .names(&format!("oubliette {}", hex::encode(id.0)));
-        names.unwrap().len()
-    }
-
-    #[test]
-    #[ignore = "run by into_and_out_of_a_token"]
-    fn stopped_at_any_step_the_same_command_ends_it_and_leaves_no_key() {
-        let mut all = stops(&[into, out_of], &STEPS);
-        all.extend(stops(&[within], &[Done::Carried, Done::Emptied]));
-        for (scene, step) in all {
-            let scene = scene();
-            scene.stopped_at(step).unwrap_err();
-            scene.moved().unwrap();
-            scene.is_at_its_end(0);
-            assert_eq!(keys_left(&scene, &scene.old.vault_paths()), 0, "{step:?}");
-        }
-    }
-
-    #[test]
-    #[ignore = "run by into_and_out_of_a_token"]
-    fn what_is_carried_beside_a_token_is_the_same_and_cannot_be_read_there() {
-        let scene = Scene::new(|_| (), in_token);
-        let keys = |settings: &Settings| {
-            let vault = open(settings).unwrap();
-            [vault.suppression_key(scene.ledger), vault.bucket_hash_key(scene.ledger)].map(Result::unwrap)
-        };
-        let before = keys(&scene.old);
-        scene.moved().unwrap();
-        assert_eq!(keys(&scene.new), before);
-        for folder in scene.new.vault_paths() {
-            let slots = std::fs::read(folder.join("slots")).unwrap();
-            for key in &before {
-                assert!(!slots.windows(32).any(|window| window == key.as_slice()));
-            }
-        }
-    }
-
-    #[test]
-    #[ignore = "run by into_and_out_of_a_token"]
-    fn a_token_that_goes_away_midway_is_waited_for() {
-        let (tokens, away) = (folder().join("tokens"), folder().join("away"));
-        let steps = [Done::Settled, Done::Carried, Done::Written, Done::Left];
-        for (scene, step) in stops(&[into, out_of], &steps) {
-            let scene = scene();
-            let gone = AtomicBool::new(false);
-            let take_away = |done| {
-                if done == step {
-                    std::fs::rename(&tokens, &away).unwrap();
-                    gone.store(true, Ordering::Relaxed);
-                }
-                Ok(())
-            };
-            let first = block_on(run(&scene.old, &scene.new, false, &take_away));
-            assert!(gone.load(Ordering::Relaxed));
-            std::fs::rename(&away, &tokens).unwrap();
-            assert_eq!(first.unwrap_err().code(), "key_unavailable", "{step:?}");
-            scene.moved().unwrap();
-            scene.is_at_its_end(0);
-        }
-    }
 }

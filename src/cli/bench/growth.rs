@@ -58,6 +58,8 @@ pub(super) struct Mark {
     /// After the reads.
     pub(super) memory: Memory,
     pub(super) disk: Disk,
+    /// Random reads of the ledger's files a second: the disk's bound.
+    pub(super) random_reads: f64,
     /// Empty where the ledger is too large to be exported in passing.
     pub(super) exports: Vec<Exported>,
 }
@@ -127,7 +129,10 @@ impl Grown<'_> {
         let inclusion_proof = asking::inclusion_proof(server, self.keys)?;
         let state = self.folded.ask(server)?;
         let memory = server.memory();
-        let (disk, start) = server.restart(|data| Disk::measure(data, events))?;
+        let ((disk, random_reads), start) = server.restart(|data| {
+            let disk = Disk::measure(data, events)?;
+            Ok((disk, disk::random_reads(&data.join("ledger"))?))
+        })?;
         let exports = if events <= EXPORTED + STEP {
             export::measure(server, self.keys)?
         } else {
@@ -145,6 +150,7 @@ impl Grown<'_> {
             start_ms: start.as_secs_f64() * 1e3,
             memory,
             disk,
+            random_reads,
             exports,
         })
     }

@@ -59,6 +59,13 @@ pub(super) fn cpu_time(process: u32) -> Duration {
     TICK * ticks
 }
 
+/// Bytes that a process made the disk give so far; zero where `/proc` does not tell.
+fn disk_read(process: u32) -> u64 {
+    let told = std::fs::read_to_string(format!("/proc/{process}/io")).unwrap_or_default();
+    let bytes = told.lines().find_map(|line| line.strip_prefix("read_bytes: "));
+    bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or_default()
+}
+
 /// Processor time of everybody so far.
 fn busy_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
@@ -89,6 +96,8 @@ pub(super) struct Cost {
     pub(super) client_cores: f64,
     /// Cores kept busy by anything else on the machine, the hypervisor's share included.
     pub(super) other_cores: f64,
+    /// Bytes that the server read from the disk, not from the kernel's cache.
+    pub(super) disk_read: u64,
 }
 
 /// Measures a stretch of time.
@@ -96,6 +105,7 @@ pub(super) struct Stretch {
     start: Instant,
     server: u32,
     before: [Duration; 3],
+    disk_before: u64,
 }
 
 impl Stretch {
@@ -104,6 +114,7 @@ impl Stretch {
             start: Instant::now(),
             server,
             before: Self::read(server),
+            disk_before: disk_read(server),
         }
     }
 
@@ -123,6 +134,7 @@ impl Stretch {
             server_cores,
             client_cores,
             other_cores,
+            disk_read: disk_read(self.server).saturating_sub(self.disk_before),
         }
     }
 }

@@ -129,7 +129,8 @@ fn of_people() -> Vec<Operation> {
             "An erasure's certificate",
         )
         .note(
-            "Made anew at each request; the same until another event comes of the erasure. Refused while a leak that names \
+            "Made anew at each request; the same until another event comes of the erasure. There is none of an erasure whose \
+             people were all erased before it. Refused while a leak that names \
              its people is not redacted.",
         )
         .media(200, "A COSE_Sign1, or a page that carries it.", "application/cose; cose-type=\"cose-sign1\"")

@@ -46,7 +46,8 @@ texts! {
         "A ledger's global name: a URL without a scheme.", Some("^[!-*,-~]{1,200}$"), None, "audit.example.com/main");
     EventType, "EventType": text(
         "What happened: a vocabulary word, never a person. Those that begin with `ledger.`, `key.`, `epoch.`, `erasure.`, \
-         `bodies.`, `hold.`, `leak.`, `restriction.`, `subject.` or `retention.` are the ledger's own.", Some("^[A-Za-z0-9._:/-]{1,128}$"), None, "order.placed");
+         `bodies.`, `hold.`, `leak.`, `restriction.`, `subject.`, `retention.`, `api_key.`, `backup.`, `export.`, \
+         `personal_data.`, `redaction.` or `report.` are the ledger's own.", Some("^[A-Za-z0-9._:/-]{1,128}$"), None, "order.placed");
     Category, "Category": text(
         "A purpose under which a person's data is sealed.", Some("^[a-z0-9][a-z0-9._-]{0,63}$"), None, "billing");
     StreamName, "StreamName": text(

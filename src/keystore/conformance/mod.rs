@@ -3,4 +3,5 @@
 
 pub(crate) mod keystore;
 pub(crate) mod life;
+pub(crate) mod trial;
 pub(crate) mod vault;

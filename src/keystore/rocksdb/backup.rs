@@ -75,8 +75,9 @@ impl RocksKeyStore {
     /// keys are wrapped again under a new master, one write a ledger. No key of the vault is destroyed by it.
     ///
     /// A copy that lacks erasures of the journal comes under a fresh key of its own, never under the one in use: should
-    /// the restore break off here, whoever starts next destroys that key as one that never came into use, and with it what
-    /// the copy holds of the erased. `apply_erasures` comes after it, before anything opens, and changes the epoch again.
+    /// the restore break off here, the next change of epoch or the next start of whoever has the vault destroys that key as one
+    /// that never came into use, and with it what the copy holds of the erased. `apply_erasures` comes after it, before
+    /// anything opens, and changes the epoch again.
     ///
     /// # Errors
     /// [`KeyStoreError::Foreign`] if the vault has no key of a ledger's epoch any more: the copy is expired. Otherwise as

@@ -31,6 +31,8 @@ pub(super) struct Database {
 pub(super) enum Fault {
     Written,
     NotWritten,
+    /// It does not fail, but takes so long.
+    Slow(std::time::Duration),
 }
 
 impl From<rocksdb::Error> for KeyStoreError {
@@ -81,6 +83,10 @@ impl Database {
     pub(super) fn write(&self, batch: WriteBatch) -> Result<(), KeyStoreError> {
         #[cfg(test)]
         if let Some(fault) = self.fault.lock().take() {
+            if let Fault::Slow(time) = fault {
+                std::thread::sleep(time);
+                return Ok(self.db.write_opt(batch, &self.synced)?);
+            }
             if fault == Fault::Written {
                 self.db.write_opt(batch, &self.synced)?;
             }

@@ -7,8 +7,9 @@
 //!
 //! The write is the commit point. What a crash leaves is told by comparing the key store's epoch with the vault's list,
 //! and settled by the function that ends every change ([`RocksKeyStore::settle_vault`]): an older key goes, and so does a
-//! newer one that never came into use. A write that *failed* may be durable all the same, so its key is kept until a
-//! later write is known to be, and that one is made under yet another epoch.
+//! newer one that never came into use. The latter goes before the next change as well, for a restore that broke off may
+//! have used it. A write that *failed* may be durable all the same, so its key is kept until a later write is known to be,
+//! and that one is made under yet another epoch.
 //!
 //! Others meanwhile: keys that are cached are lent all the time. New rows are written while the buckets are worked out;
 //! a bucket that got one is worked out again under the lock of the writers. Only for the write itself do those wait who
@@ -46,9 +47,15 @@ impl RocksKeyStore {
     ) -> Result<EpochChange, KeyStoreError> {
         let from = ledger.top.read().epoch;
         let after = ledger.attempted.load(Ordering::Acquire).max(from);
+        self.destroy_untried(ledger, after)?;
         let to = self.vault.mint_epoch(ledger.id, after, horizon.clock.now())?;
         let change = EpochChange { from, to };
-        *self.changed.lock() = Some(HashSet::new());
+        {
+            // IMPORTANT: whoever has looked rows up and not written them yet names no bucket: it is waited for, or its rows
+            // would stay under the bucket key that goes.
+            let _rows = self.writing.lock();
+            *self.changed.lock() = Some(HashSet::new());
+        }
         let written = self.work_out(ledger, touched, to).and_then(|turned| {
             let _rows = self.writing.lock();
             let changed = self.changed.lock().take().unwrap_or_default();
@@ -57,6 +64,17 @@ impl RocksKeyStore {
         });
         *self.changed.lock() = None;
         written.map(|()| change)
+    }
+
+    /// Destroys the keys of epochs after `tried`. No write of this store was tried under them, but a restore that broke off
+    /// may have left an erased person's rows under one: IMPORTANT: none of them may become the key in use.
+    fn destroy_untried(&self, ledger: &Ledger, tried: Epoch) -> Result<(), KeyStoreError> {
+        for key in self.vault.epochs(ledger.id)? {
+            if key.epoch > tried && !matches!(key.state, EpochState::Retired { .. }) {
+                self.vault.destroy_epoch(ledger.id, key.epoch)?;
+            }
+        }
+        Ok(())
     }
 
     /// All touched buckets, in order; on several threads if there are many.

@@ -1,6 +1,6 @@
 //! Fencing and destroying: the key store's part of the erasure saga (steps 2 and 4).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rocksdb::WriteBatch;
 
@@ -11,8 +11,10 @@ use super::ledger::Ledger;
 use super::people::{Row, open_identity};
 use super::rewrap::{Orders, Turned};
 use super::rows::{self, BUCKETS, Bucket, Table};
-use crate::keystore::{Destroyed, Destruction, EpochChange, ErasureOrder, Fence, Horizon, KeyStoreError, Remains};
-use crate::spec::ids::LedgerId;
+use crate::keystore::{
+    Destroyed, Destruction, EpochChange, ErasureOrder, Fence, Horizon, KeyStoreError, Places, Remains,
+};
+use crate::spec::ids::{Handle, LedgerId};
 
 impl RocksKeyStore {
     pub(super) fn set_fences(&self, ledger: LedgerId, orders: &[ErasureOrder]) -> Result<(), KeyStoreError> {
@@ -68,6 +70,7 @@ impl RocksKeyStore {
         let ledger = self.ledger(ledger)?;
         let pending = self.pending(&ledger, orders)?;
         let (mut left, mut deleted_at) = (Remains::default(), horizon.clock.now());
+        let mut places_of = HashMap::new();
         if !pending.is_empty() {
             let (places, bare) = self.places(&ledger, &pending)?;
             let mut fences = Vec::new();
@@ -80,11 +83,16 @@ impl RocksKeyStore {
             deleted_at = horizon.clock.now();
             fences.into_iter().for_each(|fence| self.fences.set(ledger.id, fence));
             left = self.left_behind(&ledger, &places, &pending)?;
+            places_of = by_handle(&places);
         }
         let destroyed_at = self.settle_vault(&ledger, horizon)?;
         let done = |order| self.fences.find(ledger.id, order).and_then(|fence| fence.destroyed);
         Ok(Destruction {
             orders: orders.iter().map(|order| done(order).unwrap_or_default()).collect(),
+            places: orders
+                .iter()
+                .map(|order| places_of.get(&order.handle).cloned().unwrap_or_default())
+                .collect(),
             left,
             deleted_at,
             destroyed_at,
@@ -220,6 +228,17 @@ impl RocksKeyStore {
         }
         Ok(())
     }
+}
+
+/// The buckets that were touched, by the people who were in them.
+fn by_handle(places: &Touched<'_>) -> HashMap<Handle, Places> {
+    let mut of = HashMap::<Handle, Places>::new();
+    for (bucket, orders) in places {
+        for handle in orders.keys() {
+            of.entry(*handle).or_default().0.push(*bucket);
+        }
+    }
+    of
 }
 
 /// The fences of a destruction, with what goes by each.

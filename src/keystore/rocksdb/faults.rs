@@ -1,6 +1,8 @@
 //! Faults at every step of a destruction: of the vault before and after each of its calls, of the key store's write done
 //! and not done. Afterwards, with and without a new start, the end is the same: the erased person opens nowhere,
-//! everybody else as before, and the vault holds the keys that it should and no other.
+//! everybody else as before, and the vault holds the keys that it should and no other. Copies of the files: `copies`.
+
+mod copies;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
@@ -310,97 +312,4 @@ fn a_failed_change_without_an_erasure_changes_nothing() {
         1,
         "the key that never came into use is gone"
     );
-}
-
-#[test]
-fn a_copy_of_the_files_from_before_opens_with_no_key_that_is_left() {
-    let scene = Scene::new(false);
-    let old = scene
-        .store()
-        .db
-        .get(&rows::row(Table::Master, ONE, &[]))
-        .unwrap()
-        .unwrap();
-    scene.destroy().unwrap();
-    let (epoch, wrapped) = rows::split_epoch(&old).unwrap();
-    assert_eq!(epoch, 1);
-    for key in scene.vault.epochs(ONE).unwrap() {
-        for aad in [epoch, key.epoch] {
-            let aad = [rows::row(Table::Master, ONE, &[]).as_slice(), &aad.to_be_bytes()].concat();
-            assert!(scene.vault.unwrap_master(ONE, key.epoch, &aad, wrapped).is_err());
-        }
-    }
-}
-
-#[test]
-fn a_backup_put_back_opens_until_its_horizon_and_only_once_adopted() {
-    let mut scene = Scene::new(true).restart();
-    let (copy, late) = (scene.path.with_extension("copy"), scene.path.with_extension("late"));
-    drop(scene.store.take());
-    copy_files(&scene.path, &copy);
-    copy_files(&scene.path, &late);
-    scene = scene.restart();
-    scene.destroy().unwrap();
-    drop(scene.store.take());
-    let vault: Arc<dyn Vault> = scene.vault.clone();
-    let live = RocksKeyStore::open(&copy, Arc::clone(&vault), Arc::new(System));
-    assert!(matches!(live, Err(KeyStoreError::Foreign(_))), "its epoch is retired");
-    for _ in 0..2 {
-        RocksKeyStore::adopt(&copy, &*vault, &System, Timestamp(1)).unwrap();
-    }
-    let store = RocksKeyStore::open(&copy, Arc::clone(&vault), Arc::new(System)).unwrap();
-    assert_eq!(store.epoch(ONE).unwrap(), 2, "the vault's present one");
-    let order = [order(1, scene.ada.handle, None)];
-    store.fence(ONE, &order).unwrap();
-    store.destroy(ONE, &order, 7, &HORIZON).unwrap();
-    assert_eq!(store.epoch(ONE).unwrap(), 3);
-    scene.store = Some(store);
-    scene.is_at_its_end(true);
-    drop(scene.store.take());
-    let refused = |path: &Path| {
-        RocksKeyStore::adopt(path, &*vault, &System, Timestamp(1))
-            .unwrap_err()
-            .to_string()
-    };
-    assert!(refused(&scene.path).contains("epoch 2"), "the replaced one's key went");
-    vault.destroy_epoch(ONE, 1).unwrap();
-    assert!(refused(&late).contains("epoch 1"), "its horizon has passed");
-}
-
-#[test]
-fn a_copy_that_lacks_an_erasure_never_comes_under_the_key_in_use() {
-    let mut scene = Scene::new(true).restart();
-    let (copy, late) = (scene.path.with_extension("copy"), scene.path.with_extension("late"));
-    drop(scene.store.take());
-    copy_files(&scene.path, &copy);
-    scene = scene.restart();
-    let (order, index, now) = (order(1, scene.ada.handle, None), 7, Timestamp(1));
-    scene.vault.journal(ONE, &[JournalEntry { order, index }]).unwrap();
-    scene.destroy().unwrap();
-    scene.vault.mark_backed_up(ONE, 2, now).unwrap();
-    drop(scene.store.take());
-    copy_files(&scene.path, &late);
-    scene = scene.restart();
-    scene.store().renew_epoch(ONE, &HORIZON).unwrap();
-    for (path, lacks) in [(&copy, true), (&late, false)] {
-        let before = scene.vault.epochs(ONE).unwrap();
-        RocksKeyStore::adopt(path, &*scene.vault, &System, now).unwrap();
-        assert_eq!(
-            scene.vault.epochs(ONE).unwrap().len(),
-            before.len() + usize::from(lacks)
-        );
-        // It breaks off here, and the live one is started again.
-        scene = scene.restart();
-        scene.store().settle_epochs(ONE, &HORIZON).unwrap();
-        assert_eq!(scene.vault.epochs(ONE).unwrap(), before);
-        let opened = RocksKeyStore::open(path, scene.vault.clone(), Arc::new(System));
-        assert_eq!(opened.is_err(), lacks, "{path:?}");
-    }
-}
-
-fn copy_files(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for file in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
-    }
 }

@@ -69,7 +69,8 @@ pub(super) fn broken(error: std::io::Error) -> KeyStoreError {
 
 fn no_key(id: LedgerId, epoch: Epoch) -> KeyStoreError {
     KeyStoreError::Foreign(format!(
-        "ledger {id} is at epoch {epoch} in the key store, and the vault has no key of it"
+        "ledger {id} is at epoch {epoch} in the key store, and the vault has no key of it. If `oubliette vault move` broke off, run it \
+         again as before; else put the vault back that belongs to the key store"
     ))
 }
 

@@ -15,9 +15,18 @@ use crate::spec::ids::LedgerId;
 use crate::spec::seal::SubjectKey;
 
 /// A key on loan. The key goes before the pass: when a fence has seen all passes come back, no key is out.
-struct Lent {
+pub(super) struct Lent {
     key: Arc<Secret32>,
     _pass: Pass,
+}
+
+impl Lent {
+    pub(super) fn new(key: impl Into<Arc<Secret32>>, pass: Pass) -> Self {
+        Self {
+            key: key.into(),
+            _pass: pass,
+        }
+    }
 }
 
 impl Deref for Lent {
@@ -50,10 +59,7 @@ impl RocksKeyStore {
                 Err(refusal) => return Ok(Err(refusal)),
             },
         };
-        Ok(Ok(KeyLease::new(Lent {
-            key: secret,
-            _pass: pass,
-        })))
+        Ok(Ok(KeyLease::new(Lent::new(secret, pass))))
     }
 
     fn unwrap_key(&self, ledger: LedgerId, key: &KeyRef) -> Result<Result<Arc<Secret32>, Refusal>, KeyStoreError> {

@@ -35,6 +35,7 @@ mod rewrap;
 mod rows;
 mod scrub;
 mod suppress;
+mod trial;
 mod withhold;
 
 use std::collections::{HashMap, HashSet};
@@ -57,8 +58,8 @@ use self::rows::{Bucket, Table};
 use super::memory::Arena;
 use super::vault::{Epoch, StoreId, Vault};
 use super::{
-    Census, Destruction, EpochChange, ErasureOrder, Fence, Horizon, KeyLease, KeyRef, KeyStore, KeyStoreError, Refusal,
-    Remains, Reopened, RequestId, Resolution, SubjectState, Suppression, Wanted, Withholding,
+    Census, Destruction, EpochChange, ErasureOrder, Fence, Horizon, KeyLease, KeyRef, KeyStore, KeyStoreError, Places,
+    Refusal, Remains, Reopened, RequestId, Resolution, SubjectState, Suppression, Trial, Wanted, Withholding,
 };
 use crate::env::Entropy;
 use crate::spec::ids::{Category, Handle, LedgerId, SubjectId, Timestamp};
@@ -278,6 +279,10 @@ impl KeyStore for RocksKeyStore {
         self.all_withheld(ledger)
     }
 
+    fn withheld_of(&self, ledger: LedgerId, handle: Handle) -> Vec<Withholding> {
+        self.fences.life.withheld_of(ledger, handle)
+    }
+
     fn reopen_categories(&self, ledger: LedgerId, reopened: &[Reopened]) -> Result<Vec<Reopened>, KeyStoreError> {
         self.open_categories_again(ledger, reopened)
     }
@@ -393,6 +398,10 @@ impl KeyStore for RocksKeyStore {
 
     fn scrub(&self) -> Result<bool, KeyStoreError> {
         self.db.scrub()
+    }
+
+    fn try_keys(&self, ledger: LedgerId, places: &Places, keys: &[KeyRef]) -> Result<Vec<Trial>, KeyStoreError> {
+        self.try_all(ledger, places, keys)
     }
 
     fn remains(&self, ledger: LedgerId, order: &ErasureOrder) -> Result<Remains, KeyStoreError> {

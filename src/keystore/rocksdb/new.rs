@@ -50,7 +50,8 @@ impl RocksKeyStore {
     pub(super) fn forget_unconfirmed(&self, ledger: LedgerId, handles: &[Handle]) -> Result<u64, KeyStoreError> {
         let (_one_at_a_time, _rows) = (self.admin.lock(), self.writing.lock());
         let ledger = self.ledger(ledger)?;
-        let (mut batch, mut doomed) = (WriteBatch::default(), HashMap::<Bucket, HashSet<Handle>>::new());
+        let (mut batch, mut doomed, mut damaged) =
+            (WriteBatch::default(), HashMap::<Bucket, HashSet<Handle>>::new(), 0);
         for handle in handles {
             let new = rows::new(ledger.id, *handle);
             if self.db.get(&new)?.is_none() || self.fences.knows(ledger.id, *handle) {
@@ -61,32 +62,38 @@ impl RocksKeyStore {
                     doomed.entry(bucket).or_default().insert(*handle);
                 }
                 Row::Missing => batch.delete(new),
-                Row::Closed => return Err(KeyStoreError::Damaged("handle")),
+                Row::Closed => damaged += 1,
             }
         }
+        let mut forgotten = HashSet::new();
         for (bucket, handles) in &doomed {
-            self.forget_in(&ledger, *bucket, handles, &mut batch)?;
+            let gone = self.forget_in(&ledger, *bucket, handles, &mut batch)?;
+            damaged += handles.len() - gone.len();
+            forgotten.extend(gone);
         }
         if !batch.is_empty() {
             self.db.write(batch)?;
         }
-        let forgotten: HashSet<_> = doomed.into_values().flatten().collect();
+        if damaged > 0 {
+            tracing::error!(ledger = %ledger.id, people = damaged, "rows of people whom no event names are damaged: they stay, and are looked at again by the next start");
+        }
         self.caches.purge(ledger.id, |handle| forgotten.contains(&handle));
         Ok(forgotten.len() as u64)
     }
 
-    /// Puts the end of these handles' rows into the batch. All of each person, or an error: half of one is a lie.
+    /// Puts the end of these handles' rows into the batch. All of each person, or nothing: half of one is a lie. Gives those that
+    /// go.
     fn forget_in(
         &self,
         ledger: &Ledger,
         number: Bucket,
         handles: &HashSet<Handle>,
         batch: &mut WriteBatch,
-    ) -> Result<(), KeyStoreError> {
-        let Row::Open(bucket) = self.bucket(ledger, &ledger.top.read(), number)? else {
-            return Err(KeyStoreError::Damaged("bucket keys"));
-        };
+    ) -> Result<HashSet<Handle>, KeyStoreError> {
         let mut found = HashSet::new();
+        let Row::Open(bucket) = self.bucket(ledger, &ledger.top.read(), number)? else {
+            return Ok(found);
+        };
         self.db
             .scan(&rows::within(Table::Identity, ledger.id, number), |row, value| {
                 if let Some((handle, _)) = open_identity(&bucket, row, value)
@@ -97,10 +104,7 @@ impl RocksKeyStore {
                 }
                 Ok(())
             })?;
-        if found.len() != handles.len() {
-            return Err(KeyStoreError::Damaged("identity"));
-        }
-        for handle in handles {
+        for handle in &found {
             self.db.scan(&rows::keys(ledger.id, number, *handle), |row, _| {
                 batch.delete(row);
                 Ok(())
@@ -108,6 +112,6 @@ impl RocksKeyStore {
             batch.delete(rows::handle(ledger.id, *handle));
             batch.delete(rows::new(ledger.id, *handle));
         }
-        Ok(())
+        Ok(found)
     }
 }

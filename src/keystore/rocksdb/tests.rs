@@ -1,6 +1,8 @@
 //! What only this engine's files can show: swapped and damaged rows, foreign and missing parts, plaintext in files.
 
+mod newcomers;
 mod scrub;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -102,6 +104,11 @@ fn the_rocksdb_key_store_keeps_the_contract() {
 #[test]
 fn the_rocksdb_key_store_keeps_the_contract_between_making_and_end() {
     crate::keystore::conformance::life::all(&on_a_new_store);
+}
+
+#[test]
+fn the_rocksdb_key_store_tells_what_is_left_behind_its_fences() {
+    crate::keystore::conformance::trial::all(&on_a_new_store);
 }
 
 #[test]

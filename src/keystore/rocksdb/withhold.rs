@@ -78,6 +78,10 @@ impl Life {
         of.push(reopened);
     }
 
+    pub(super) fn withheld_of(&self, ledger: LedgerId, handle: Handle) -> Vec<Withholding> {
+        self.withheld.read().get(&(ledger, handle)).cloned().unwrap_or_default()
+    }
+
     fn all_withheld(&self, ledger: LedgerId) -> Vec<Withholding> {
         of_ledger(&self.withheld.read(), ledger)
     }

@@ -32,6 +32,25 @@ impl Service {
         Ok(views)
     }
 
+    /// As [`Service::backups`], for what must not fail with one: without those whose record is damaged, or of whose epochs the
+    /// vault cannot tell.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(in crate::service) fn readable_backups(&self) -> Result<Vec<BackupView>, Error> {
+        let running = self.backups.running.lock().clone();
+        let (mut views, mut epochs) = (Vec::new(), Epochs::new());
+        for (id, bytes) in self.store.records(None, RECORD)? {
+            match self.as_it_is(&bytes, running.as_ref(), &mut epochs) {
+                Ok(view) => views.push(view),
+                Err(error) => {
+                    tracing::error!(backup = %id, error = %error, "what became of a backup cannot be told");
+                }
+            }
+        }
+        Ok(views)
+    }
+
     /// A record, with how the backup does and what became of its epochs.
     fn as_it_is(&self, bytes: &[u8], running: Option<&BackupView>, epochs: &mut Epochs) -> Result<BackupView, Error> {
         let damaged = |error| Error::new(Code::Damaged, "a backup's record").caused_by(error);

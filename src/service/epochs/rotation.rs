@@ -1,22 +1,21 @@
 //! A change of epoch on demand.
 //!
 //! Who asks, and from which epoch on, is kept as a record beside the events before anything changes, and leaves in the write
-//! of `epoch.changed`. So a change that became durable is told by the ledger, at the latest at the next start; after a crash
-//! in between, `changed_at` is when it was found.
+//! of `epoch.changed`. So a change that became durable is told by the ledger: by the tick, before the next one, at the latest at
+//! the next start. `changed_at` is then when it was found, and where it led to follows from the changes after it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
 use super::super::access::internal;
-use super::super::{Caller, Code, Error, Ledger, Service};
-use super::{CHANGED, EpochChanged, STREAM, VaultMoved};
+use super::super::{Caller, Error, Ledger, Service};
+use super::{CHANGED, EpochChanged, STREAM, VaultMoved, settled};
 use crate::keystore::vault::Epoch;
-use crate::store::RecordWrite;
 
 const RECORD: &str = "epoch_change";
-/// One at a time: a ledger changes its epoch under its turn.
-const ID: &str = "pending";
 
 /// A change that may have been made.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,20 +37,25 @@ impl Service {
         // A task of its own: a caller who hangs up must not leave a change without its record.
         let task = tokio::spawn(async move {
             let _turn = on.erasing.turn.lock().await;
-            let changed = service
-                .blocking(&on, move |service, on| service.renew_epoch(on, by))
-                .await?;
-            service.record_change(&on, &changed).await?;
-            Ok(changed)
+            // The record of an earlier change comes first: its note would be lost.
+            service.settle_pending(&on).await?;
+            let changed = service.change_epoch(&on, by).await;
+            changed.inspect_err(|_| on.unrecorded.store(true, Ordering::Release))
         });
         task.await.map_err(internal)?
+    }
+
+    async fn change_epoch(self: &Arc<Self>, ledger: &Arc<Ledger>, by: String) -> Result<EpochChanged, Error> {
+        let renew = move |service: &Self, ledger: &Ledger| service.renew_epoch(ledger, by);
+        let changed = self.blocking(ledger, renew).await?;
+        self.record_change(ledger, &changed).await?;
+        Ok(changed)
     }
 
     fn renew_epoch(&self, ledger: &Ledger, by: String) -> Result<EpochChanged, Error> {
         let from = self.keystore.epoch(ledger.record.id)?;
         let pending = Pending { from, by };
-        let record = pending_change(ledger, Some(serde_json::to_vec(&pending).map_err(internal)?));
-        self.store.put_records(&[record])?;
+        self.note_pending(ledger, RECORD, &pending)?;
         let (change, changed_at) = self.keystore.renew_epoch(ledger.record.id, &self.horizon())?;
         Ok(EpochChanged {
             from: change.from,
@@ -65,7 +69,7 @@ impl Service {
 
     async fn record_change(&self, ledger: &Ledger, changed: &EpochChanged) -> Result<(), Error> {
         let event = self.system_event(STREAM, CHANGED, changed, None)?;
-        let done = vec![pending_change(ledger, None)];
+        let done = vec![settled(ledger, RECORD)];
         self.append_patiently(ledger, &event, done).await.map(drop)
     }
 
@@ -97,7 +101,9 @@ impl Service {
 
     /// Whether a change to this epoch is on record.
     fn is_recorded(&self, ledger: &Ledger, to: Epoch) -> Result<bool, Error> {
-        self.kept_fold(ledger, &ledger.epochs, |book| book.changed_to.contains(&to))
+        self.kept_fold(ledger, &ledger.epochs, |book| {
+            book.changed.values().any(|changed| *changed == to)
+        })
     }
 
     /// Puts a change on record that broke off before it was.
@@ -110,22 +116,19 @@ impl Service {
 
     /// The change that was asked for and made, and that no event tells of.
     fn broken_off(&self, ledger: &Ledger) -> Result<Option<EpochChanged>, Error> {
-        let Some(bytes) = self.store.record(Some(ledger.record.number), RECORD, ID)? else {
+        let Some(Pending { from, by }) = self.pending(ledger, RECORD)? else {
             return Ok(None);
         };
-        let damaged = |error| Error::new(Code::Damaged, "the record of a change of epoch").caused_by(error);
-        let Pending { from, by } = serde_json::from_slice(&bytes).map_err(damaged)?;
-        let to = self.keystore.epoch(ledger.record.id)?;
-        let completed = self.all_erasures(ledger)?.into_iter().filter_map(|erasure| {
-            let is_own = erasure.requested.payload.origin.is_none();
-            erasure.completed.filter(|_| is_own)
-        });
-        let mut ends = completed.map(|completed| completed.payload.epochs.to);
-        if to <= from || ends.any(|end| end == to) || self.is_recorded(ledger, to)? {
-            // Nothing was changed, or what did it says so.
-            self.store.put_records(&[pending_change(ledger, None)])?;
+        let now = self.keystore.epoch(ledger.record.id)?;
+        let mut told = self.kept_fold(ledger, &ledger.epochs, |book| book.changed.clone())?;
+        // What an erasure changed stands with its fences, in the very write that changed it.
+        let fences = self.keystore.fences(ledger.record.id)?;
+        let destroyed = fences.iter().filter_map(|fence| fence.destroyed);
+        told.extend(destroyed.map(|destroyed| (destroyed.from, destroyed.to)));
+        let Some(to) = untold(from, now, &told) else {
+            self.store.put_records(&[settled(ledger, RECORD)])?;
             return Ok(None);
-        }
+        };
         Ok(Some(EpochChanged {
             from,
             to,
@@ -137,11 +140,32 @@ impl Service {
     }
 }
 
-fn pending_change(ledger: &Ledger, value: Option<Vec<u8>>) -> RecordWrite {
-    RecordWrite {
-        ledger: Some(ledger.record.number),
-        kind: RECORD,
-        id: ID.into(),
-        value,
+/// Where a change from an epoch led to; `None` if none was made, or one of those that are told. The changes after it began
+/// where it ended.
+fn untold(from: Epoch, now: Epoch, told: &BTreeMap<Epoch, Epoch>) -> Option<Epoch> {
+    if told.contains_key(&from) {
+        return None;
+    }
+    let after = told.range(from.saturating_add(1)..=now).next();
+    Some(after.map_or(now, |(began, _)| *began)).filter(|to| *to > from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_apart_from_those_before_and_after_it() {
+        let told = |changes: &[(Epoch, Epoch)]| changes.iter().copied().collect();
+        let erasures = [(2, 4), (5, 6), (6, 9)];
+        // Between them: from 4 to 5; nothing else is missing.
+        assert_eq!(untold(4, 9, &told(&erasures)), Some(5));
+        assert_eq!(untold(2, 9, &told(&erasures)), None);
+        assert_eq!(untold(6, 9, &told(&erasures)), None);
+        assert_eq!(
+            (untold(9, 9, &told(&erasures)), untold(9, 11, &told(&erasures))),
+            (None, Some(11))
+        );
+        assert_eq!(untold(3, 2, &told(&[])), None);
     }
 }

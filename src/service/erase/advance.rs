@@ -21,9 +21,10 @@ impl Service {
         turn: &Turn<'_>,
     ) -> Result<ErasureView, Error> {
         let id = submitted.requested.request;
+        // Before it is known whether it is recorded: an append that failed may be durable all the same; the tick looks.
+        ledger.waiting.store(true, Ordering::Release);
         self.append_system(ledger, Vec::new(), vec![event], Vec::new(), Vec::new())
             .await?;
-        ledger.waiting.store(true, Ordering::Release);
         self.advance_waiting(ledger, turn).await;
         self.blocking(ledger, move |service, ledger| service.erasure(ledger, id))
             .await
@@ -32,14 +33,16 @@ impl Service {
     /// Moves on every erasure that waits: withholds keys for a grace, begins what is due. What cannot be moved on now is
     /// logged and tried again.
     pub(in crate::service) async fn advance_waiting(self: &Arc<Self>, ledger: &Arc<Ledger>, _: &Turn<'_>) {
-        if !ledger.waiting.load(Ordering::Acquire) {
+        // IMPORTANT: what a failed commit made durable all the same, a cancellation too, is seen only once the writer has
+        // recovered.
+        if !ledger.waiting.load(Ordering::Acquire) || !self.is_ready() {
             return;
         }
         let staged = self.blocking(ledger, Self::staged).await;
         match staged {
-            Ok(staged) => {
-                let waiting = self.advance_all(ledger, staged).await;
-                ledger.waiting.store(waiting, Ordering::Release);
+            Ok((staged, graces_left)) => {
+                let waits = self.advance_all(ledger, staged).await;
+                ledger.waiting.store(waits || graces_left, Ordering::Release);
             }
             Err(error) => {
                 tracing::error!(ledger = %ledger.record.name, error = %error, "erasures that wait cannot be moved on; trying again");
@@ -66,17 +69,18 @@ impl Service {
         waits
     }
 
-    /// Where all stand that wait; what was withheld for others is given back.
-    fn staged(&self, ledger: &Ledger) -> Result<Vec<(Waiting, Stage)>, Error> {
+    /// Where all stand that wait; what was withheld for others is given back. And whether that is left to be done for some
+    /// that have begun and did not come to their end.
+    fn staged(&self, ledger: &Ledger) -> Result<(Vec<(Waiting, Stage)>, bool), Error> {
         let open = |waits: &Waits| waits.all().filter(|waiting| waiting.is_open()).cloned().collect();
         let open: Vec<Waiting> = self.fold_now(ledger, &ledger.waits, open)?;
-        self.end_graces(ledger, &open)?;
+        let graces_left = self.end_graces(ledger, &open)?;
         let holds = self.active_holds(ledger)?;
         let staged = open.into_iter().map(|waiting| {
             let stage = self.stage(ledger, &holds, &waiting)?;
             Ok((waiting, stage))
         });
-        staged.collect()
+        Ok((staged.collect::<Result<_, Error>>()?, graces_left))
     }
 
     async fn withhold(self: &Arc<Self>, ledger: &Arc<Ledger>, waiting: &Waiting) -> Result<(), Error> {
@@ -93,17 +97,20 @@ impl Service {
         self.blocking(ledger, withhold).await
     }
 
-    /// Gives back what was withheld for erasures that are cancelled or over.
-    fn end_graces(&self, ledger: &Ledger, open: &[Waiting]) -> Result<(), Error> {
+    /// Gives back what was withheld for erasures that are cancelled or over. Whether there are some that are under way.
+    fn end_graces(&self, ledger: &Ledger, open: &[Waiting]) -> Result<bool, Error> {
         let open: HashSet<_> = open.iter().map(Waiting::id).collect();
         let withheld = self.keystore.withheld(ledger.record.id).into_iter();
         let graces = withheld.filter(|withheld| withheld.why == Withheld::Grace);
         let graces: HashSet<_> = graces.map(|withheld| withheld.id).collect();
+        let mut left = false;
         for id in graces.difference(&open) {
             let over = match self.find_waiting(ledger, *id) {
                 Ok(Some(waiting)) if waiting.started => {
                     let erasure = self.find_erasure(ledger, *id)?;
-                    erasure.is_some_and(|erasure| erasure.completed.is_some())
+                    let is_over = erasure.is_some_and(|erasure| erasure.completed.is_some());
+                    left |= !is_over;
+                    is_over
                 }
                 Ok(Some(waiting)) => waiting.cancelled.is_some() || waiting.recovered.is_some(),
                 // Nothing in this ledger says that it may be given back.
@@ -115,7 +122,7 @@ impl Service {
                 self.give_back(ledger, *id)?;
             }
         }
-        Ok(())
+        Ok(left)
     }
 
     /// The point of no return. Gives whether it begun: not while another erasure of one of its people is under way.
@@ -150,7 +157,9 @@ impl Service {
         for handle in waiting.handles() {
             match self.keystore.state(ledger.record.id, handle)? {
                 SubjectState::Erased(request) if request != waiting.id() => payload.already_erased += 1,
-                SubjectState::Erasing(request) if request != waiting.id() && !self.is_grace(ledger, request) => {
+                SubjectState::Erasing(request)
+                    if request != waiting.id() && !self.is_grace(ledger, handle, request) =>
+                {
                     return Ok(None);
                 }
                 _ => subjects.push(Named { handle }),
@@ -168,7 +177,7 @@ impl Service {
     /// If the store cannot be read, or the keys of a grace cannot be withheld.
     pub async fn resume_waiting(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<(), Error> {
         let _turn = ledger.erasing.turn.lock().await;
-        let staged = self.blocking(ledger, Self::staged).await?;
+        let (staged, graces_left) = self.blocking(ledger, Self::staged).await?;
         // IMPORTANT: first of all and for all of them: without it nothing may be served.
         for (waiting, stage) in &staged {
             if matches!(stage, Stage::Grace(_)) {
@@ -176,7 +185,7 @@ impl Service {
             }
         }
         let waits = self.advance_all(ledger, staged).await;
-        ledger.waiting.store(waits, Ordering::Release);
+        ledger.waiting.store(waits || graces_left, Ordering::Release);
         Ok(())
     }
 }

@@ -4,7 +4,10 @@
 //! if it was retired for the sake of backups. What closes a part is an event, which it then carries as evidence: the part is
 //! dated, and stands among the residues no more.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod words;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -19,64 +22,19 @@ use super::payload::{Completed, EPOCH_KEY, Outcome};
 use super::purge::{CIPHERTEXT, KEY_STORE_FILES};
 use super::recipients::Disclosures;
 use crate::spec::certificate::{
-    AskedBy, Certificate, CertifiedSubject, ClearParts, DestructionCheck, FORMAT, LeakRecord, Residue, Status,
-    Suppression, Times, render_page,
+    AskedBy, Certificate, CertifiedSubject, ClearParts, DestructionCheck, FORMAT, LeakRecord, Recipients, Residue,
+    Status, Suppression, Times, render_page,
 };
 use crate::spec::evidence::{Evidence, Inclusion};
-use crate::spec::ids::{Handle, Origin};
-
-/// What may still be where, by the codes that `erasure.completed` lists.
-const RESIDUES: [(&str, &str); 3] = [
-    (
-        "key_store_files",
-        "Old copies of the deleted key rows may still lie in the key store's files (log and sorted files) until they are \
-         rewritten. They are wrapped under the old epoch key: nothing opens them once that is destroyed.",
-    ),
-    (
-        "epoch_key",
-        "A backup of the key store was taken under the old epoch key or an earlier one, which is therefore kept until the \
-         time that this certificate names. Until then whoever holds such a backup and the vault can open the data in it; the vault's \
-         journal keeps this system from doing so.",
-    ),
-    (
-        "ciphertext",
-        "The sealed blocks, or old copies of them, still lie in the files of the ledger's store.",
-    ),
-];
-
-const LIMITS: [&str; 7] = [
-    "It covers the one ledger that it names; other ledgers were not examined.",
-    "It covers sealed personal data. Whether callers wrote personal data into fields that stay in clear was not examined.",
-    "What a file system or a device keeps of files that were overwritten or deleted is beyond it.",
-    "Copies that were revealed or exported in clear before the erasure are outside this system.",
-    "Copies of key store and vault together that were made outside this system before the erasure (machine snapshots) are \
-     not known to it.",
-    "Keys that were in memory before the erasure are overwritten when they are dropped; that memory was never copied \
-     elsewhere (swap, machine snapshots) cannot be shown.",
-    "The history keeps that events of certain types happened at certain times, and which of them share a stream.",
-];
-
-/// Where one person's blocks were listed without those of others.
-const LISTED_ALONE: &str = "The ledger lists the positions of the removed blocks of this person together, without those \
-                            of others: which events they belonged to can be seen for ever.";
-
-/// The people erased are those of a frozen log.
-const FROZEN: &str = "The people were those of a frozen log (`covers`), which takes no event that could authorise a removal: \
-                      its sealed blocks stay in the files of the ledger's store, without their keys, for as long as it is kept.";
-
-/// How the destruction was checked, and with which keys.
-const CHECK: &str = "Caches were dropped and the newest sealed blocks of each person were opened again by the server's own code of \
-                     reading, with every key that the key store then gave; the key store was searched for rows about the people, \
-                     and for the identity. Epoch keys that are kept for backups open backups alone, and were not tried.";
-
-/// What stays in clear.
-const CLEAR: &str = "Types, times, stream names, tags, actors and the payloads of events (data) stay in clear and were not read for this \
-                     certificate. What officers reported of personal data there is told here; what nobody reported is not known.";
+use crate::spec::ids::Origin;
+use words::{CHECK, CLEAR, FROZEN, LISTED_ALONE, RESIDUES, limits};
 
 /// What a certificate says beside the events of its erasure.
 struct Known {
     leaks: LeakRecord,
-    disclosures: HashMap<Option<Origin>, Disclosures>,
+    /// What stands in clear in the frozen logs whose people were erased.
+    frozen: HashMap<Origin, LeakRecord>,
+    recipients: HashMap<Uuid, Recipients>,
 }
 
 /// A signed certificate, and the checkpoint under which its events are proved.
@@ -110,16 +68,18 @@ impl Service {
     /// # Errors
     /// `not_found`; `not_ready` while the erasure is under way; `leak_not_redacted`.
     pub fn certificate(&self, ledger: &Ledger, id: Uuid, form: CertificateForm) -> Result<Vec<u8>, Error> {
-        let Some(erasure) = self.find_erasure(ledger, id)? else {
-            return Err(match self.waiting_view(ledger, id)? {
-                Some(waiting) if waiting.state == "cancelled" => Error::new(
+        // In this order: one that begins in between is found by the second look.
+        if let Some(waiting) = self.waiting_view(ledger, id)? {
+            return Err(match waiting.state {
+                "cancelled" => Error::new(
                     Code::NotFound,
                     "this erasure was cancelled: there is nothing to certify",
                 ),
-                Some(_) => Error::new(Code::NotReady, "the erasure has not begun; see its state"),
-                None => Error::new(Code::NotFound, "there is no erasure of this id"),
+                _ => Error::new(Code::NotReady, "the erasure has not begun; see its state"),
             });
-        };
+        }
+        let erasure = self.find_erasure(ledger, id)?;
+        let erasure = erasure.ok_or_else(|| Error::new(Code::NotFound, "there is no erasure of this id"))?;
         // Its events stand in the log that recorded it.
         let log = match erasure.heirs.checked_sub(1) {
             Some(further) => ledger.heirs().nth(further).unwrap_or(ledger),
@@ -128,6 +88,11 @@ impl Service {
         if erasure.recovered.is_some() {
             let detail =
                 "the end of this erasure was lost in a rollback; the log that goes on has it as `erasure.recovered`";
+            return Err(Error::new(Code::NotFound, detail));
+        }
+        if erasure.is_of_nobody() {
+            let detail =
+                "every person of this erasure was erased before: it destroyed nothing, and there is nothing to certify";
             return Err(Error::new(Code::NotFound, detail));
         }
         let known = self.known(log, u64::MAX, std::slice::from_ref(&erasure))?;
@@ -146,7 +111,9 @@ impl Service {
         let erasures = self.all_erasures(ledger)?;
         let beside = self.known(ledger, size, &erasures)?;
         for erasure in erasures {
-            let Some(completed) = &erasure.completed else { continue };
+            let Some(completed) = erasure.completed.as_ref().filter(|_| !erasure.is_of_nobody()) else {
+                continue;
+            };
             if self.checkpoint_covering(ledger, completed.index)?.0 > size {
                 continue;
             }
@@ -175,20 +142,32 @@ impl Service {
 
     /// What is told beside the events of erasures, by the first `until` events of their log.
     fn known(&self, ledger: &Ledger, until: u64, erasures: &[Erasure]) -> Result<Known, Error> {
-        let mut people: HashMap<Option<Origin>, HashSet<Handle>> = HashMap::new();
-        for erasure in erasures {
-            let requested = &erasure.requested.payload;
-            let named = requested.subjects.iter().map(|named| named.handle);
-            people.entry(requested.origin.clone()).or_default().extend(named);
+        let mut frozen = HashMap::new();
+        for origin in erasures
+            .iter()
+            .filter_map(|erasure| erasure.requested.payload.origin.as_ref())
+        {
+            if !frozen.contains_key(origin) {
+                frozen.insert(origin.clone(), self.leak_record(&*self.frozen_log(origin)?, u64::MAX)?);
+            }
         }
-        let read = |(covers, wanted): (Option<Origin>, HashSet<Handle>)| {
-            let disclosures = self.disclosures(ledger, covers.as_ref(), &wanted)?;
-            Ok((covers, disclosures))
-        };
         Ok(Known {
             leaks: self.leak_record(ledger, until)?,
-            disclosures: people.into_iter().map(read).collect::<Result<_, Error>>()?,
+            frozen,
+            recipients: self.recipients(ledger, erasures)?,
         })
+    }
+
+    /// A log that was rolled back, by its origin.
+    fn frozen_log(&self, origin: &Origin) -> Result<Arc<Ledger>, Error> {
+        let mut all = self.all_ledgers().into_iter();
+        let lost = || {
+            Error::new(
+                Code::Damaged,
+                format!("the frozen log {origin} of these people is not open"),
+            )
+        };
+        all.find(|ledger| ledger.record.origin == *origin).ok_or_else(lost)
     }
 
     fn sign_certificate(
@@ -215,7 +194,8 @@ impl Service {
         let requested = &erasure.requested.payload;
         let handles: Vec<_> = requested.subjects.iter().map(|named| named.handle).collect();
         let leaks = known.leaks.certified(&handles);
-        let leaks = leaks.map_err(|open| not_redacted(&known.leaks, &open))?;
+        let leaks = leaks.map_err(|open| not_redacted(ledger, &known.leaks, &open))?;
+        let frozen = requested.origin.as_ref().and_then(|origin| known.frozen.get(origin));
         let indexes = evidence_of(erasure, completed.index, known.leaks.evidence(&handles));
         let last = indexes.iter().copied().max().unwrap_or(completed.index);
         let (size, checkpoint) = self.checkpoint_covering(ledger, last)?;
@@ -238,8 +218,7 @@ impl Service {
         let keys = &completed.payload;
         let removed_at = |residue| erasure.removed(residue).map(|removed| removed.at);
         let ciphertext = erasure.removed(CIPHERTEXT);
-        let disclosures = known.disclosures.get(&requested.origin);
-        let recipients = disclosures.map(|all| all.of(requested, completed.index));
+        let recipients = known.recipients.get(&requested.request).cloned();
         let mut limits = limits(requested.identifiers);
         if ciphertext.is_some_and(|removed| removed.alone == Some(true)) {
             limits.push(LISTED_ALONE.into());
@@ -269,6 +248,7 @@ impl Service {
             completed_at: Some(completed.recorded_at),
             covers: requested.origin.clone(),
             subjects: completed.payload.subjects.iter().map(subject).collect(),
+            already_erased: Some(requested.already_erased).filter(|before| *before > 0),
             times: Times {
                 t1: Some(keys.fenced_at),
                 t2: Some(keys.keys_destroyed_at),
@@ -300,7 +280,8 @@ impl Service {
             clear: ClearParts {
                 examined: false,
                 leaks,
-                nameless: known.leaks.nameless(size),
+                frozen: frozen.map(|record| record.frozen(&handles)).unwrap_or_default(),
+                nameless: known.leaks.nameless(size) + frozen.map_or(0, |record| record.nameless(u64::MAX)),
                 text: CLEAR.into(),
             },
             suppression: suppression(suppressed, requested.suppression()),
@@ -338,15 +319,6 @@ fn evidence_of(erasure: &Erasure, completed: u64, leaks: BTreeSet<u64>) -> Vec<u
     let mut later: BTreeSet<_> = erasure.indexes().into_iter().chain(leaks).collect();
     later.retain(|index| !first.contains(index));
     first.into_iter().chain(later).collect()
-}
-
-/// The limits that every certificate has, and that of the identifiers that were given.
-fn limits(identifiers: u64) -> Vec<Box<str>> {
-    let given = format!(
-        "Identifiers given: {identifiers}. Whether the people whom they name are known to this ledger by other identifiers, too, \
-         was not examined."
-    );
-    LIMITS.into_iter().map(Into::into).chain([given.into()]).collect()
 }
 
 fn suppression(identity_destroyed: bool, kept: crate::keystore::Suppression) -> Suppression {

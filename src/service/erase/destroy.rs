@@ -7,13 +7,15 @@ use super::super::{Error, Ledger, Service};
 use super::history::Erasure;
 use super::queue::not_answered;
 use crate::keystore::vault::{Epoch, JournalEntry};
-use crate::keystore::{Destroyed, Destruction, ErasureOrder, Remains};
+use crate::keystore::{Destroyed, Destruction, ErasureOrder, Places, Remains};
 use crate::spec::ids::Timestamp;
 
 /// What steps 2 to 5 did for one erasure.
 #[derive(Debug, Clone)]
 pub(super) struct Deleted {
     pub(super) orders: Vec<Destroyed>,
+    /// For each of them, where the key store had the person.
+    pub(super) places: Vec<Places>,
     pub(super) left: Remains,
     pub(super) fenced_at: Timestamp,
     pub(super) deleted_at: Timestamp,
@@ -39,8 +41,11 @@ impl Service {
 
     fn delete(&self, ledger: &Ledger, erasures: &[Erasure]) -> Result<Vec<Result<Deleted, Error>>, Error> {
         let (id, vault) = (ledger.record.id, self.keystore.vault());
-        let orders: Vec<_> = erasures.iter().map(Erasure::orders).collect();
-        let all = orders.concat();
+        let orders: Vec<_> = erasures
+            .iter()
+            .map(|erasure| (erasure.requested.index, erasure.orders()))
+            .collect();
+        let all: Vec<_> = orders.iter().flat_map(|(_, orders)| orders).cloned().collect();
         for erasure in erasures {
             let requested = &erasure.requested.payload;
             self.keystore.suppress(id, requested.request, requested.suppression())?;
@@ -54,9 +59,8 @@ impl Service {
             erasure.orders().into_iter().map(entry)
         });
         span!("erasure.journal").in_scope(|| vault.journal(id, &entries.collect::<Vec<_>>()))?;
-        let mark = erasures.iter().map(|erasure| erasure.requested.index).max();
         let destroying = span!("erasure.destroy", subjects = all.len());
-        let done = destroying.in_scope(|| self.destroy_apart(ledger, &orders, mark.unwrap_or_default()));
+        let done = destroying.in_scope(|| self.destroy_apart(ledger, &orders));
         let retired = self.retired(ledger)?;
         let deleted = |done: Destruction| {
             // A backup under any earlier epoch has their keys, too.
@@ -65,6 +69,7 @@ impl Service {
             Deleted {
                 retired: reach.map(|(epoch, until)| (*epoch, *until)).collect(),
                 orders: done.orders,
+                places: done.places,
                 left: done.left,
                 fenced_at,
                 deleted_at: done.deleted_at,
@@ -74,30 +79,33 @@ impl Service {
         Ok(done.into_iter().map(|done| done.map(deleted)).collect())
     }
 
-    /// Destroys what each of several erasures orders, in one change of epoch. Where a damaged row keeps one of them from it,
+    /// Destroys what each of several erasures orders, by the index of its request, in one change of epoch. Where a damaged row keeps one of them from it,
     /// the others go without it, halved until it stands alone: one damaged row costs as many changes of epoch as halvings.
     pub(super) fn destroy_apart(
         &self,
         ledger: &Ledger,
-        orders: &[Vec<ErasureOrder>],
-        mark: u64,
+        orders: &[(u64, Vec<ErasureOrder>)],
     ) -> Vec<Result<Destruction, Error>> {
-        let (id, all, horizon) = (ledger.record.id, orders.concat(), self.horizon());
+        let (id, horizon) = (ledger.record.id, self.horizon());
+        let all: Vec<_> = orders.iter().flat_map(|(_, orders)| orders).cloned().collect();
+        // IMPORTANT: no higher than what is destroyed here: the mark says what an older key store lacks.
+        let mark = orders.iter().map(|(index, _)| *index).max().unwrap_or_default();
         let destroyed = ledger.fencing.step(|| self.keystore.destroy(id, &all, mark, &horizon));
         match destroyed {
             Ok(done) => {
-                let mut each = done.orders.iter().copied();
-                let mut own = |orders: &Vec<ErasureOrder>| Destruction {
+                let (mut each, mut places) = (done.orders.iter().copied(), done.places.iter().cloned());
+                let mut own = |orders: &[ErasureOrder]| Destruction {
                     orders: each.by_ref().take(orders.len()).collect(),
+                    places: places.by_ref().take(orders.len()).collect(),
                     ..done.clone()
                 };
-                orders.iter().map(|orders| Ok(own(orders))).collect()
+                orders.iter().map(|(_, orders)| Ok(own(orders))).collect()
             }
             Err(error) if orders.len() > 1 && error.is_of_one_person() => {
                 tracing::error!(error = %error, "keys of somebody cannot be destroyed; destroying those of the others");
                 let (first, second) = orders.split_at(orders.len() / 2);
-                let mut apart = self.destroy_apart(ledger, first, mark);
-                apart.extend(self.destroy_apart(ledger, second, mark));
+                let mut apart = self.destroy_apart(ledger, first);
+                apart.extend(self.destroy_apart(ledger, second));
                 apart
             }
             Err(error) => {

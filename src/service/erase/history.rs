@@ -62,6 +62,11 @@ impl Erasure {
         (self.requested.index, self.requested.recorded_at) = (placed.index, placed.recorded_at);
     }
 
+    /// Whether everybody whom it named had been erased before: it destroys nothing, and nothing of it is certified.
+    pub(super) fn is_of_nobody(&self) -> bool {
+        self.requested.payload.subjects.is_empty()
+    }
+
     /// Whether its end is still to come.
     pub(super) fn is_open(&self) -> bool {
         self.completed.is_none() && self.recovered.is_none()
@@ -152,10 +157,10 @@ impl Erasure {
             approved_by: None,
             cancellation_by: Vec::new(),
             residues: self.residues(),
-            certificate: Some(format!(
-                "/v1/ledgers/{}/erasures/{}/certificate",
-                ledger.record.name, requested.request
-            )),
+            certificate: (!self.is_of_nobody()).then(|| {
+                let (name, request) = (&ledger.record.name, requested.request);
+                format!("/v1/ledgers/{name}/erasures/{request}/certificate")
+            }),
         }
     }
 }
@@ -188,12 +193,12 @@ impl Service {
             let is_about = |erasure: &Erasure| erasure.requested.payload.origin.as_ref() == Some(&ledger.record.origin);
             let recorded = self.with_epochs(heir, history.erasures)?.into_iter().filter(is_about);
             about.extend(recorded.map(|erasure| Erasure { heirs, ..erasure }));
-            for recovered in history.recovered {
-                let request = recovered.payload.request;
-                let mut open = about.iter_mut().filter(|erasure| erasure.completed.is_none());
-                if let Some(erasure) = open.find(|erasure| erasure.requested.payload.request == request) {
-                    erasure.recovered = Some(recovered.recorded_at);
-                }
+            let recovered = history.recovered.into_iter();
+            let recovered: HashMap<_, _> = recovered
+                .map(|recovered| (recovered.payload.request, recovered.recorded_at))
+                .collect();
+            for erasure in about.iter_mut().filter(|erasure| erasure.completed.is_none()) {
+                erasure.recovered = recovered.get(&erasure.id()).copied().or(erasure.recovered);
             }
         }
         Ok(about)

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::keystore::Suppression;
 use crate::keystore::vault::Epoch;
 use crate::spec::ids::{Category, Handle, Origin, Timestamp};
-use crate::spec::system::{Basis, Epochs, Reason};
+use crate::spec::system::{Basis, Epochs, Reason, Suppressed};
 
 pub(in crate::service) const STREAM: &str = "$erasures";
 pub(super) const REQUESTED: &str = "erasure.requested";
@@ -38,7 +38,7 @@ pub(crate) struct Requested {
     pub(crate) run: Option<Uuid>,
     /// What is kept of the subject ids; absent: a keyed hash, for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) suppression: Option<SuppressionRecord>,
+    pub(crate) suppression: Option<Suppressed>,
     /// People of the request who were erased before.
     pub(crate) already_erased: u64,
     /// Subject ids or handles that were given.
@@ -49,21 +49,13 @@ pub(crate) struct Requested {
     pub(crate) roles: Vec<String>,
 }
 
-/// What is kept of the subject ids: `"none"`, or `{"until": ...}`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum SuppressionRecord {
-    None,
-    Until(Timestamp),
-}
-
 impl Requested {
     /// What is kept of the subject ids.
     pub(crate) fn suppression(&self) -> Suppression {
         match self.suppression {
             None => Suppression::Forever,
-            Some(SuppressionRecord::None) => Suppression::None,
-            Some(SuppressionRecord::Until(time)) => Suppression::Until(time),
+            Some(Suppressed::None) => Suppression::None,
+            Some(Suppressed::Until(time)) => Suppression::Until(time),
         }
     }
 }

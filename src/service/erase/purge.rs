@@ -115,7 +115,7 @@ impl Service {
     pub async fn remove_residues(self: &Arc<Self>) {
         for ledger in self.all_ledgers() {
             // IMPORTANT: a frozen log has no event that could authorise it: its sealed blocks stay.
-            if ledger.is_frozen() || !ledger.residues.is_due(self.clock.now()) {
+            if ledger.is_frozen() || !self.is_ready() || !ledger.residues.is_due(self.clock.now()) {
                 continue;
             }
             match self.remove_residues_of(&ledger).await {
@@ -133,14 +133,19 @@ impl Service {
     async fn remove_residues_of(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<Option<Timestamp>, Error> {
         let purge = self.purging.purge;
         let work = move |service: &Self, ledger: &Ledger| {
+            let unpurged = ledger.unpurged.lock().clone();
+            let has_work = |erasure: &&Erasure| match unpurged.contains(&erasure.id()) {
+                true => erasure.has_pending(KEY_STORE_FILES),
+                false => erasure.has_work(purge),
+            };
+            // What a frozen log left is not in this one's store rows: nothing may be recorded as gone from there.
             service.kept_fold(ledger, &ledger.unended, |unended| {
                 let own = unended
                     .all()
                     .filter(|erasure| erasure.requested.payload.origin.is_none());
-                own.filter(|erasure| erasure.has_work(purge)).cloned().collect()
+                own.filter(has_work).cloned().collect()
             })
         };
-        // What a frozen log left is not in this one's store rows: nothing may be recorded as gone from there.
         let mut open: Vec<Erasure> = self.blocking(ledger, work).await?;
         let completed = open.iter().filter_map(|erasure| erasure.completed.as_ref());
         let Some(first) = completed.map(|completed| completed.recorded_at).min() else {
@@ -216,9 +221,16 @@ impl Service {
         let Some(first) = pending.iter().map(|erasure| erasure.requested.index).min() else {
             return Ok(true);
         };
-        let purges = self
+        let (purges, unread) = self
             .blocking(ledger, move |service, ledger| service.purges_since(ledger, first))
             .await?;
+        // A purge that cannot be read may have served all that were completed by then.
+        let served = |erasure: &Erasure| {
+            let completed = erasure.completed.as_ref().map(|completed| completed.index);
+            unread.iter().any(|purge| completed.is_some_and(|index| index < *purge))
+        };
+        let unpurged = pending.iter().filter(|erasure| served(erasure)).map(Erasure::id);
+        ledger.unpurged.lock().extend(unpurged);
         let scrub = scrub_of(&pending, &purges);
         let started = Instant::now();
         let scrubbed = self.blocking(ledger, move |service, ledger| service.scrub_store(ledger, &scrub));
@@ -227,6 +239,11 @@ impl Service {
             return Ok(false);
         }
         histogram!("oubliette_scrub_seconds", "store" => "ledger").record(started.elapsed());
+        // What was found has left the files. Whose blocks could not all be found stays pending.
+        pending.retain(|erasure| !ledger.unpurged.lock().contains(&erasure.id()));
+        if pending.is_empty() {
+            return Ok(true);
+        }
         let at = self.clock.now();
         let removed = pending.iter().map(|erasure| {
             let own: Vec<_> = purges.iter().filter(|(_, purge)| serves(purge, erasure)).collect();
@@ -261,22 +278,25 @@ impl Service {
         self.append_removal(ledger, events, Vec::new()).await.map(drop)
     }
 
-    /// Every `bodies.purged` after an index.
+    /// Every `bodies.purged` after an index, and the indexes of those that cannot be read.
     pub(in crate::service) fn purges_since(
         &self,
         ledger: &Ledger,
         index: u64,
-    ) -> Result<Vec<(u64, BodiesPurged)>, Error> {
+    ) -> Result<(Vec<(u64, BodiesPurged)>, Vec<u64>), Error> {
         let lookup = Lookup::Type(system_name(PURGED)?);
         let indexes = index..self.view(ledger)?.size();
         let (number, all) = (ledger.record.number, usize::MAX);
         let found = self.store.find(number, &lookup, indexes, Direction::Forward, all)?;
-        let mut purges = Vec::with_capacity(found.len());
+        let (mut purges, mut unread) = (Vec::with_capacity(found.len()), Vec::new());
         for index in found {
-            let event = self.stored_event(ledger, index)?;
-            let purge = event.data().and_then(|data| serde_json::from_slice(&data.bytes).ok());
-            purges.extend(purge.map(|purge| (index, purge)));
+            for event in self.readable_events(ledger, &[index], &mut unread)? {
+                match event.data().map(|data| serde_json::from_slice(&data.bytes)) {
+                    Some(Ok(purge)) => purges.push((index, purge)),
+                    _ => unread.push(index),
+                }
+            }
         }
-        Ok(purges)
+        Ok((purges, unread))
     }
 }

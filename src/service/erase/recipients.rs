@@ -1,15 +1,18 @@
 //! Whom the data of erased people went to, as far as the ledger recorded it (GDPR Art. 19).
 //!
 //! One pass over the records of reveals and downloads. What is counted stands before `erasure.completed`, so it is the same at
-//! every request; by then access was fenced.
+//! every request, and is kept; by then access was fenced.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use parking_lot::Mutex;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::super::own::recorded;
 use super::super::read::StoredEvent;
 use super::super::{Code, Error, Ledger, Service};
+use super::history::Erasure;
 use super::payload::Requested;
 use crate::spec::certificate::{Disclosed, Disclosure, Recipients};
 use crate::spec::ids::{Handle, Origin, Timestamp};
@@ -17,6 +20,8 @@ use crate::spec::ids::{Handle, Origin, Timestamp};
 const REVEALS: &str = "$reveals";
 const EXPORTS: &str = "$exports";
 const DOWNLOADED: &str = "export.downloaded";
+/// Erasures whose recipients are kept in memory.
+const MAX_KNOWN: usize = 256;
 /// API keys that a certificate lists.
 const MAX_LISTED: usize = 1_000;
 
@@ -57,6 +62,21 @@ struct Seen {
     /// Those of the people asked about whose data it was; empty for an export.
     handles: Vec<Handle>,
     origin: Option<Origin>,
+}
+
+/// The recipients of the erasures that were asked about last, with the index of the completion up to which they count.
+#[derive(Debug, Default)]
+pub(crate) struct KnownRecipients(Mutex<BTreeMap<Uuid, (u64, Recipients)>>);
+
+impl KnownRecipients {
+    /// Ids are in the order of time: the oldest erasure leaves first.
+    fn keep(&self, request: Uuid, completed: u64, recipients: &Recipients) {
+        let mut known = self.0.lock();
+        known.insert(request, (completed, recipients.clone()));
+        while known.len() > MAX_KNOWN {
+            known.pop_first();
+        }
+    }
 }
 
 /// What the records tell of some people.
@@ -142,8 +162,40 @@ impl Disclosures {
 }
 
 impl Service {
+    /// To whom the data went of the people of each erasure that is completed.
+    pub(super) fn recipients(&self, log: &Ledger, erasures: &[Erasure]) -> Result<HashMap<Uuid, Recipients>, Error> {
+        let mut found = HashMap::new();
+        let mut unknown: HashMap<Option<&Origin>, Vec<(&Requested, u64)>> = HashMap::new();
+        for erasure in erasures {
+            let (requested, completed) = (&erasure.requested.payload, &erasure.completed);
+            let Some(completed) = completed.as_ref().map(|completed| completed.index) else {
+                continue;
+            };
+            match log.recipients.0.lock().get(&requested.request) {
+                Some((index, known)) if *index == completed => {
+                    found.insert(requested.request, known.clone());
+                }
+                _ => unknown
+                    .entry(requested.origin.as_ref())
+                    .or_default()
+                    .push((requested, completed)),
+            }
+        }
+        for (covers, requests) in unknown {
+            let named = requests.iter().flat_map(|(requested, _)| &requested.subjects);
+            let wanted = named.map(|named| named.handle).collect();
+            let disclosures = self.disclosures(log, covers, &wanted)?;
+            for (requested, completed) in requests {
+                let recipients = disclosures.of(requested, completed);
+                log.recipients.keep(requested.request, completed, &recipients);
+                found.insert(requested.request, recipients);
+            }
+        }
+        Ok(found)
+    }
+
     /// Reads the records about people of a log, or of the frozen log that it goes on from.
-    pub(super) fn disclosures(
+    fn disclosures(
         &self,
         log: &Ledger,
         covers: Option<&Origin>,
@@ -154,6 +206,9 @@ impl Service {
         let frozen = covers.and_then(|covers| ledgers.iter().find(|ledger| ledger.record.origin == *covers));
         if let Some(frozen) = frozen {
             self.read_disclosures(frozen, false, wanted, &mut disclosures)?;
+            for seen in &mut disclosures.seen {
+                seen.origin.get_or_insert_with(|| frozen.record.origin.clone());
+            }
             // Between the frozen log and this one others may have gone on, and been frozen, too.
             let between = frozen
                 .heirs()
@@ -164,11 +219,7 @@ impl Service {
         }
         self.read_disclosures(log, true, wanted, &mut disclosures)?;
         // What a log records of another one's people names that.
-        let of_frozen = |seen: &Seen| match covers {
-            Some(covers) => seen.origin.as_ref() == Some(covers) || (seen.origin.is_none() && seen.index.is_none()),
-            None => seen.origin.is_none(),
-        };
-        disclosures.seen.retain(of_frozen);
+        disclosures.seen.retain(|seen| seen.origin.as_ref() == covers);
         Ok(disclosures)
     }
 

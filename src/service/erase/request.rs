@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::super::Error;
 use super::super::policy::MAX_GRACE_SECONDS;
+use super::super::restrict::check_categories;
 use crate::spec::ids::{Category, Handle, SubjectId};
 use crate::spec::system::{Basis, Reason};
 
@@ -71,14 +72,7 @@ pub(super) fn check(request: &ErasureRequest) -> Result<(), Error> {
             format!("must name 1 to {MAX_SUBJECTS} people"),
         ));
     }
-    if let Some(categories) = &request.categories {
-        let distinct: HashSet<_> = categories.iter().collect();
-        if categories.is_empty() || categories.len() > MAX_CATEGORIES || distinct.len() != categories.len() {
-            let detail =
-                format!("must name 1 to {MAX_CATEGORIES} different categories, or be absent for the whole person");
-            return Err(Error::field("/categories", detail));
-        }
-    }
+    check_categories(request.categories.as_deref(), MAX_CATEGORIES)?;
     if let Some(recipients) = &request.recipients {
         let distinct: HashSet<_> = recipients.iter().collect();
         if recipients.len() > MAX_RECIPIENTS || distinct.len() != recipients.len() {

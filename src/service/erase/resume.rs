@@ -11,6 +11,7 @@ use super::history::Erasure;
 use super::queue;
 use crate::keystore::ErasureOrder;
 use crate::keystore::vault::JournalEntry;
+use crate::spec::ids::Timestamp;
 
 impl Service {
     /// Applies every erasure that the ledger or the vault's journal knows to the key store, so that an old key store brings
@@ -65,14 +66,15 @@ impl Service {
         let orders: Vec<_> = missing.iter().map(|entry| entry.order.clone()).collect();
         // Without the fence nothing may be served. What comes after it can wait: nobody opens the data any more.
         ledger.fencing.step(|| self.keystore.fence(id, &orders))?;
-        let mark = missing.iter().map(|entry| entry.index).max().unwrap_or_default();
-        let mut of_requests: BTreeMap<Uuid, Vec<ErasureOrder>> = BTreeMap::new();
-        for order in orders {
-            of_requests.entry(order.request).or_default().push(order);
+        let mut of_requests: BTreeMap<Uuid, (u64, Vec<ErasureOrder>)> = BTreeMap::new();
+        for JournalEntry { order, index } in missing.iter().cloned() {
+            let (highest, orders) = of_requests.entry(order.request).or_default();
+            *highest = index.max(*highest);
+            orders.push(order);
         }
         let of_requests: Vec<_> = of_requests.into_values().collect();
         let applied = match self.keystore.vault().journal(id, &missing) {
-            Ok(()) => self.destroy_apart(ledger, &of_requests, mark),
+            Ok(()) => self.destroy_apart(ledger, &of_requests),
             Err(error) => vec![Err(error.into())],
         };
         for error in applied.into_iter().filter_map(Result::err) {
@@ -108,6 +110,8 @@ impl Service {
             ledger.unfinished.store(false, Ordering::Release);
             let resumed = self.resume_erasures(&ledger).await;
             let applied = self.apply_erasures(&ledger).await;
+            // A completion whose append failed may be durable all the same: then nobody planned a look at what it left.
+            ledger.residues.at_latest(Timestamp(0));
             if let Err(error) = resumed.and(applied) {
                 tracing::error!(ledger = %ledger.record.name, error = %error, "erasures cannot be taken up; trying again");
                 ledger.unfinished.store(true, Ordering::Release);

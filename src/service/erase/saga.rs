@@ -1,25 +1,26 @@
 //! The steps around the destruction of the keys: the request, the check, the record of the end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::access::internal;
 use super::super::own::By;
-use super::super::read::StoredEvent;
+use super::super::read::{StoredEvent, key_of, open_under};
 use super::super::{Code, Error, Ledger, Service};
 use super::destroy::Deleted;
 use super::history::Erasure;
 use super::note::frozen_note;
 use super::payload::{
-    COMPLETED, Completed, EPOCH_KEY, Named, Outcome, PENDING, REQUESTED, Requested, STREAM, SuppressionRecord, Verified,
+    COMPLETED, Completed, EPOCH_KEY, Named, Outcome, PENDING, REQUESTED, Requested, STREAM, Verified,
 };
 use super::{ErasureRequest, Targets};
-use crate::keystore::{ErasureOrder, Suppression};
+use crate::keystore::{ErasureOrder, KeyLease, KeyRef, Places, Suppression};
 use crate::sequencer::{Appended, NewEvent};
 use crate::spec::event::BodyKind;
 use crate::spec::ids::Timestamp;
 use crate::spec::seal::SealedBlock;
-use crate::spec::system::Epochs;
+use crate::spec::system::{Epochs, Position, Suppressed};
 use crate::store::{Direction, Lookup, RecordWrite};
 
 /// Blocks of a subject that are tried after the destruction, and of all subjects of a request together. At least one of
@@ -51,8 +52,8 @@ impl Service {
         let now = self.clock.now();
         let suppression = match self.policy.suppression.at(now)? {
             Suppression::Forever => None,
-            Suppression::None => Some(SuppressionRecord::None),
-            Suppression::Until(time) => Some(SuppressionRecord::Until(time)),
+            Suppression::None => Some(Suppressed::None),
+            Suppression::Until(time) => Some(Suppressed::Until(time)),
         };
         Ok(Requested {
             request: self.fresh_id(),
@@ -182,8 +183,8 @@ impl Service {
         };
         let sample = (SAMPLE_TOGETHER / (orders.len() as u64).max(1)).clamp(1, SAMPLE);
         let mut subjects = Vec::with_capacity(orders.len());
-        for (order, destroyed) in orders.iter().zip(&deleted.orders) {
-            let (events, blocks) = self.verify_destroyed(ledger, order, sample, &mut verification)?;
+        for ((order, destroyed), places) in orders.iter().zip(&deleted.orders).zip(&deleted.places) {
+            let (events, blocks) = self.verify_destroyed(ledger, (order, places), sample, &mut verification)?;
             subjects.push(Outcome {
                 handle: order.handle,
                 keys_destroyed: destroyed.keys,
@@ -223,7 +224,7 @@ impl Service {
     fn verify_destroyed(
         &self,
         ledger: &Ledger,
-        order: &ErasureOrder,
+        (order, places): (&ErasureOrder, &Places),
         sample: u64,
         seen: &mut Verified,
     ) -> Result<(u64, u64), Error> {
@@ -233,8 +234,12 @@ impl Service {
             .store
             .find(ledger.record.number, &lookup, 0..size, Direction::Backward, usize::MAX)?;
         let (concerned, mut blocks) = (indexes.len() as u64, 0);
+        let mut newest: HashMap<KeyRef, Vec<Position>> = HashMap::new();
         for index in indexes {
-            let event = self.stored_event(ledger, index)?;
+            // What cannot be read cannot be tried either: the ciphertext stays pending (`purge`).
+            let Some(event) = self.readable_events(ledger, &[index], &mut Vec::new())?.pop() else {
+                continue;
+            };
             for (ordinal, block) in sealed_blocks(&event) {
                 let covered = order
                     .categories
@@ -245,12 +250,43 @@ impl Service {
                 }
                 blocks += 1;
                 if blocks <= sample {
-                    seen.sampled += 1;
-                    seen.opened += u64::from(self.open_block(ledger, &event.header, ordinal, &block)?.is_ok());
+                    let position = Position { index, ordinal };
+                    newest.entry(key_of(&block)).or_default().push(position);
                 }
             }
         }
+        self.try_to_open(ledger, places, newest, seen)?;
         Ok((concerned, blocks))
+    }
+
+    /// Tries to open blocks with whatever the key store's database still has of their keys, past fences and caches.
+    fn try_to_open(
+        &self,
+        ledger: &Ledger,
+        places: &Places,
+        blocks: HashMap<KeyRef, Vec<Position>>,
+        seen: &mut Verified,
+    ) -> Result<(), Error> {
+        let (keys, blocks): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
+        let trials = self.keystore.try_keys(ledger.record.id, places, &keys)?;
+        let mut rows = 0;
+        for (trial, blocks) in trials.into_iter().zip(blocks) {
+            rows += trial.rows;
+            for position in blocks {
+                seen.sampled += 1;
+                if let Some(lease) = &trial.key {
+                    seen.opened += u64::from(self.opens_under(ledger, lease, position)?);
+                }
+            }
+        }
+        seen.keys_left = seen.keys_left.max(rows);
+        Ok(())
+    }
+
+    fn opens_under(&self, ledger: &Ledger, lease: &KeyLease, position: Position) -> Result<bool, Error> {
+        let event = self.stored_event(ledger, position.index)?;
+        let mut blocks = sealed_blocks(&event).filter(|(ordinal, _)| *ordinal == position.ordinal);
+        Ok(blocks.any(|(ordinal, block)| open_under(lease, &event.header, ordinal, &block).is_ok()))
     }
 }
 

@@ -280,7 +280,10 @@ impl Service {
 
     fn view_waiting(&self, ledger: &Ledger, holds: &Holds, waiting: &Waiting) -> Result<ErasureView, Error> {
         let stage = self.stage(ledger, holds, waiting)?;
-        Ok(waiting.view(&stage, self.is_grace(ledger, waiting.id())))
+        let withheld = waiting
+            .handles()
+            .any(|handle| self.is_grace(ledger, handle, waiting.id()));
+        Ok(waiting.view(&stage, withheld))
     }
 }
 

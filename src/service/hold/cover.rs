@@ -63,7 +63,11 @@ impl Service {
                 covering.push(hold);
                 continue;
             };
-            if scope.handles.as_ref().is_some_and(|handles| !handles.contains(&handle)) {
+            if scope
+                .handles
+                .as_ref()
+                .is_some_and(|handles| handles.binary_search(&handle).is_err())
+            {
                 continue;
             }
             if let Some(held) = &scope.categories

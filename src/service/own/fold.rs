@@ -166,7 +166,8 @@ impl Service {
         Ok(read(fold))
     }
 
-    /// As [`Service::fold_about`], of the events of one act: those that carry its id.
+    /// As [`Service::fold_about`], of the events of one act: those that carry its id. An act of another log is none of this
+    /// one's, though this one may record it.
     pub(in crate::service) fn fold_of<F: Fold>(&self, ledger: &Ledger, id: Uuid, mut fold: F) -> Result<F, Error> {
         if ledger.is_frozen() {
             return self.fold_about(ledger, fold);
@@ -176,16 +177,32 @@ impl Service {
         let indexes = self
             .store
             .find(number, &lookup, 0..size, Direction::Forward, usize::MAX)?;
-        for index in indexes {
-            let event = self.read_own(ledger, index)?;
-            // A caller may have given an event of its own the same id.
-            let of_stream =
-                |event: &StoredEvent| event.meta.as_ref().is_none_or(|meta| meta.stream.as_str() == F::STREAM);
-            if event.as_ref().map_or(true, of_stream) {
+        let about = About::of::<F>(ledger);
+        for event in self.read_own(ledger, &self.of_stream(ledger, F::STREAM, &indexes)?)? {
+            if event.as_ref().map_or(true, |event| about.covers(event)) {
                 take_in(&mut fold, event)?;
             }
         }
         Ok(fold)
+    }
+
+    /// Those of a stream, and those of which that cannot be told. IMPORTANT: by the headers alone: callers may give any number
+    /// of their own events the id of an act.
+    fn of_stream(&self, ledger: &Ledger, name: &'static str, indexes: &[u64]) -> Result<Vec<u64>, Error> {
+        let number = ledger.record.number;
+        let Some(stream) = self.store.stream_rows(number, &[system_name(name)?])?.pop().flatten() else {
+            return Ok(Vec::new());
+        };
+        let mut own = Vec::new();
+        for chunk in indexes.chunks(CHUNK) {
+            for (index, row) in chunk.iter().zip(self.store.headers_at(number, chunk)?) {
+                let header = row.and_then(|row| Header::decode(&row.header).ok());
+                if header.is_none_or(|header| header.stream_ref == stream.stream_ref) {
+                    own.push(*index);
+                }
+            }
+        }
+        Ok(own)
     }
 
     /// The events of an own stream, for what must not be told from a part of them.
@@ -204,17 +221,8 @@ impl Service {
     fn fold_on<F: Fold>(&self, ledger: &Ledger, seen: &mut u64, about: About<'_>, fold: &mut F) -> Result<(), Error> {
         let indexes = self.own_indexes(ledger, F::STREAM, *seen)?;
         for chunk in indexes.chunks(CHUNK) {
-            let whole = self.stored_events_at(ledger, chunk).ok();
-            let whole = whole.filter(|events| events.len() == chunk.len());
-            let events: Vec<_> = match whole {
-                Some(events) => events.into_iter().map(Ok).collect(),
-                // One that is damaged must not hide the others.
-                None => chunk
-                    .iter()
-                    .map(|index| self.read_own(ledger, *index))
-                    .collect::<Result<_, _>>()?,
-            };
-            for event in events {
+            // IMPORTANT: all of them are read before any is taken in: what fails comes again as a whole.
+            for event in self.read_own(ledger, chunk)? {
                 if event.as_ref().map_or(true, |event| about.covers(event)) {
                     take_in(fold, event)?;
                 }
@@ -224,22 +232,25 @@ impl Service {
         Ok(())
     }
 
-    /// One event, or what is known of it.
-    fn read_own(&self, ledger: &Ledger, index: u64) -> Result<Result<StoredEvent, Unreadable>, Error> {
-        match self.stored_event(ledger, index) {
-            Err(error) if !matches!(error.code, Code::Damaged | Code::EventNotFound) => Err(error),
+    /// Events, or what is known of them.
+    fn read_own(&self, ledger: &Ledger, indexes: &[u64]) -> Result<Vec<Result<StoredEvent, Unreadable>>, Error> {
+        let events = self.events_apart(ledger, indexes)?.into_iter();
+        let known = |event: Result<StoredEvent, u64>| match event {
             Ok(event) => Ok(Ok(event)),
-            Err(_) => {
-                let row = self.store.headers_at(ledger.record.number, &[index])?.pop().flatten();
-                let header = row.and_then(|row| Header::decode(&row.header).ok());
-                Ok(Err(Unreadable {
-                    index,
-                    event_type: header.as_ref().map(|header| header.event_type.clone()),
-                    recorded_at: header.map(|header| header.recorded_at),
-                    id: None,
-                }))
-            }
-        }
+            Err(index) => self.unreadable_at(ledger, index).map(Err),
+        };
+        events.map(known).collect()
+    }
+
+    fn unreadable_at(&self, ledger: &Ledger, index: u64) -> Result<Unreadable, Error> {
+        let row = self.store.headers_at(ledger.record.number, &[index])?.pop().flatten();
+        let header = row.and_then(|row| Header::decode(&row.header).ok());
+        Ok(Unreadable {
+            index,
+            event_type: header.as_ref().map(|header| header.event_type.clone()),
+            recorded_at: header.map(|header| header.recorded_at),
+            id: None,
+        })
     }
 
     /// Where the events of an own stream stand that are published, without the first `seen` of them.

@@ -14,6 +14,9 @@ use crate::store::{Direction, Lookup};
 
 /// Events that are read at once.
 const CHUNK: usize = 128;
+/// How many generations are left out where an event cannot be read that may have a block of a later one than is known. No
+/// generation may come twice: what its old key sealed would be taken for unavailable, not for erased.
+const GAP: u32 = 1_024;
 
 impl Service {
     pub(super) fn to_reopen(&self, ledger: &Ledger, who: &[(Handle, Vec<Category>)]) -> Result<Vec<Person>, Error> {
@@ -75,7 +78,8 @@ impl Service {
         Ok(named)
     }
 
-    /// The newest generation of a category under which anything is sealed; 0 if nothing is.
+    /// The newest generation of a category under which anything is sealed; 0 if nothing is; [`GAP`] more where that is not
+    /// certain.
     fn newest_generation(&self, ledger: &Ledger, handle: Handle, category: &Category) -> Result<u32, Error> {
         let size = self.view(ledger)?.size();
         let lookup = Lookup::Handle(handle);
@@ -83,15 +87,15 @@ impl Service {
         let indexes = self
             .store
             .find(number, &lookup, 0..size, Direction::Backward, usize::MAX)?;
-        let mut newest = 0;
+        let (mut newest, mut unread) = (0_u32, Vec::new());
         for chunk in indexes.chunks(CHUNK) {
-            for event in self.stored_events_at(ledger, chunk)? {
+            for event in self.readable_events(ledger, chunk, &mut unread)? {
                 let blocks = sealed_blocks(&event);
                 let own = blocks.filter(|(_, block)| block.handle == handle && block.category == *category);
                 newest = own.map(|(_, block)| block.generation).fold(newest, u32::max);
             }
         }
-        Ok(newest)
+        Ok(newest.saturating_add(if unread.is_empty() { 0 } else { GAP }))
     }
 
     /// Whether an erasure took the key of a block, or is about to.
@@ -109,17 +113,22 @@ impl Service {
     pub(in crate::service) fn is_closed_by(
         &self,
         ledger: &Ledger,
-        (handle, category): (Handle, &Category),
+        category: (Handle, &Category),
         is_one: impl Fn(&Uuid) -> bool,
     ) -> bool {
+        let closing = self.closing(ledger, category);
+        let by_one = |fence: &Fence| fence.destroyed.is_some() && is_one(&fence.order.request);
+        !closing.is_empty() && closing.iter().all(by_one)
+    }
+
+    /// The erasures that close a category of a subject, those under way among them.
+    pub(in crate::service) fn closing(&self, ledger: &Ledger, (handle, category): (Handle, &Category)) -> Vec<Fence> {
         let id = ledger.record.id;
         let reopened = self.keystore.reopened_of(id, handle).into_iter();
         let mut over = reopened.filter(|reopened| reopened.category == *category);
         let over = over.next().map(|reopened| reopened.over).unwrap_or_default();
         let fences = self.keystore.fences_of(id, handle).into_iter();
-        let closing: Vec<_> = fences.filter(|fence| closes(fence, category, &over)).collect();
-        let by_one = |fence: &Fence| fence.destroyed.is_some() && is_one(&fence.order.request);
-        !closing.is_empty() && closing.iter().all(by_one)
+        fences.filter(|fence| closes(fence, category, &over)).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::super::append::is_own_type;
+use super::super::append::is_told_own;
 use super::super::{Error, Ledger, Service};
 use super::acts::Acts;
 use crate::spec::compliance::{DAY, DayCount, Events, TypeCount, UnreadableEvent};
@@ -93,7 +93,7 @@ impl Service {
 
 impl Counts {
     fn add(&mut self, header: &Header) {
-        let own = is_own_type(&header.event_type);
+        let own = is_told_own(&header.event_type);
         self.own += u64::from(own);
         let room = self.types.len() < MAX_TYPES || own;
         match self.types.get_mut(&header.event_type) {
@@ -111,7 +111,7 @@ impl Counts {
 
     fn finish(self, range: &Range<u64>) -> Events {
         let line = |(event_type, count): (EventType, u64)| TypeCount {
-            own: is_own_type(&event_type),
+            own: is_told_own(&event_type),
             event_type,
             count,
         };

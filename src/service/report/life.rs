@@ -1,7 +1,9 @@
 //! The life of personal data beside erasures: proceedings with a beginning and an end, backups, changes of keys. Each is
 //! folded from its own stream up to the end of the period; events that are damaged are noted, and left out.
 
-use std::collections::{BTreeMap, HashMap};
+mod said;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -12,11 +14,12 @@ use super::super::read::StoredEvent;
 use super::super::{Code, Error, Ledger, Service, leak, redact};
 use crate::spec::certificate::LeakRecord;
 use crate::spec::compliance::{
-    BackupLine, Backups, By, KnownCopy, MAX_ROWS, Period, Proceeding, Proceedings, Rotation, RotationAct, Rotations,
+    BackupLine, Backups, KnownCopy, MAX_ROWS, Period, Proceeding, Proceedings, Rotation, RotationAct, Rotations,
     UnreadableEvent,
 };
-use crate::spec::ids::{Handle, Timestamp};
-use crate::spec::system::{Authority, Position, SystemType};
+use crate::spec::ids::{Origin, Timestamp};
+use crate::spec::system::{Authority, SystemType};
+use said::{Said, nobody};
 
 /// A kind of proceeding, as its stream tells it.
 struct Course {
@@ -53,81 +56,6 @@ const LEAKS: Course = Course {
     ends: ("leak.withdrawn", "withdrawn"),
 };
 
-/// What the events of proceedings say, as far as a report tells it.
-#[derive(Default, Deserialize)]
-struct Said {
-    #[serde(default)]
-    by: Option<Box<str>>,
-    #[serde(default)]
-    roles: Vec<Box<str>>,
-    ground: Option<Box<str>>,
-    reason: Option<Box<str>>,
-    handle: Option<Handle>,
-    handles: Option<Vec<IgnoredAny>>,
-    categories: Option<Vec<IgnoredAny>>,
-    streams: Option<Vec<IgnoredAny>>,
-    expires_at: Option<Timestamp>,
-    positions: Option<Vec<Position>>,
-    erasures: Option<Vec<IgnoredAny>>,
-    rules: Option<Vec<Rule>>,
-}
-
-#[derive(Deserialize)]
-struct Rule {
-    #[serde(default)]
-    due: u64,
-    #[serde(default)]
-    erased: u64,
-    #[serde(default)]
-    held: u64,
-    #[serde(default)]
-    restricted: u64,
-}
-
-impl Said {
-    fn count(&self, counts: &mut BTreeMap<Box<str>, u64>) {
-        let length = |items: &Option<Vec<IgnoredAny>>| items.as_ref().map(|items| items.len() as u64);
-        let events = self.positions.as_ref().map(|positions| {
-            let indexes: std::collections::BTreeSet<_> = positions.iter().map(|position| position.index).collect();
-            indexes.len() as u64
-        });
-        let of_rules = |of: fn(&Rule) -> u64| self.rules.as_ref().map(|rules| rules.iter().map(of).sum());
-        let all = [
-            (
-                "people",
-                length(&self.handles).or_else(|| self.handle.as_ref().map(|_| 1)),
-            ),
-            ("categories", length(&self.categories)),
-            ("streams", length(&self.streams)),
-            ("events", events),
-            (
-                "bodies",
-                self.positions.as_ref().map(|positions| positions.len() as u64),
-            ),
-            ("erasures", length(&self.erasures)),
-            ("rules", self.rules.as_ref().map(|rules| rules.len() as u64)),
-            ("due", of_rules(|rule| rule.due)),
-            ("erased", of_rules(|rule| rule.erased)),
-            ("held", of_rules(|rule| rule.held)),
-            ("restricted", of_rules(|rule| rule.restricted)),
-        ];
-        for (what, number) in all {
-            if let Some(number) = number {
-                counts.insert(what.into(), number);
-            }
-        }
-    }
-
-    /// The key that acted, where it is named.
-    fn actor(&self) -> Option<By> {
-        let key = self.by.clone()?;
-        Some(By {
-            key,
-            roles: self.roles.clone(),
-        })
-    }
-}
-
 /// The payload of an event that changed keys.
 #[derive(Deserialize)]
 struct Changed {
@@ -136,12 +64,28 @@ struct Changed {
     epoch: Option<u32>,
     by: Option<Box<str>>,
     epochs: Option<crate::spec::system::Epochs>,
+    request: Option<Uuid>,
+    origin: Option<Origin>,
+    subjects: Option<Vec<IgnoredAny>>,
+}
+
+impl Changed {
+    /// A frozen log has epochs of its own.
+    fn is_of_another_log(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    /// Where everybody was erased before, nothing was destroyed.
+    fn names_nobody(&self) -> bool {
+        self.subjects.as_ref().is_some_and(Vec::is_empty)
+    }
 }
 
 /// What sections about a period have in common.
 pub(super) struct Scope<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) period: Period,
+    pub(super) made_at: Timestamp,
     /// The first index after the period.
     pub(super) end: u64,
     pub(super) unreadable: &'a mut Vec<UnreadableEvent>,
@@ -207,7 +151,7 @@ impl Service {
         section: &'static str,
     ) -> Result<Vec<Proceeding>, Error> {
         let (mut all, mut places) = (Vec::<Proceeding>::new(), HashMap::<Uuid, usize>::new());
-        let as_of = scope.period.to;
+        let mut expiries = Vec::new();
         self.each_own(scope, course.stream, section, |event| {
             let (id, said) = (id_of(event)?, recorded::<Said>(event)?.payload);
             let known = places.get(&id).and_then(|place| all.get_mut(*place));
@@ -215,20 +159,25 @@ impl Service {
             match known {
                 None if event_type == course.begins.0 => {
                     places.insert(id, all.len());
-                    all.push(begun(event, id, &said, course.begins.1, as_of));
+                    expiries.push(said.expires_at);
+                    all.push(begun(event, id, &said, course.begins.1));
                 }
                 None => {}
                 Some(known) => {
                     said.count(&mut known.counts);
-                    if event_type == course.ends.0 && known.ended_at.is_none() {
+                    let ends = event_type == course.ends.0;
+                    if ends && known.ended_at.is_none() {
                         (known.ended_at, known.state) = (Some(event.header.recorded_at), course.ends.1.into());
-                    } else if let Some(by) = said.actor() {
+                    } else if let Some(by) = said.actor().filter(|_| !ends) {
                         known.by = by;
                     }
                 }
             }
             Ok(())
         })?;
+        for (line, expires_at) in all.iter_mut().zip(expiries) {
+            expire(line, expires_at, scope);
+        }
         Ok(all)
     }
 
@@ -269,7 +218,7 @@ impl Service {
             });
             Ok(())
         })?;
-        let views = self.backups()?;
+        let views = self.readable_backups()?;
         for line in &mut list {
             let view = views.iter().find(|view| view.id == line.backup);
             let origin = &scope.ledger.record.origin;
@@ -286,10 +235,19 @@ impl Service {
 
     fn rotations(&self, scope: &mut Scope<'_>) -> Result<Rotations, Error> {
         let mut list = Vec::new();
+        // Erasures that changed no epoch of this log.
+        let mut elsewhere = HashSet::new();
         let from = scope.period.from;
         for stream in ["$epochs", "$erasures", "$subjects"] {
             self.each_own(scope, stream, "rotations", |event| {
                 let act = match event.header.event_type.as_str() {
+                    "erasure.requested" => {
+                        let said = recorded::<Changed>(event)?.payload;
+                        if said.is_of_another_log() || said.names_nobody() {
+                            elsewhere.extend(said.request);
+                        }
+                        return Ok(());
+                    }
                     "epoch.changed" => RotationAct::Changed,
                     "epoch.destroyed" => RotationAct::Destroyed,
                     "erasure.completed" => RotationAct::ChangedByErasure,
@@ -300,6 +258,9 @@ impl Service {
                     return Ok(());
                 }
                 let said = recorded::<Changed>(event)?.payload;
+                if said.is_of_another_log() || said.request.is_some_and(|request| elsewhere.contains(&request)) {
+                    return Ok(());
+                }
                 list.push(Rotation {
                     at: event.header.recorded_at,
                     index: event.index,
@@ -315,27 +276,28 @@ impl Service {
     }
 }
 
-fn begun(event: &StoredEvent, id: Uuid, said: &Said, state: &str, as_of: Timestamp) -> Proceeding {
+fn begun(event: &StoredEvent, id: Uuid, said: &Said, state: &str) -> Proceeding {
     let mut counts = BTreeMap::new();
     said.count(&mut counts);
-    // What ends by itself has no event that says so.
-    let expired = said.expires_at.filter(|end| *end < as_of);
     Proceeding {
         id,
         index: event.index,
         begun_at: event.header.recorded_at,
-        ended_at: expired,
-        state: if expired.is_some() { "expired" } else { state }.into(),
+        ended_at: None,
+        state: state.into(),
         code: said.ground.clone().or_else(|| said.reason.clone()),
         by: said.actor().unwrap_or_else(nobody),
         counts,
     }
 }
 
-fn nobody() -> By {
-    By {
-        key: "-".into(),
-        roles: Vec::new(),
+/// What ends by itself has no event that says so. It ends in the period, when the report is made at the latest, and not after
+/// somebody ended it.
+fn expire(line: &mut Proceeding, expires_at: Option<Timestamp>, scope: &Scope<'_>) {
+    let over = |end: &Timestamp| *end < scope.period.to && *end <= scope.made_at;
+    let first = |end: &Timestamp| line.ended_at.is_none_or(|ended| *end < ended);
+    if let Some(end) = expires_at.filter(over).filter(first) {
+        (line.ended_at, line.state) = (Some(end), "expired".into());
     }
 }
 

@@ -118,6 +118,7 @@ impl Service {
         let mut scope = life::Scope {
             ledger,
             period,
+            made_at,
             end,
             unreadable: &mut acts.unreadable,
         };

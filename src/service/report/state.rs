@@ -149,6 +149,7 @@ impl Service {
         let mut scope = super::life::Scope {
             ledger,
             period,
+            made_at: now,
             end,
             unreadable,
         };

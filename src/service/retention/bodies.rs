@@ -3,19 +3,21 @@
 //! The keys are per subject and category and live on. So nothing is destroyed that a copy of the blocks would need: backups
 //! of before open them until they are deleted, which each run says. What must be out of reach of every copy is erased.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::super::erase::{PURGED, PURGES, removals_of, sealed_blocks};
+use super::super::erase::{removals_of, sealed_blocks};
 use super::super::hold::Holds;
 use super::super::read::StoredEvent;
 use super::super::{Error, Ledger, Service};
 use super::RuleOutcome;
 use crate::spec::event::BodyKind;
-use crate::spec::ids::{EventType, Timestamp};
+use crate::spec::ids::{Category, EventType, Handle, Timestamp};
 use crate::spec::seal::SealedBlock;
-use crate::spec::system::{BodiesPurged, Ground, MAX_POSITIONS};
+use crate::spec::system::{Ground, MAX_POSITIONS};
 use crate::store::{Direction, Lookup, Removal, Scrub};
 
 /// Events that are looked at in one turn, with erasures and holds waiting, and that are read at once.
@@ -24,7 +26,11 @@ const CHUNK: usize = 32;
 /// How often the files are written anew before it is left to the next run.
 const ATTEMPTS: usize = 3;
 
+/// What becomes of people's data of a category, as far as it was looked at within one turn.
+type KeptData = HashMap<(Handle, Category), Fate>;
+
 /// What becomes of a block whose time is over.
+#[derive(Debug, Clone, Copy)]
 enum Fate {
     /// Its key is gone, or going: it is for the erasure.
     Erased,
@@ -73,25 +79,13 @@ impl Service {
             let (removals, counted) = self.blocking(ledger, due).await?;
             *outcome = counted;
             for part in removals.chunks(MAX_POSITIONS) {
-                purges.extend(self.purge_part(ledger, run, part).await?);
+                let run = Some(run.to_string());
+                let purge = self.append_purge(ledger, (Ground::Retention, None), run, part.to_vec());
+                purges.extend(purge.await?);
                 outcome.purged += part.len() as u64;
             }
         }
         Ok(purges)
-    }
-
-    async fn purge_part(&self, ledger: &Ledger, run: Uuid, part: &[Removal]) -> Result<Option<u64>, Error> {
-        let positions = part.iter().map(|removal| (removal.index, removal.ordinal).into());
-        let payload = BodiesPurged {
-            ground: Ground::Retention,
-            requests: None,
-            positions: positions.collect(),
-        };
-        let event = self.system_event(PURGES, PURGED, &payload, Some(run.to_string()))?;
-        let appended = self.append_removal(ledger, vec![event], part.to_vec()).await?;
-        metrics::counter!("oubliette_purged_bodies_total", "ledger" => ledger.record.name.to_string())
-            .increment(part.len() as u64);
-        Ok(appended.events.first().map(|placed| placed.index))
     }
 
     /// The events of a type that are old enough.
@@ -112,12 +106,12 @@ impl Service {
         events: &[u64],
         outcome: &mut RuleOutcome,
     ) -> Result<Vec<Removal>, Error> {
-        let mut removals = Vec::new();
+        let (mut removals, mut kept) = (Vec::new(), KeptData::new());
         for chunk in events.chunks(CHUNK) {
-            for event in self.stored_events_at(ledger, chunk)? {
+            for event in self.readable_events(ledger, chunk, &mut Vec::new())? {
                 let mut purged = Vec::new();
                 for (ordinal, block) in sealed_blocks(&event) {
-                    match self.fate(ledger, holds, &event, &block)? {
+                    match self.fate(ledger, (holds, &mut kept), &event, &block)? {
                         Fate::Erased => continue,
                         Fate::Held => outcome.held += 1,
                         Fate::Restricted => outcome.restricted += 1,
@@ -131,14 +125,33 @@ impl Service {
         Ok(removals)
     }
 
-    fn fate(&self, ledger: &Ledger, holds: &Holds, event: &StoredEvent, block: &SealedBlock) -> Result<Fate, Error> {
-        let (handle, categories) = (block.handle, std::slice::from_ref(&block.category));
-        let held = holds.on_stream(event.header.stream_ref).is_some();
-        Ok(if self.is_erased(ledger, block) {
-            Fate::Erased
-        } else if held || !self.holds_on(ledger, holds, handle, Some(categories))?.is_empty() {
+    fn fate(
+        &self,
+        ledger: &Ledger,
+        (holds, kept): (&Holds, &mut KeptData),
+        event: &StoredEvent,
+        block: &SealedBlock,
+    ) -> Result<Fate, Error> {
+        if self.is_erased(ledger, block) {
+            return Ok(Fate::Erased);
+        }
+        if holds.on_stream(event.header.stream_ref).is_some() {
+            return Ok(Fate::Held);
+        }
+        match kept.entry((block.handle, block.category.clone())) {
+            Entry::Occupied(known) => Ok(*known.get()),
+            Entry::Vacant(unknown) => {
+                let fate = self.fate_of_data(ledger, holds, block.handle, &block.category)?;
+                Ok(*unknown.insert(fate))
+            }
+        }
+    }
+
+    fn fate_of_data(&self, ledger: &Ledger, holds: &Holds, handle: Handle, category: &Category) -> Result<Fate, Error> {
+        let categories = Some(std::slice::from_ref(category));
+        Ok(if !self.holds_on(ledger, holds, handle, categories)?.is_empty() {
             Fate::Held
-        } else if !self.restrictions_on(ledger, handle, Some(categories)).is_empty() {
+        } else if !self.restrictions_on(ledger, handle, categories).is_empty() {
             Fate::Restricted
         } else {
             Fate::Purged
@@ -150,30 +163,34 @@ impl Service {
     pub(super) async fn scrub_purged(self: &Arc<Self>, ledger: &Arc<Ledger>) -> Result<Option<Timestamp>, Error> {
         for _ in 0..ATTEMPTS {
             let scrub = |service: &Self, ledger: &Ledger| {
-                let bodies = service.unscrubbed(ledger)?;
+                let (bodies, is_all) = service.unscrubbed(ledger)?;
                 let scrub = Scrub {
                     bodies,
                     handles: Vec::new(),
                     names: false,
                 };
-                Ok(scrub.bodies.is_empty() || service.scrub_store(ledger, &scrub)?)
+                Ok((scrub.bodies.is_empty() || service.scrub_store(ledger, &scrub)?, is_all))
             };
-            if self.blocking(ledger, scrub).await? {
-                return Ok(Some(self.clock.now()));
+            match self.blocking(ledger, scrub).await? {
+                (true, true) => return Ok(Some(self.clock.now())),
+                // Of what a purge that cannot be read removed nothing is known.
+                (true, false) => return Ok(None),
+                (false, _) => {}
             }
         }
         tracing::warn!(ledger = %ledger.record.name, "files in which purged blocks lay are still held; the next run of retention tries again");
         Ok(None)
     }
 
-    /// The blocks that retention purged since the last run after which the files were written anew.
-    fn unscrubbed(&self, ledger: &Ledger) -> Result<Vec<(u64, u16, BodyKind)>, Error> {
+    /// The blocks that retention purged since the last run after which the files were written anew, and whether these are all.
+    fn unscrubbed(&self, ledger: &Ledger) -> Result<(Vec<(u64, u16, BodyKind)>, bool), Error> {
         let since = self.scrubbed_until(ledger)?;
-        let purges = self.purges_since(ledger, since)?.into_iter();
-        let own = purges.filter(|(_, purge)| purge.ground == Ground::Retention);
+        let (purges, unread) = self.purges_since(ledger, since)?;
+        let own = purges
+            .into_iter()
+            .filter(|(_, purge)| purge.ground == Ground::Retention);
         let positions = own.flat_map(|(_, purge)| purge.positions);
-        Ok(positions
-            .map(|position| (position.index, position.ordinal, BodyKind::Sealed))
-            .collect())
+        let bodies = positions.map(|position| (position.index, position.ordinal, BodyKind::Sealed));
+        Ok((bodies.collect(), unread.is_empty()))
     }
 }

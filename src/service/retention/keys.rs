@@ -122,24 +122,31 @@ impl Service {
             if !matches!(state, SubjectState::Active | SubjectState::Restricted) {
                 continue;
             }
+            // IMPORTANT: what somebody else erases, or erased, is not ours to open again.
+            if !self.closing(ledger, (handle, category)).is_empty() {
+                continue;
+            }
             let reopened = self.keystore.reopened_of(ledger.record.id, handle).into_iter();
             let mut generations = reopened.filter(|reopened| reopened.category == *category);
             let from = generations.next().map_or(1, |reopened| reopened.generation);
             let block = (handle, category, from);
             // A key without any block is of an append that is under way, or never was used: it is not due.
-            if !self.has_block(ledger, block, end..u64::MAX)? && self.has_block(ledger, block, 0..end)? {
+            // IMPORTANT: an event that cannot be read counts as new data, never as old: late is mended, destroyed is not.
+            if !self.has_block(ledger, block, end..u64::MAX, true)? && self.has_block(ledger, block, 0..end, false)? {
                 due.push(handle);
             }
         }
         Ok(due)
     }
 
-    /// Whether an event in the range has a block of the subject's category, of this key generation or a later one.
+    /// Whether an event in the range has a block of the subject's category, of this key generation or a later one; `unclear`
+    /// if none has that can be read, and one cannot.
     fn has_block(
         &self,
         ledger: &Ledger,
         (handle, category, generation): (Handle, &Category, u32),
         range: std::ops::Range<u64>,
+        unclear: bool,
     ) -> Result<bool, Error> {
         let end = range.end.min(self.view(ledger)?.size());
         let lookup = Lookup::Handle(handle);
@@ -148,8 +155,9 @@ impl Service {
         let indexes = self
             .store
             .find(number, &lookup, range, Direction::Backward, usize::MAX)?;
+        let mut unread = Vec::new();
         for chunk in indexes.chunks(CHUNK) {
-            for event in self.stored_events_at(ledger, chunk)? {
+            for event in self.readable_events(ledger, chunk, &mut unread)? {
                 let mut blocks = sealed_blocks(&event);
                 if blocks.any(|(_, block)| {
                     block.handle == handle && block.category == *category && block.generation >= generation
@@ -158,7 +166,7 @@ impl Service {
                 }
             }
         }
-        Ok(false)
+        Ok(unclear && !unread.is_empty())
     }
 
     /// Those whom neither hold nor restriction keeps; the others are counted.

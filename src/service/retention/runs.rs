@@ -1,5 +1,7 @@
 //! The runs that a log has on record.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use super::super::own::{By, Fold, Recorded, Unreadable, recorded};
@@ -43,7 +45,8 @@ impl Service {
     /// Adds the backups that may hold what a run removed.
     pub(super) fn with_backups(&self, ledger: &Ledger, mut run: RetentionRunView) -> Result<RetentionRunView, Error> {
         if !run.purges.is_empty() {
-            let before = |backup: &KnownBackup| run.completed_at.is_none_or(|end| backup.started_at < end);
+            let end = run.files_clean_at(&self.fold_own(ledger, Runs::default())?.scrubs);
+            let before = |backup: &KnownBackup| end.is_none_or(|end| backup.started_at < end);
             run.backups = self.begun_backups(ledger)?.into_iter().filter(before).collect();
         }
         Ok(run)
@@ -66,6 +69,16 @@ impl RetentionRunView {
         }
     }
 
+    /// By when what it removed had left the files: until then it lay in them, and the next run that came to writing them anew
+    /// did that for it. `scrubs`: when such runs ended, ascending.
+    fn files_clean_at(&self, scrubs: &[Timestamp]) -> Option<Timestamp> {
+        let own = self.completed_at?;
+        match self.scrubbed_at {
+            Some(_) => Some(own),
+            None => scrubs.iter().copied().find(|scrub| own < *scrub),
+        }
+    }
+
     pub(super) fn complete(&mut self, at: Timestamp, completed: Completed) {
         self.state = "completed";
         self.completed_at = Some(at);
@@ -82,7 +95,9 @@ struct Runs {
     all: Vec<RetentionRunView>,
     /// The index of the last end of a run before which the files were written anew.
     scrubbed_until: u64,
-
+    /// When runs ended that wrote them anew.
+    scrubs: Vec<Timestamp>,
+    places: HashMap<Uuid, usize>,
     unreadable: Vec<Unreadable>,
 }
 
@@ -94,16 +109,18 @@ impl Fold for Runs {
             STARTED => {
                 let started: Recorded<Started> = recorded(event)?;
                 let Started { run, by, .. } = started.payload;
+                self.places.insert(run, self.all.len());
                 self.all
                     .push(RetentionRunView::begun(Some(run), "started", started.recorded_at, by));
             }
             COMPLETED => {
                 let completed: Recorded<Completed> = recorded(event)?;
-                let run = self.all.iter_mut().find(|run| run.id == Some(completed.payload.run));
                 if completed.payload.scrubbed_at.is_some() {
                     self.scrubbed_until = completed.index;
+                    self.scrubs.push(completed.recorded_at);
                 }
-                if let Some(run) = run {
+                let place = self.places.get(&completed.payload.run);
+                if let Some(run) = place.and_then(|place| self.all.get_mut(*place)) {
                     run.complete(completed.recorded_at, completed.payload);
                 }
             }
@@ -114,5 +131,26 @@ impl Fold for Runs {
 
     fn unreadable(&mut self, event: Unreadable) {
         self.unreadable.push(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_left_in_the_files_lies_there_until_a_later_run_writes_them_anew() {
+        let by = By {
+            by: "key".into(),
+            roles: Vec::new(),
+        };
+        let mut run = RetentionRunView::begun(None, "completed", Timestamp(1), by);
+        let scrubs = [Timestamp(2), Timestamp(9), Timestamp(12)];
+        assert_eq!(run.files_clean_at(&scrubs), None);
+        run.completed_at = Some(Timestamp(5));
+        assert_eq!(run.files_clean_at(&scrubs), Some(Timestamp(9)));
+        assert_eq!(run.files_clean_at(&scrubs[..1]), None);
+        run.scrubbed_at = Some(Timestamp(4));
+        assert_eq!(run.files_clean_at(&scrubs), Some(Timestamp(5)));
     }
 }

@@ -58,8 +58,10 @@ impl Removed {
     /// retired ones was destroyed, of each of which an event after the completion, at `index`, says so.
     fn epoch_key(&self, index: u64, completed: &ErasureCompleted) -> Option<Timestamp> {
         completed.epochs?;
-        if completed.epoch_key_due_at.is_none() {
-            return completed.keys_destroyed_at;
+        match (completed.epoch_key_due_at, completed.retired_epochs.is_empty()) {
+            (None, true) => return completed.keys_destroyed_at,
+            (Some(_), false) => {}
+            (None, false) | (Some(_), true) => return None,
         }
         let copies = self.key_copies(index, completed);
         let all: Option<Vec<_>> = copies.iter().map(|copies| copies.destroyed_at).collect();
@@ -156,6 +158,7 @@ pub(super) fn check_requested(
     }
     let mut facts = Facts::new(review, event.index);
     facts.codes(requested, certificate);
+    facts.before(requested, certificate);
     facts.unshown.into_iter().collect()
 }
 
@@ -192,7 +195,7 @@ pub(super) fn check_completed(
 }
 
 /// What an event establishes, if its signature holds.
-fn with_authority(event: Option<&Examined>) -> Option<(&Examined, &Authority)> {
+pub(super) fn with_authority(event: Option<&Examined>) -> Option<(&Examined, &Authority)> {
     let event = event.filter(|event| event.signed)?;
     Some((event, event.authority.as_ref()?))
 }
@@ -252,6 +255,15 @@ impl<'r, 't> Facts<'r, 't> {
         self.compare("by, roles", signed, stated.map(|by| words(&by.roles)));
     }
 
+    /// People who were erased before: told where there are any.
+    fn before(&mut self, requested: &ErasureRequested, certificate: &Certificate) {
+        let stated = certificate.already_erased;
+        let signed = requested
+            .already_erased
+            .filter(|before| *before > 0 || stated.is_some());
+        self.compare("already_erased", signed, stated);
+    }
+
     fn completed(&mut self, completed: &ErasureCompleted, certificate: &Certificate, removed: &Removed) {
         for stated in &certificate.subjects {
             let mut signed = completed.subjects.iter();
@@ -287,6 +299,14 @@ impl<'r, 't> Facts<'r, 't> {
             completed.epochs.map(|epochs| epochs.to),
             stated.epoch,
         );
+        let (due, retired) = (completed.epoch_key_due_at, &completed.retired_epochs);
+        if due.is_some() == retired.is_empty() {
+            let (expected, found) = ("an end of the retired epochs, or none and no end", optional(due));
+            let found = format!("end {found}, epochs {retired:?}");
+            let code = FindingCode::AuthorityInvalid;
+            self.review
+                .find(Some(self.index), "epoch_key_due_at", code, expected, found);
+        }
         self.keys(completed, certificate, removed.epoch_key(self.index, completed));
         let copies = words(&removed.key_copies(self.index, completed));
         let index = Some(self.index);

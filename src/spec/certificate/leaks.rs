@@ -29,6 +29,25 @@ pub struct CertifiedLeak {
     pub settled_at: Timestamp,
 }
 
+/// A leak of a frozen log that names people of a certificate. The log that goes on has none of its events: it stands on the
+/// word of the certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrozenLeak {
+    /// The report's id.
+    pub leak: Uuid,
+    /// The recorded time of `leak.reported`.
+    pub reported_at: Timestamp,
+    /// The events of the frozen log of which it names bodies.
+    pub events: Vec<u64>,
+    /// How it ended; absent: it did not, and the bodies stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<LeakOutcome>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<Timestamp>,
+}
+
 /// How a report of a leak ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -166,6 +185,23 @@ impl LeakRecord {
             }
         }
         if open.is_empty() { Ok(settled) } else { Err(open) }
+    }
+
+    /// The reports of a frozen log that name these people, however they ended.
+    pub fn frozen(&self, handles: &[Handle]) -> Vec<FrozenLeak> {
+        let about = self.reported.iter().filter(|leak| leak.names(handles));
+        about
+            .map(|leak| {
+                let end = self.settled(leak);
+                FrozenLeak {
+                    leak: leak.payload.leak,
+                    reported_at: leak.reported_at,
+                    events: leak.events(),
+                    outcome: end.as_ref().map(|end| end.outcome),
+                    settled_at: end.map(|end| end.at),
+                }
+            })
+            .collect()
     }
 
     /// The events that tell of the reports which name these people: evidence of a certificate.

@@ -18,12 +18,13 @@ mod leaks;
 mod page;
 mod recipients;
 mod redaction;
+mod suppression;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
-pub use leaks::{CertifiedLeak, LeakOutcome, LeakRecord, ReportedLeak, Settled};
+pub use leaks::{CertifiedLeak, FrozenLeak, LeakOutcome, LeakRecord, ReportedLeak, Settled};
 pub use page::{render as render_page, render_redaction as render_redaction_page};
 pub use recipients::{Disclosed, Disclosure, Recipients};
 pub use redaction::{Backups, KnownBackup, REDACTION_FORMAT, RedactionCertificate};
@@ -80,6 +81,9 @@ pub struct Certificate {
     pub covers: Option<Origin>,
     /// What was destroyed, by handle.
     pub subjects: Vec<CertifiedSubject>,
+    /// How many more people the request named who had been erased before: this certificate does not speak of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub already_erased: Option<u64>,
     /// The steps.
     pub times: Times,
     /// The change of epoch that took the keys away.
@@ -163,6 +167,10 @@ pub struct ClearParts {
     pub examined: bool,
     /// Reported leaks that name people of this certificate; all are settled.
     pub leaks: Vec<CertifiedLeak>,
+    /// Reported leaks of the frozen log that name people of this certificate; that log takes neither a redaction nor a
+    /// withdrawal any more. Only where `covers` is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<FrozenLeak>,
     /// Reported leaks that name nobody and whose bodies stand: whom they are about is not known.
     pub nameless: u64,
     /// What that means, for people.
@@ -240,7 +248,7 @@ impl Times {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DestructionCheck {
-    /// Blocks that were tried with every key known to the system.
+    /// Blocks that were tried with what was left of their keys.
     pub sampled: u64,
     /// Blocks that opened: must be none.
     pub opened: u64,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::compare::{Removed, check_completed, check_requested};
 use super::redaction::{is_redaction, verify_redaction};
-use super::{Certificate, FORMAT, Status, Times, page};
+use super::{Certificate, FORMAT, Status, Times, page, suppression};
 use crate::spec::evidence::{Evidence, Review};
 use crate::spec::hash::Hash;
 use crate::spec::ids::Handle;
@@ -204,9 +204,13 @@ fn check(review: &mut Review<'_>, document: &[u8], certificate: &Certificate) ->
     }
     let mut unshown = check_requested(review, certificate, first.as_ref());
     unshown.extend(check_completed(review, certificate, second.as_ref(), &removed));
+    unshown.extend(suppression::check(review, certificate, first.as_ref(), second.as_ref()));
     removed.check_leaks(review, certificate);
     check_statements(review, certificate);
-    unshown.extend(["recipients, disclosed", "clear, nameless"]);
+    unshown.extend(["role", "recipients, disclosed", "clear, nameless"]);
+    if certificate.covers.is_some() {
+        unshown.push("clear, frozen");
+    }
     unshown
 }
 
@@ -230,13 +234,22 @@ fn check_statements(review: &mut Review<'_>, certificate: &Certificate) {
         "0",
         check.keys_left.unwrap_or(0).to_string(),
     );
+    let people = certificate.subjects.len();
+    shown(people > 0, "subjects", "one or more", people.to_string());
+    let (covers, frozen) = (certificate.covers.is_some(), certificate.clear.frozen.len());
+    let expected = "none: the people are not those of a frozen log";
+    shown(covers || frozen == 0, "clear, frozen", expected, frozen.to_string());
     let times = &certificate.times;
     let expected = "t1, then t2, then the others";
     shown(times.are_in_order(), "times", expected, format!("{times:?}"));
     if certificate.status == Status::Final {
         let Times { t2, t3, t4, t5, .. } = &certificate.times;
-        let done = [t2, t3, t4, t5].into_iter().all(Option::is_some) && certificate.completed_at.is_some();
-        let expected = "a completed erasure with T2 to T5, and no residue";
+        let copies = certificate
+            .key_copies
+            .iter()
+            .all(|copies| copies.destroyed_at.is_some());
+        let done = [t2, t3, t4, t5].into_iter().all(Option::is_some) && certificate.completed_at.is_some() && copies;
+        let expected = "a completed erasure with T2 to T5, every copy of the keys destroyed, and no residue";
         shown(
             done && certificate.residues.is_empty(),
             "status",

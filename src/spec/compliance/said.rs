@@ -11,8 +11,9 @@ const LIMITS: [&str; 10] = [
      that server takes a bundle and verifies it offline.",
     "A checkpoint kept by the same operator shows a rollback only while the operator does not replace both. No witness and no \
      timestamp by a third party stands behind this version.",
-    "A completed erasure means that access was fenced and that live keys and the identity were deleted from the key store. \
-     Residue in files, ciphertext, and an old epoch key kept for backups are named in its certificate as still pending.",
+    "A completed erasure means that access was fenced and that live keys were deleted from the key store; the identity only where \
+     a person was erased as a whole, and not where categories were named. Residue in files, ciphertext, and old epoch keys \
+     kept for backups are named in its certificate as still pending.",
     "Personal data that callers wrote into fields that stay in clear, and copies that were revealed or exported, are outside \
      of every erasure.",
     "Reads of what is in clear are not recorded, so they are not counted.",
@@ -173,6 +174,10 @@ pub(super) fn twice(report: &ComplianceReport) -> Vec<(&'static str, String, Str
 fn life(report: &ComplianceReport) -> Vec<(&'static str, String, String)> {
     let mut pairs = Vec::new();
     for (place, section) in proceedings(report) {
+        let ends = section.list.iter().filter_map(|line| line.ended_at);
+        if let Some(end) = ends.max().filter(|end| *end > report.made_at) {
+            pairs.push((place, format!("ends up to {}", report.made_at), format!("one at {end}")));
+        }
         if section.omitted == 0 {
             let again = Proceedings::of(section.list.clone(), report.period, usize::MAX);
             let words = |of: &Proceedings| {

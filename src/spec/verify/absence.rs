@@ -145,17 +145,7 @@ impl Absences {
         excuse: impl Fn(BodyKind) -> Excuse,
     ) {
         for position in positions {
-            if position.index >= index {
-                let found = format!("[{}, {}]", position.index, position.ordinal);
-                let expected = "positions before this event";
-                findings.push(Finding::new(
-                    Some(index),
-                    "data",
-                    FindingCode::AuthorityInvalid,
-                    expected,
-                    found,
-                ));
-            } else if !self.excuse(position, &excuse) && !self.is_unknown(position.index) {
+            if !self.excuse(position, &excuse) && !self.is_unknown(position.index) {
                 findings.push(Finding::new(
                     Some(position.index),
                     format!("body {}", position.ordinal),

@@ -255,6 +255,18 @@ fn read_authority(examined: &mut Examined, header: &Header, data: Option<&[u8]>)
         );
     }
     match data.map(|data| Authority::read(system_type, data)) {
+        Some(Ok(authority)) if authority.named().iter().any(|named| named.index >= header.index) => {
+            let late = authority.named().iter().find(|named| named.index >= header.index);
+            let found = late
+                .map(|late| format!("[{}, {}]", late.index, late.ordinal))
+                .unwrap_or_default();
+            examined.add(
+                "data",
+                FindingCode::AuthorityInvalid,
+                "positions before this event",
+                found,
+            );
+        }
         Some(Ok(authority)) if examined.findings.is_empty() => examined.authority = Some(authority),
         Some(Ok(_)) => {}
         Some(Err(error)) => {

@@ -17,7 +17,7 @@ use super::StoreError;
 use crate::spec::ids::LedgerId;
 
 /// Memory for cached blocks, indexes and filters.
-const CACHE_BYTES: usize = 64 << 20;
+const CACHE_BYTES: usize = 192 << 20;
 /// Memory for all write buffers together.
 const WRITE_BUFFER_BYTES: usize = 64 << 20;
 /// Past this much log the oldest write buffer is flushed, so that an idle column family does not pin old logs: it is what a

@@ -37,6 +37,8 @@ pub(in super::super) struct Asked {
     pub(in super::super) latency: Latency,
     /// Processor time of the server a request, in microseconds.
     pub(in super::super) server_micros: f64,
+    /// Read from the disk by the server, a request, in KiB.
+    pub(in super::super) disk_kib: f64,
     /// Answers that were checked.
     pub(in super::super) checked: usize,
 }
@@ -74,6 +76,7 @@ pub(super) fn ask(
         connections,
         per_second,
         server_micros: cost.server_cores / per_second * 1e6,
+        disk_kib: cost.disk_read as f64 / 1024.0 / took.len() as f64,
         latency: Latency::of(took),
         checked,
     })

@@ -254,6 +254,7 @@ mod tests {
             per_second,
             latency: Latency::default(),
             server_micros: 10.0,
+            disk_kib: 0.0,
             checked: 1,
         }
     }
@@ -288,6 +289,7 @@ mod tests {
             start_ms: 300.0,
             memory: Memory::default(),
             disk,
+            random_reads: 1_000.0,
             exports: if events < 1_000_000 { vec![export] } else { Vec::new() },
         }
     }

@@ -1,17 +1,24 @@
 //! Bytes on disk, and whether there is room for them.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::super::super::Failure;
 use super::super::failed;
+use super::super::payload::mix;
 
 /// Bytes that an event of this load may take at the most, with what compaction needs for a while.
 const ROOM: u64 = 1_500;
+/// A random read.
+const PIECE: usize = 4_096;
+/// How long random reads are made.
+const TIME: Duration = Duration::from_secs(2);
 /// Room for logs and an empty store.
 const BASE: u64 = 1 << 30;
 
@@ -38,6 +45,49 @@ impl Disk {
             by_kind: by_kind.into_iter().map(|(kind, bytes)| (kind, each(bytes))).collect(),
         })
     }
+}
+
+/// Random reads a second that the machine gives of a store's tables, 64 in flight, through the kernel's cache as it stands:
+/// what no read by id can beat.
+pub(super) fn random_reads(store: &Path) -> Result<f64, Failure> {
+    let mut tables = Vec::new();
+    for entry in std::fs::read_dir(store)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "sst") {
+            let file = File::open(path)?;
+            let pieces = file.metadata()?.len() / PIECE as u64;
+            tables.push((file, pieces));
+        }
+    }
+    let all: u64 = tables.iter().map(|(_, pieces)| pieces).sum();
+    if all == 0 {
+        return Ok(0.0);
+    }
+    let start = Instant::now();
+    let read = |thread: u64| -> Result<u64, Failure> {
+        let (mut buffer, mut count) = ([0; PIECE], 0);
+        while start.elapsed() < TIME {
+            let mut piece = mix(thread << 40 | count) % all;
+            for (file, pieces) in &tables {
+                if piece < *pieces {
+                    file.read_exact_at(&mut buffer, piece * PIECE as u64)?;
+                    break;
+                }
+                piece -= pieces;
+            }
+            count += 1;
+        }
+        Ok(count)
+    };
+    let counts: Result<Vec<u64>, Failure> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..64).map(|thread| scope.spawn(move || read(thread))).collect();
+        let joined = threads.into_iter().map(|thread| {
+            let ended = thread.join();
+            ended.unwrap_or_else(|_| Err(failed("a thread that reads broke off")))
+        });
+        joined.collect()
+    });
+    Ok(counts?.iter().sum::<u64>() as f64 / start.elapsed().as_secs_f64())
 }
 
 /// Bytes that the files under a folder take on the disk.
@@ -101,6 +151,15 @@ mod tests {
         let refusal = check_room(&folder, u64::MAX / ROOM).unwrap_err();
         assert_eq!(refusal.code, "usage");
         assert!(refusal.detail.contains("GB are free there") && refusal.detail.contains("--to"));
+    }
+
+    #[test]
+    fn tables_alone_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("LOG"), vec![7; 10_000]).unwrap();
+        assert_eq!(random_reads(folder.path()).unwrap(), 0.0);
+        std::fs::write(folder.path().join("1.sst"), vec![7; 10_000]).unwrap();
+        assert!(random_reads(folder.path()).unwrap() > 64.0);
     }
 
     #[test]

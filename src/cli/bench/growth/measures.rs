@@ -175,7 +175,7 @@ pub(super) const DRAWN: [Measure; 12] = [
 ];
 
 /// What only the table tells.
-const FURTHER: [Measure; 4] = [
+const FURTHER: [Measure; 6] = [
     Measure {
         title: "Server's processor time",
         unit: "µs",
@@ -195,6 +195,18 @@ const FURTHER: [Measure; 4] = [
             ("p50", |mark| Some(mark.by_id.latency.p50_ms)),
             ("p99", |mark| Some(mark.by_id.latency.p99_ms)),
         ],
+        target: None,
+    },
+    Measure {
+        title: "Read from the disk for a read by id",
+        unit: "KiB",
+        lines: &[("", |mark| Some(mark.by_id.disk_kib))],
+        target: None,
+    },
+    Measure {
+        title: "The disk's bound: its files in random pieces of 4 KiB, 64 in flight",
+        unit: "reads/s",
+        lines: &[("", |mark| Some(mark.random_reads))],
         target: None,
     },
     Measure {

@@ -62,15 +62,16 @@ impl FileVault {
         let Some(device) = self.device.as_deref() else {
             return self.read(name);
         };
-        let is_carried = {
+        let is_in_slot = {
             let slots = &self.state.lock().slots;
             // IMPORTANT: a slot that is lost may have held the carried key, and another would take everybody for new.
-            if slots.epochs(ledger).next().is_none() || slots.lost() > 0 {
+            let may_be_lost = self.is_carried && slots.lost() > 0 && !slots.holds(name);
+            if slots.epochs(ledger).next().is_none() || may_be_lost {
                 return Err(slots.absent());
             }
             slots.holds(name)
         };
-        if is_carried {
+        if is_in_slot {
             return Ok(masked(&self.read(name)?, &self.mask(device, kind, ledger)?));
         }
         let purpose: &[u8] = match kind {

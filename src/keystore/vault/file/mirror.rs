@@ -14,7 +14,7 @@ use crate::keystore::vault::{StoreId, VaultId};
 const OWNER_MAGICS: [&[u8; 8]; 2] = [b"OUBVAULT", b"OUBVLTHW"];
 
 /// The newest layout of the files; grows when a reader of an older version would misread them.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A mirror in use. Holds the lock as long as it lives.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(super) struct Owner {
     pub(super) store: StoreId,
     /// Whether a device keeps the keys.
     pub(super) has_device: bool,
+    /// Whether another vault kept the keys of buckets and suppression before: then the slots hold them, also beside a device.
+    pub(super) is_carried: bool,
 }
 
 /// What a directory turned out to be.
@@ -80,12 +82,11 @@ impl Mirror {
             &FORMAT.to_be_bytes(),
             &owner.id.0,
             &owner.store.0,
+            &[u8::from(owner.is_carried)],
         ]
         .concat();
         bytes.extend_from_slice(&Sha256::digest(&bytes));
-        self.replace(Path::new("vault"), &bytes)?;
-        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        sync_folder(parent.unwrap_or(Path::new(".")))
+        self.replace(Path::new("vault"), &bytes)
     }
 
     /// Opens a mirror. What is missing or unreadable is `Unusable`; a lock held elsewhere or a newer format refuses. To read
@@ -155,10 +156,31 @@ impl Mirror {
     }
 }
 
-/// Makes a folder that only its owner can enter, with those above it.
+/// Makes a folder that only its owner can enter, with those above it, all of them durable.
 pub(super) fn make_folder(folder: &Path) -> Result<(), KeyStoreError> {
+    let holders = holders_of_new(folder);
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|e| vault_error(format!("cannot create {}", folder.display()), e))
+    made.map_err(|e| vault_error(format!("cannot create {}", folder.display()), e))?;
+    holders.into_iter().try_for_each(sync_folder)
+}
+
+/// The folders in which an entry is new once `folder` is made, lowest first. The lowest is among them in any case: a crash may
+/// have come between making the folder and syncing that.
+pub(super) fn holders_of_new(folder: &Path) -> Vec<&Path> {
+    let mut holders = Vec::new();
+    for made in folder.ancestors() {
+        let Some(holder) = made.parent() else { break };
+        let holder = if holder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            holder
+        };
+        holders.push(holder);
+        if holder.exists() {
+            break;
+        }
+    }
+    holders
 }
 
 /// As [`Mirror::replace`], in a folder that is no mirror yet.
@@ -214,16 +236,34 @@ fn parse_owner(bytes: &[u8]) -> Result<Option<Owner>, KeyStoreError> {
     if !OWNER_MAGICS.contains(&magic) || Sha256::digest(content)[..] != checksum[..] {
         return Ok(None);
     }
+    let has_device = magic == OWNER_MAGICS[1];
     match u32::from_be_bytes(*format) {
-        FORMAT => Ok(owner.split_first_chunk().and_then(|(id, store)| {
-            Some(Owner {
-                id: VaultId(*id),
-                store: StoreId(store.try_into().ok()?),
-                has_device: magic == OWNER_MAGICS[1],
-            })
+        // Before vaults could move: a vault had the id of its store.
+        1 => Ok(owner.try_into().ok().map(|id| Owner {
+            id: VaultId(id),
+            store: StoreId(id),
+            has_device,
+            is_carried: false,
         })),
+        FORMAT => Ok(parse_identity(owner, has_device)),
         found => Err(KeyStoreError::NewerFormat { found, known: FORMAT }),
     }
+}
+
+fn parse_identity(bytes: &[u8], has_device: bool) -> Option<Owner> {
+    let (id, rest) = bytes.split_first_chunk()?;
+    let (store, rest) = rest.split_first_chunk()?;
+    let is_carried = match rest {
+        [0] => false,
+        [1] => true,
+        _ => return None,
+    };
+    Some(Owner {
+        id: VaultId(*id),
+        store: StoreId(*store),
+        has_device,
+        is_carried,
+    })
 }
 
 fn lock(path: &Path) -> Result<File, KeyStoreError> {
@@ -246,7 +286,7 @@ fn private() -> OpenOptions {
     options
 }
 
-fn sync_folder(path: &Path) -> Result<(), KeyStoreError> {
+pub(super) fn sync_folder(path: &Path) -> Result<(), KeyStoreError> {
     File::open(path)
         .and_then(|folder| folder.sync_all())
         .map_err(|e| vault_error(format!("cannot sync the folder {}", path.display()), e))

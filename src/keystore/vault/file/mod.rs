@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! <mirror>/            0700, one or more, each on a device of its own
-//!   vault              magic, format, vault id, store id, checksum; written last, so a folder without it is no vault
+//!   vault              magic, format, vault id, store id, whether keys were carried into it, checksum; written last, so a
+//!                      folder without it is no vault
 //!   lock               held while a process has the vault open
-//!   slots              see `slots`: 512 bytes each, overwritten in place
+//!   slots              see `slot` and `slots`: 512 bytes each, overwritten in place
 //!   journal/<ledger>   see `journal`: append-only
 //!   checkpoint/<ledger>  see `checkpoint`: replaced as a whole
 //!   closed             there while nothing can have come after the checkpoints: see [`FileVault::close`]
@@ -33,6 +34,7 @@ mod keys;
 mod mirror;
 mod moving;
 mod open;
+mod slot;
 mod slots;
 mod stamp;
 mod state;
@@ -56,6 +58,8 @@ pub use self::moving::{Change, Departure, Move, arriving, departed, discard, emp
 pub struct FileVault {
     id: VaultId,
     store: StoreId,
+    /// Whether the slots hold the keys of buckets and suppression beside a device, too.
+    is_carried: bool,
     stamp: Arc<Stamp>,
     device: Option<Arc<dyn Device>>,
     entropy: Arc<dyn Entropy>,
@@ -71,6 +75,17 @@ pub struct MirrorHealth {
     pub problem: Option<String>,
     /// Slots repaired from another mirror since the vault was opened. More than 0 asks for a look at the disk.
     pub repaired: u64,
+}
+
+impl MirrorHealth {
+    /// Why nothing is written while it is as it is.
+    fn refusal(&self) -> String {
+        format!(
+            "the mirror {} cannot be used ({}); copy a good one in its place",
+            self.path.display(),
+            self.problem.as_deref().unwrap_or_default()
+        )
+    }
 }
 
 /// How the vault does.

@@ -17,9 +17,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{KEPT, after, root_name};
-use super::mirror::{Found, Mirror, Owner, read, replace, vault_error, vault_refusal};
-use super::open::Opening;
-use super::slots::Slots;
+use super::mirror::{Found, Mirror, Owner, read, replace, sync_folder, vault_error, vault_refusal};
+use super::open::{Mirrors, Opening};
+use super::slots::{self, Slots};
 use super::stamp::Stamp;
 use super::{FileVault, keys};
 use crate::env::Entropy;
@@ -33,7 +33,7 @@ const MOVING: &str = "moving";
 /// In a vault that was moved away.
 const MOVED: &str = "moved";
 /// Entries of a journal that are carried in one record.
-const ENTRIES: usize = 10_000;
+const ENTRIES: usize = 1_000;
 
 /// What a vault that is being moved into remembers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ pub struct Move {
     pub from: VaultId,
     /// Where the old one keeps its epoch keys.
     pub from_place: KeyPlace,
+    /// Where the new one keeps its own.
+    pub place: KeyPlace,
     /// The ledgers whose keys go along; empty until all of them are carried.
     pub changes: Vec<Change>,
 }
@@ -119,7 +121,8 @@ fn write<T: Serialize>(folder: &Path, name: &str, mark: &T) -> Result<(), KeySto
 pub(super) fn refuse_moved(folders: &[PathBuf]) -> Result<(), KeyStoreError> {
     if let Some(departure) = departed(folders)? {
         return Err(KeyStoreError::Foreign(format!(
-            "the vault was moved and its keys are destroyed; set vault_dirs = {:?}, and the vault_kind of the new one",
+            "the vault is being moved, or was moved: if `oubliette vault move` has not ended, run it again as before; else set \
+             vault_dirs = {:?}, and the vault_kind of the new one",
             departure.folders
         )));
     }
@@ -157,34 +160,70 @@ pub fn is_free(folder: &Path) -> Result<bool, KeyStoreError> {
     }
 }
 
-/// Removes what an unfinished move left in the new vault. IMPORTANT: only where the key store does not hang under it.
+/// Removes what an unfinished move left in the new vault. IMPORTANT: only where the key store does not hang under it. `going` is
+/// called before each thing goes.
 ///
 /// # Errors
-/// [`KeyStoreError::Vault`] if something cannot be removed; it is to be repeated then.
-pub fn discard(folders: &[PathBuf], device: Option<&dyn Device>, unfinished: &Move) -> Result<(), KeyStoreError> {
-    destroy_in_device(device, unfinished.vault)?;
-    for folder in folders {
-        let own = std::slice::from_ref(folder);
-        if arriving(own)?.is_none_or(|found| found.vault != unfinished.vault) {
-            continue;
-        }
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let (path, is_folder) = (entry.path(), entry.file_type().is_ok_and(|kind| kind.is_dir()));
-            // The mark last: without it nobody would know whose the rest is.
-            if entry.file_name() == MOVING {
-                continue;
-            }
-            let removed = if is_folder {
-                std::fs::remove_dir_all(&path)
-            } else {
-                std::fs::remove_file(&path)
-            };
-            removed.map_err(|error| vault_error(format!("cannot remove {}", path.display()), error))?;
-        }
-        let path = folder.join(MOVING);
-        std::fs::remove_file(&path).map_err(|error| vault_error(format!("cannot remove {}", path.display()), error))?;
+/// [`KeyStoreError::Vault`] if something cannot be removed, or the device that keeps the keys is not given; it is to be repeated
+/// then. Whatever `going` says.
+pub fn discard<E: From<KeyStoreError>>(
+    folders: &[PathBuf],
+    device: Option<&dyn Device>,
+    unfinished: &Move,
+    mut going: impl FnMut() -> Result<(), E>,
+) -> Result<(), E> {
+    if unfinished.place == KeyPlace::Pkcs11 && device.is_none() {
+        return Err(vault_refusal(
+            "the move that broke off was into an HSM, which holds keys of it; name that HSM again",
+        )
+        .into());
     }
-    Ok(())
+    let mut own = Vec::new();
+    for folder in folders {
+        if arriving(std::slice::from_ref(folder))?.is_some_and(|found| found.vault == unfinished.vault) {
+            own.push(folder);
+        }
+    }
+    // IMPORTANT: first of all, everywhere: from here on nobody takes what is left for a whole vault.
+    let nothing = Move {
+        changes: Vec::new(),
+        ..unfinished.clone()
+    };
+    for folder in &own {
+        going()?;
+        write(folder, MOVING, &nothing)?;
+    }
+    for name in made_in(device, unfinished.vault)? {
+        going()?;
+        device.map_or(Ok(()), |device| device.destroy(&name))?;
+    }
+    own.into_iter().try_for_each(|folder| remove_all(folder, &mut going))
+}
+
+/// The mark last: without it nobody would know whose the rest is.
+fn remove_all<E: From<KeyStoreError>>(folder: &Path, going: &mut impl FnMut() -> Result<(), E>) -> Result<(), E> {
+    let unread = |error| vault_error(format!("cannot read {}", folder.display()), error);
+    slots::blank(folder)?;
+    for entry in std::fs::read_dir(folder).map_err(unread)? {
+        let entry = entry.map_err(unread)?;
+        if entry.file_name() != MOVING {
+            going()?;
+            remove(&entry.path(), entry.file_type().map_err(unread)?.is_dir())?;
+        }
+    }
+    sync_folder(folder)?;
+    going()?;
+    remove(&folder.join(MOVING), false)?;
+    Ok(sync_folder(folder)?)
+}
+
+fn remove(path: &Path, is_folder: bool) -> Result<(), KeyStoreError> {
+    let removed = if is_folder {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
+    removed.map_err(|error| vault_error(format!("cannot remove {}", path.display()), error))
 }
 
 /// Marks the old vault as moved away, on every mirror. Repeating it changes nothing.
@@ -209,46 +248,39 @@ pub fn empty(folders: &[PathBuf], device: Option<&dyn Device>) -> Result<(), Key
     }
     if owner.has_device {
         let device = device.ok_or_else(|| vault_refusal("its keys are in an HSM; set vault_kind = \"pkcs11\""))?;
-        return destroy_in_device(Some(device), owner.id);
+        let mut names = made_in(Some(device), owner.id)?.into_iter();
+        return names.try_for_each(|name| device.destroy(&name));
     }
     let stamp = Arc::new(Stamp {
         owner: owner.id,
         key: None,
     });
-    let mut slots = Slots::open(stamp, &mut mirrors)?;
-    slots
-        .names()
-        .into_iter()
-        .try_for_each(|name| slots.destroy(&mirrors, name))
+    Slots::open(stamp, &mut mirrors)?.destroy_all(&mirrors)
 }
 
 /// Every mirror of a vault, locked.
 fn all(folders: &[PathBuf]) -> Result<(Vec<Mirror>, Owner), KeyStoreError> {
-    let (mut mirrors, mut owner) = (Vec::new(), None);
-    for folder in folders {
-        match Mirror::open(folder, false)? {
-            Found::Usable(mirror, found) if *owner.get_or_insert(found) == found => mirrors.push(mirror),
-            Found::Usable(..) => {
-                let text = format!("{} holds another vault", folder.display());
-                return Err(KeyStoreError::Foreign(text));
-            }
-            Found::Unusable(problem) => {
-                let text = format!("the mirror {} cannot be used ({problem})", folder.display());
-                return Err(vault_refusal(text));
-            }
-        }
+    let Mirrors {
+        usable,
+        unusable,
+        owner,
+    } = Mirrors::open(folders, false)?;
+    match unusable.first() {
+        None => Ok((usable, owner)),
+        Some(mirror) => Err(vault_refusal(mirror.refusal())),
     }
-    let owner = owner.ok_or_else(|| vault_refusal("it needs at least one folder"))?;
-    Ok((mirrors, owner))
 }
 
-/// The epoch keys, and then the root: as long as it is there, the rest can be found.
-fn destroy_in_device(device: Option<&dyn Device>, vault: VaultId) -> Result<(), KeyStoreError> {
-    let Some(device) = device else { return Ok(()) };
-    for name in device.names(&keys::epoch_prefix(vault))? {
-        device.destroy(&name)?;
-    }
-    device.destroy(&root_name(vault))
+/// The keys of a vault in its device, in the order in which they are to go: the root last, for the files open with it.
+fn made_in(device: Option<&dyn Device>, vault: VaultId) -> Result<Vec<String>, KeyStoreError> {
+    let Some(device) = device else { return Ok(Vec::new()) };
+    let mut names = device.names(&keys::epoch_prefix(vault))?;
+    names.push(root_name(vault));
+    Ok(names)
+}
+
+fn place(has_device: bool) -> KeyPlace {
+    if has_device { KeyPlace::Pkcs11 } else { KeyPlace::File }
 }
 
 impl FileVault {
@@ -266,11 +298,13 @@ impl FileVault {
             id: VaultId(entropy.bytes()),
             store: from.store,
             has_device: device.is_some(),
+            is_carried: true,
         };
         let begun = Move {
             vault: owner.id,
             from: from.id,
             from_place: from.place(),
+            place: place(device.is_some()),
             changes: Vec::new(),
         };
         // IMPORTANT: before anything else, in the device too: what is made without a mark could not be found again.
@@ -300,11 +334,7 @@ impl FileVault {
 
     /// Where its epoch keys are.
     pub fn place(&self) -> KeyPlace {
-        if self.device.is_some() {
-            KeyPlace::Pkcs11
-        } else {
-            KeyPlace::File
-        }
+        place(self.device.is_some())
     }
 
     /// Whether every mirror is in use and no key is lost.
@@ -335,6 +365,7 @@ impl FileVault {
             vault: self.id,
             from: from.id,
             from_place: from.place(),
+            place: self.place(),
             changes,
         };
         let state = self.state.lock();
@@ -386,9 +417,10 @@ impl FileVault {
     /// Says that the move into this vault is finished: from here on it is like any other.
     ///
     /// # Errors
-    /// [`KeyStoreError::Vault`] if a mirror cannot be written.
+    /// [`KeyStoreError::Vault`] if a mirror is away or cannot be written.
     pub fn arrived(&self) -> Result<(), KeyStoreError> {
         let state = self.state.lock();
+        state.for_writing()?;
         let mut mirrors = state.mirrors.iter();
         mirrors.try_for_each(|mirror| mirror.remove(Path::new(MOVING)))
     }

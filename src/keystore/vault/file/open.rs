@@ -50,7 +50,13 @@ impl FileVault {
     ) -> Result<Self, KeyStoreError> {
         let (id, store) = (VaultId(entropy.bytes()), StoreId(entropy.bytes()));
         let has_device = device.is_some();
-        Self::make(mirrors, device, entropy, Owner { id, store, has_device })
+        let owner = Owner {
+            id,
+            store,
+            has_device,
+            is_carried: false,
+        };
+        Self::make(mirrors, device, entropy, owner)
     }
 
     /// Makes a vault with this identity.
@@ -78,6 +84,7 @@ impl FileVault {
         Ok(Self {
             id: owner.id,
             store: owner.store,
+            is_carried: owner.is_carried,
             stamp,
             device,
             entropy,
@@ -126,31 +133,20 @@ impl FileVault {
         entropy: Arc<dyn Entropy>,
         opening: Opening,
     ) -> Result<Self, KeyStoreError> {
-        let (mut usable, mut unusable, mut owner) = (Vec::new(), Vec::new(), None);
-        for path in mirrors {
-            match Mirror::open(path, opening == Opening::Read)? {
-                Found::Usable(mirror, id) => {
-                    if *owner.get_or_insert(id) != id {
-                        return Err(KeyStoreError::Foreign(format!(
-                            "{} holds another vault",
-                            path.display()
-                        )));
-                    }
-                    usable.push(mirror);
-                }
-                Found::Unusable(problem) => {
-                    tracing::error!(path = %path.display(), problem, "a mirror of the vault cannot be used");
-                    unusable.push(MirrorHealth {
-                        path: path.clone(),
-                        problem: Some(problem),
-                        repaired: 0,
-                    });
-                }
-            }
+        let Mirrors {
+            mut usable,
+            unusable,
+            owner,
+        } = Mirrors::open(mirrors, opening == Opening::Read)?;
+        for mirror in &unusable {
+            tracing::error!(path = %mirror.path.display(), problem = mirror.problem, "a mirror of the vault cannot be used");
         }
-        let Some(Owner { id, store, has_device }) = owner else {
-            return Err(no_vault(&unusable));
-        };
+        let Owner {
+            id,
+            store,
+            has_device,
+            is_carried,
+        } = owner;
         if opening != Opening::Move {
             moving::refuse_moved(mirrors)?;
         }
@@ -169,6 +165,7 @@ impl FileVault {
         let vault = Self {
             id,
             store,
+            is_carried,
             stamp,
             device,
             entropy,
@@ -212,6 +209,40 @@ impl FileVault {
         let state = self.state.lock();
         state.for_writing()?;
         mark_closed(&state.mirrors, self.id)
+    }
+}
+
+/// The mirrors of one vault.
+pub(super) struct Mirrors {
+    pub(super) usable: Vec<Mirror>,
+    pub(super) unusable: Vec<MirrorHealth>,
+    pub(super) owner: Owner,
+}
+
+impl Mirrors {
+    /// Those in these folders, of which one is usable at least.
+    pub(super) fn open(folders: &[PathBuf], to_read: bool) -> Result<Self, KeyStoreError> {
+        let (mut usable, mut unusable, mut owner) = (Vec::new(), Vec::new(), None);
+        for path in folders {
+            match Mirror::open(path, to_read)? {
+                Found::Usable(mirror, found) if *owner.get_or_insert(found) == found => usable.push(mirror),
+                Found::Usable(..) => {
+                    let text = format!("{} holds another vault", path.display());
+                    return Err(KeyStoreError::Foreign(text));
+                }
+                Found::Unusable(problem) => unusable.push(MirrorHealth {
+                    path: path.clone(),
+                    problem: Some(problem),
+                    repaired: 0,
+                }),
+            }
+        }
+        let owner = owner.ok_or_else(|| no_vault(&unusable))?;
+        Ok(Self {
+            usable,
+            unusable,
+            owner,
+        })
     }
 }
 

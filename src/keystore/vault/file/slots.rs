@@ -1,12 +1,4 @@
-//! Key slots: 512 bytes each, preallocated, overwritten in place on every mirror.
-//!
-//! ```text
-//! magic "OUBSLOT1" | vault id 16 | ledger id 16 | sequence u64 | kind u8 | 0 0 0 | epoch u32 | key 32
-//!                  | time u64 | time u64 | zeros | checksum
-//! checksum over slot number u64 ‖ bytes 0..480: see `stamp`    integers big-endian, times in microseconds
-//! kind: 0 destroyed, 1 epoch key (made at), 2 bucket-hash key, 3 suppression key,
-//!       4 the epoch was backed up (at), 5 the epoch is retired (since, until)
-//! ```
+//! Key slots: 512 bytes each (see `slot`), preallocated, overwritten in place on every mirror.
 //!
 //! Where a device keeps the keys, the place of an epoch key holds zeros: the slot tells that the device has it. The places of
 //! kinds 2 and 3 are used there for keys that another vault kept before, masked: see `keys`.
@@ -25,73 +17,19 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::mirror::{Mirror, vault_error, vault_refusal};
+use super::slot::{Bytes, Content, Place, decode, encode};
 use super::stamp::Stamp;
 use crate::keystore::KeyStoreError;
 use crate::keystore::vault::{Epoch, Secret};
 use crate::spec::ids::LedgerId;
 
-const MAGIC: &[u8; 8] = b"OUBSLOT1";
-pub(super) const SIZE: usize = 512;
-const CONTENT: usize = SIZE - 32;
+pub(super) use super::slot::{Kind, Name, SIZE, Times};
 
 /// Slots written at once when there is no free one.
 const CHUNK: u64 = 1024;
 
 const FILE: &str = "slots";
-
-type Bytes = Zeroizing<[u8; SIZE]>;
-
-/// What a key is for. The order is the one of the byte on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    Destroyed = 0,
-    Epoch = 1,
-    BucketHash = 2,
-    Suppression = 3,
-    BackedUp = 4,
-    Retired = 5,
-}
-
-impl Kind {
-    fn parse(byte: u8) -> Option<Self> {
-        let all = [
-            Self::Destroyed,
-            Self::Epoch,
-            Self::BucketHash,
-            Self::Suppression,
-            Self::BackedUp,
-            Self::Retired,
-        ];
-        all.into_iter().find(|kind| *kind as u8 == byte)
-    }
-}
-
-/// The names of a key in the vault; `epoch` is 0 for kinds that have none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Name {
-    pub(super) ledger: LedgerId,
-    pub(super) kind: Kind,
-    pub(super) epoch: Epoch,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    slot: u64,
-    sequence: u64,
-    times: Times,
-}
-
-/// Two moments, in microseconds; 0 where there is none.
-pub(super) type Times = [u64; 2];
-
-enum Content {
-    Empty,
-    Damaged,
-    Valid(Name, u64, Times, Secret),
-}
 
 /// Where each key stands. Keys themselves are read from disk when asked for.
 #[derive(Debug, Default)]
@@ -166,11 +104,6 @@ impl Slots {
         };
         let range = self.places.range(name(0)..=name(Epoch::MAX));
         range.map(|(name, place)| (name.epoch, place.times))
-    }
-
-    /// Every key and note.
-    pub(super) fn names(&self) -> Vec<Name> {
-        self.places.keys().copied().collect()
     }
 
     /// Every epoch of every ledger.
@@ -266,6 +199,25 @@ impl Slots {
         )?;
         self.places.remove(&name);
         self.free.insert(place.slot, place.sequence);
+        Ok(())
+    }
+
+    /// Overwrites every slot of a vault that is never written to again, on every mirror: also those that are lost, or that
+    /// another of the same name hides. Repeating it changes nothing.
+    pub(super) fn destroy_all(&mut self, mirrors: &[Mirror]) -> Result<(), KeyStoreError> {
+        let none = Name {
+            ledger: LedgerId([0; 16]),
+            kind: Kind::Destroyed,
+            epoch: 0,
+        };
+        for slot in 0..self.count {
+            // Newer than whatever an old copy of a mirror holds.
+            let (sequence, times) = (u64::MAX, Times::default());
+            let place = Place { slot, sequence, times };
+            self.write(mirrors, slot, &encode(&self.stamp, place, none, &Secret::default()))?;
+        }
+        self.places.clear();
+        self.lost.clear();
         Ok(())
     }
 
@@ -368,6 +320,21 @@ impl Slots {
     }
 }
 
+/// Overwrites the slots of a mirror of a vault that never came into use, if they are there: what they hold is not to lie in free
+/// sectors.
+pub(super) fn blank(mirror: &Path) -> Result<(), KeyStoreError> {
+    let path = mirror.join(FILE);
+    let failed = |e| vault_error(format!("cannot overwrite {}", path.display()), e);
+    let file = match File::options().write(true).open(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        file => file.map_err(failed)?,
+    };
+    for slot in 0..file.metadata().map_err(failed)?.len().div_ceil(SIZE as u64) {
+        file.write_all_at(&[0; SIZE], slot * SIZE as u64).map_err(failed)?;
+    }
+    file.sync_all().map_err(failed)
+}
+
 /// Writes in place, syncs and reads back.
 fn put(file: &File, mirror: &Mirror, slot: u64, bytes: &[u8]) -> Result<(), KeyStoreError> {
     let failed = |e| {
@@ -389,69 +356,4 @@ fn put(file: &File, mirror: &Mirror, slot: u64, bytes: &[u8]) -> Result<(), KeyS
             mirror.path.display()
         )))
     }
-}
-
-fn encode(stamp: &Stamp, place: Place, name: Name, key: &Secret) -> Bytes {
-    let mut bytes = Bytes::new([0; SIZE]);
-    let parts: [&[u8]; 10] = [
-        MAGIC,
-        &stamp.owner.0,
-        name.ledger.as_bytes(),
-        &place.sequence.to_be_bytes(),
-        &[name.kind as u8, 0, 0, 0],
-        &name.epoch.to_be_bytes(),
-        key.as_slice(),
-        &place.times[0].to_be_bytes(),
-        &place.times[1].to_be_bytes(),
-        &[0; CONTENT - 100],
-    ];
-    let mut at = bytes.iter_mut();
-    parts
-        .into_iter()
-        .flatten()
-        .zip(&mut at)
-        .for_each(|(byte, place)| *place = *byte);
-    let sum = checksum(stamp, place.slot, &bytes);
-    bytes
-        .iter_mut()
-        .rev()
-        .zip(sum.iter().rev())
-        .for_each(|(place, byte)| *place = *byte);
-    bytes
-}
-
-fn checksum(stamp: &Stamp, slot: u64, bytes: &Bytes) -> [u8; 32] {
-    let content = bytes.first_chunk::<CONTENT>().map_or(&[] as &[u8], |content| content);
-    stamp.checksum(&[&slot.to_be_bytes(), content])
-}
-
-fn decode(stamp: &Stamp, slot: u64, bytes: &Bytes) -> Content {
-    if bytes.iter().all(|byte| *byte == 0) {
-        return Content::Empty;
-    }
-    parse(stamp, slot, bytes).map_or(Content::Damaged, |(name, sequence, times, key)| {
-        Content::Valid(name, sequence, times, key)
-    })
-}
-
-fn parse(stamp: &Stamp, slot: u64, bytes: &Bytes) -> Option<(Name, u64, Times, Secret)> {
-    if bytes.last_chunk::<32>()? != &checksum(stamp, slot, bytes) {
-        return None;
-    }
-    let (magic, rest) = bytes.split_first_chunk::<8>()?;
-    let (vault, rest) = rest.split_first_chunk::<16>()?;
-    let (ledger, rest) = rest.split_first_chunk::<16>()?;
-    let (sequence, rest) = rest.split_first_chunk::<8>()?;
-    let ([kind, ..], rest) = rest.split_first_chunk::<4>()?;
-    let (epoch, rest) = rest.split_first_chunk::<4>()?;
-    let (key, rest) = rest.split_first_chunk::<32>()?;
-    let (first, rest) = rest.split_first_chunk::<8>()?;
-    let (second, _) = rest.split_first_chunk::<8>()?;
-    let name = Name {
-        ledger: LedgerId(*ledger),
-        kind: Kind::parse(*kind)?,
-        epoch: Epoch::from_be_bytes(*epoch),
-    };
-    let times = [first, second].map(|time| u64::from_be_bytes(*time));
-    (magic == MAGIC && *vault == stamp.owner.0).then(|| (name, u64::from_be_bytes(*sequence), times, Secret::new(*key)))
 }

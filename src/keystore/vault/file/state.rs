@@ -38,11 +38,7 @@ impl State {
         }
         match self.unusable.first() {
             None => Ok(()),
-            Some(mirror) => Err(vault_refusal(format!(
-                "the mirror {} cannot be used ({}); copy a good one in its place",
-                mirror.path.display(),
-                mirror.problem.as_deref().unwrap_or_default()
-            ))),
+            Some(mirror) => Err(vault_refusal(mirror.refusal())),
         }
     }
 

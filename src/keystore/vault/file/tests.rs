@@ -1,11 +1,14 @@
 //! What only the files can show: damage, foreign and missing mirrors, destroyed keys.
 
+mod moving;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tempfile::TempDir;
 
 use super::keys::epoch_name;
+use super::mirror::vault_refusal;
 use super::slots::SIZE as SLOT;
 use super::*;
 use crate::env::System;

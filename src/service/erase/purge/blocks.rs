@@ -93,7 +93,11 @@ impl Service {
                     let piece = usize::try_from(piece.start).unwrap_or(usize::MAX)
                         ..usize::try_from(piece.end).unwrap_or(usize::MAX);
                     let piece = found.get(piece).unwrap_or_default();
-                    let events = self.stored_events_at(ledger, piece)?;
+                    let mut unread = Vec::new();
+                    let events = self.readable_events(ledger, piece, &mut unread)?;
+                    if !unread.is_empty() {
+                        ledger.unpurged.lock().insert(erasure.id());
+                    }
                     pace.saw(events.iter().map(StoredEvent::weight).sum());
                     events
                         .iter()
@@ -114,32 +118,58 @@ impl Service {
         while covered.peek().is_some() {
             let part: Vec<_> = covered.by_ref().take(MAX_POSITIONS).collect();
             let requests: BTreeSet<Uuid> = part.iter().flat_map(|(_, requests)| requests).copied().collect();
-            let positions = part.iter().map(|(removal, _)| (removal.index, removal.ordinal).into());
-            let payload = BodiesPurged {
-                ground: Ground::Erasure,
-                requests: Some(requests.into_iter().collect()),
-                positions: positions.collect(),
-            };
-            let event = self.system_event(PURGES, PURGED, &payload, None)?;
-            let removals: Vec<_> = part.into_iter().map(|(removal, _)| removal).collect();
-            let count = removals.len() as u64;
-            self.append_removal(ledger, vec![event], removals).await?;
-            counter!("oubliette_purged_bodies_total", "ledger" => ledger.record.name.to_string()).increment(count);
+            let requests = Some(requests.into_iter().collect());
+            let removals = part.into_iter().map(|(removal, _)| removal).collect();
+            self.append_purge(ledger, (Ground::Erasure, requests), None, removals)
+                .await?;
             tokio::time::sleep(PART_PAUSE).await;
         }
         Ok(())
     }
+
+    /// Removes at most [`MAX_POSITIONS`] blocks, with their authority in the same write. Gives its index.
+    pub(in crate::service) async fn append_purge(
+        &self,
+        ledger: &Ledger,
+        (ground, requests): (Ground, Option<Vec<Uuid>>),
+        correlation_id: Option<String>,
+        removals: Vec<Removal>,
+    ) -> Result<Option<u64>, Error> {
+        let positions = removals.iter().map(|removal| (removal.index, removal.ordinal).into());
+        let payload = BodiesPurged {
+            ground,
+            requests,
+            positions: positions.collect(),
+        };
+        let event = self.system_event(PURGES, PURGED, &payload, correlation_id)?;
+        let count = removals.len() as u64;
+        let appended = self.append_removal(ledger, vec![event], removals).await?;
+        counter!("oubliette_purged_bodies_total", "ledger" => ledger.record.name.to_string()).increment(count);
+        Ok(appended.events.first().map(|placed| placed.index))
+    }
 }
 
-/// The blocks of one event that an order covers.
+/// The blocks of one event that an order covers. IMPORTANT: with those of it that are gathered already, so that the row which
+/// leads to the event goes with the last of them, whoever covers it.
 fn cover(covered: &mut Covered, event: &StoredEvent, order: &ErasureOrder, request: Uuid) {
     let covers = |block: &SealedBlock| {
         let named = order.categories.as_ref();
         block.handle == order.handle && named.is_none_or(|named| named.contains(&block.category))
     };
-    for removal in removals_of(event, |_, block| covers(block)) {
-        let entry = covered.entry((removal.index, removal.ordinal));
-        entry.or_insert_with(|| (removal, BTreeSet::new())).1.insert(request);
+    let own: Vec<_> = sealed_blocks(event).filter(|(_, block)| covers(block)).collect();
+    let leaves = |ordinal| {
+        let is_own = own.iter().any(|(own, _)| *own == ordinal);
+        is_own || covered.contains_key(&(event.index, ordinal))
+    };
+    for removal in removals_of(event, |ordinal, _| leaves(ordinal)) {
+        let is_own = own.iter().any(|(ordinal, _)| *ordinal == removal.ordinal);
+        let (known, requests) = covered
+            .entry((removal.index, removal.ordinal))
+            .or_insert_with(|| (removal.clone(), BTreeSet::new()));
+        *known = removal;
+        if is_own {
+            requests.insert(request);
+        }
     }
 }
 

@@ -2,12 +2,15 @@
 
 use maud::{Markup, html};
 
-use super::super::{Certificate, CertifiedLeak, CertifiedSubject, Disclosed, Disclosure, KeyCopies, Status};
+use super::super::{
+    Certificate, CertifiedLeak, CertifiedSubject, Disclosed, Disclosure, FrozenLeak, KeyCopies, Status,
+};
 use super::words::{basis, reason, state, store};
 use super::{banner, limits, proof};
 use crate::spec::ids::Timestamp;
 use crate::spec::page::parts::{code, number, prose, section, table, text};
 use crate::spec::page::words::{count, counted, date_time};
+use crate::spec::system::Basis;
 
 pub(super) fn body(certificate: &Certificate) -> Markup {
     html! {
@@ -48,7 +51,15 @@ fn optional(time: Option<Timestamp>) -> String {
     time.map_or_else(|| "–".to_owned(), date_time)
 }
 
+/// The legal month runs from a person's request. A period of retention that is over has none.
+fn has_legal_month(certificate: &Certificate) -> bool {
+    certificate.basis != Basis::Retention
+}
+
 fn in_time(certificate: &Certificate) -> Markup {
+    if !has_legal_month(certificate) {
+        return html! {};
+    }
     match (certificate.completed_at, certificate.due_at) {
         (Some(done), Some(due)) if done <= due => html! { ", within the legal month" },
         (Some(_), Some(due)) => html! { ", " strong { "late" } ": it was due at " (date_time(due)) },
@@ -105,8 +116,11 @@ fn request(certificate: &Certificate) -> Markup {
                     dt { "Came in" } dd { (date_time(submitted_at)) ", and waited" }
                 }
                 dt { "Began" } dd { (date_time(certificate.requested_at)) }
-                @if let Some(due_at) = certificate.due_at {
+                @if let Some(due_at) = certificate.due_at.filter(|_| has_legal_month(certificate)) {
                     dt { "Due" } dd { (date_time(due_at)) ": one calendar month after it came in (GDPR Art. 12(3))" }
+                }
+                @if let Some(before) = certificate.already_erased {
+                    dt { "Erased before" } dd { (counted(before, "more person", "more people")) " of the request: by earlier erasures, of which this certificate says nothing" }
                 }
                 @if let Some(covers) = &certificate.covers {
                     dt { "Frozen log" } dd { "the people were those of " (covers) ", which this ledger goes on from" }
@@ -302,19 +316,19 @@ fn recipients(certificate: &Certificate) -> Markup {
 fn clear(certificate: &Certificate) -> Markup {
     let clear = &certificate.clear;
     let row = |leak: &CertifiedLeak| {
-        let events: Vec<_> = leak.events.iter().map(|index| count(*index)).collect();
         (
             "",
             vec![
                 code(leak.leak),
                 text(date_time(leak.reported_at)),
-                text(events.join("; ")),
+                text(indexes(&leak.events)),
                 text(leak.outcome),
                 text(date_time(leak.settled_at)),
             ],
         )
     };
     let rows: Vec<_> = clear.leaks.iter().map(row).collect();
+    let frozen: Vec<_> = clear.frozen.iter().map(frozen_leak).collect();
     section(
         "clear",
         "What stands in clear",
@@ -324,11 +338,35 @@ fn clear(certificate: &Certificate) -> Markup {
                 p { "Reports that personal data of these people stood in clear:" }
                 (table(&["Report", "When", "Events", "Outcome", "Settled"], &rows, 0))
             }
+            @if !frozen.is_empty() {
+                p class="warn" { "Reports of the frozen log that personal data of these people stands in clear there. It takes neither a redaction nor a withdrawal any more: what stands, stands for as long as that log is kept." }
+                (table(&["Report", "When", "Events of the frozen log", "Outcome", "Settled"], &frozen, 0))
+            }
             @if clear.nameless > 0 {
                 p class="warn" { (counted(clear.nameless, "report", "reports")) " of personal data in clear named nobody, and the data stands: whether it is about these people is not known." }
             }
         },
     )
+}
+
+fn frozen_leak(leak: &FrozenLeak) -> (&'static str, Vec<Markup>) {
+    let outcome = leak
+        .outcome
+        .map_or_else(|| "stands".to_owned(), |outcome| outcome.to_string());
+    (
+        "",
+        vec![
+            code(leak.leak),
+            text(date_time(leak.reported_at)),
+            text(indexes(&leak.events)),
+            text(outcome),
+            text(optional(leak.settled_at)),
+        ],
+    )
+}
+
+fn indexes(events: &[u64]) -> String {
+    events.iter().map(|index| count(*index)).collect::<Vec<_>>().join("; ")
 }
 
 fn suppression(certificate: &Certificate) -> Markup {

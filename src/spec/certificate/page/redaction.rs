@@ -59,10 +59,10 @@ fn status(certificate: &RedactionCertificate) -> Markup {
 
 fn positions(positions: &[Position]) -> Markup {
     let row = |position: &Position| {
-        let body = if position.ordinal == 0 {
-            "meta: the envelope"
-        } else {
-            "data: the payload"
+        let body = match position.ordinal {
+            0 => "meta: the envelope".to_owned(),
+            1 => "data: the payload".to_owned(),
+            ordinal => format!("body {ordinal}: a sealed block"),
         };
         ("", vec![number(position.index), text(body)])
     };

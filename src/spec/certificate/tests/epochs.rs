@@ -196,3 +196,42 @@ fn a_final_certificate_shows_the_end_of_all_that_was_pending_by_later_events() {
     let report = verify(&ledger.sign_certificate(&certificate));
     assert_eq!(report.verdict, Verdict::Tampered, "before the completion: {report}");
 }
+
+/// A retired epoch has an end, and an end is that of retired epochs: an event with one of the two contradicts itself.
+#[test]
+fn retired_epochs_and_their_end_come_together() {
+    use serde_json::json;
+    for (member, value) in [("retired_epochs", json!([4])), ("epoch_key_due_at", json!(DUE))] {
+        let (_, mut certificate) = with_epochs(None, None);
+        let mut ledger = TestLedger::new();
+        let (handle, request) = (crate::spec::testing::ADA, crate::spec::testing::REQUEST);
+        let asked =
+            json!({"request": request, "subjects": [{"handle": handle}], "basis": "art17_1_a", "reason": "request"});
+        ledger.system("erasure.requested", &asked);
+        let mut completed = json!({
+            "request": request,
+            "subjects": [{"handle": handle, "keys_destroyed": 1, "identity_destroyed": true, "blocks": 3}],
+            "keys_destroyed_at": Timestamp(2_000_000_000_000_000), "epochs": {"from": 4, "to": 5},
+            "algorithms": ["AES-256-GCM"], "key_bits": 256, "pending": ["ciphertext"],
+        });
+        completed[member] = value;
+        ledger.system("erasure.completed", &completed);
+        let base = ledger.certificate();
+        (certificate.evidence, certificate.anchors) = (base.evidence, base.anchors);
+        (certificate.checkpoint, certificate.completed_at) = (base.checkpoint, base.completed_at);
+        if member == "retired_epochs" {
+            certificate.key_copies = vec![copies(4, None)];
+        } else {
+            certificate.epoch_key_due_at = DUE;
+        }
+        for t5 in [None, certificate.times.t2] {
+            certificate.times.t5 = t5;
+            let report = verify(&ledger.sign_certificate(&certificate));
+            assert_eq!(report.verdict, Verdict::Tampered, "{member}: {report}");
+            assert!(
+                codes(&report).contains(&FindingCode::AuthorityInvalid),
+                "{member}: {report}"
+            );
+        }
+    }
+}

@@ -5,6 +5,7 @@
 mod epochs;
 mod leaks;
 mod page;
+mod people;
 
 use super::*;
 use crate::spec::report::{FindingCode, Report, TrustState, Verdict};
@@ -76,7 +77,7 @@ fn every_flipped_byte_is_found() {
 #[test]
 fn what_the_certificate_says_must_be_what_its_events_say() {
     let ledger = TestLedger::sample();
-    let tweaks: [Tweak; 35] = [
+    let tweaks: [Tweak; 38] = [
         ("format", |c| c.format = "oubliette/certificate/v9".into()),
         ("origin", |c| c.origin = "x.example/y".parse().unwrap()),
         ("request", |c| c.request = Uuid::from_u128(1)),
@@ -123,6 +124,17 @@ fn what_the_certificate_says_must_be_what_its_events_say() {
             });
         }),
         ("other ledgers", |c| c.other_ledgers_examined = true),
+        ("nothing kept of the id", |c| c.suppression.active = false),
+        ("kept for a time", |c| c.suppression.until = Some(Timestamp(1))),
+        ("a frozen log's leak", |c| {
+            c.clear.frozen.push(FrozenLeak {
+                leak: Uuid::from_u128(9),
+                reported_at: Timestamp(1),
+                events: vec![1],
+                outcome: None,
+                settled_at: None,
+            });
+        }),
         ("opened with others", |c| {
             (c.verification.opened, c.verification.sampled) = (3, 3)
         }),
@@ -165,7 +177,7 @@ fn a_final_certificate_has_all_times_and_no_residue_and_says_what_its_events_do_
     assert_eq!(report.verdict, Verdict::Valid, "{report}");
     let alone = report.notes.iter().find(|note| note.contains("alone")).unwrap();
     assert!(
-        alone.contains("times, t2, times, t3, times, t4, times, t5, recipients, disclosed"),
+        alone.contains("times, t2, times, t3, times, t4, times, t5, role, recipients, disclosed"),
         "{alone}"
     );
 }
@@ -199,7 +211,7 @@ fn what_is_recorded_as_gone_is_compared() {
     assert_eq!(report.verdict, Verdict::Valid, "{report}");
     let alone = report.notes.iter().find(|note| note.contains("alone")).unwrap();
     assert!(
-        alone.contains("times, t2, recipients, disclosed, clear, nameless."),
+        alone.contains("times, t2, role, recipients, disclosed, clear, nameless."),
         "{alone}"
     );
     let tweaks: [Tweak; 6] = [
@@ -342,6 +354,7 @@ fn what_an_older_event_does_not_state_is_not_compared_but_named() {
         "times, t1",
         "sampled",
         "residues",
+        "suppression",
     ] {
         assert!(alone.contains(field), "{alone}");
     }

@@ -69,6 +69,34 @@ fn hostile_words_stay_text_and_the_state_stands_at_the_top() {
     assert!(page.find(">FINAL<").unwrap() < page.find("<section").unwrap() && !page.contains("PROVISIONAL"));
 }
 
+#[test]
+fn bodies_of_a_redaction_are_named_by_their_kind() {
+    let (ledger, base) = sample();
+    let certificate = RedactionCertificate {
+        format: REDACTION_FORMAT.into(),
+        origin: base.origin.clone(),
+        redaction: Uuid::from_u128(7),
+        reason: "secret".into(),
+        role: "officer".into(),
+        redacted_at: base.requested_at,
+        files_rewritten_at: None,
+        positions: [(3, 0), (3, 1), (3, 2)].map(Into::into).to_vec(),
+        backups: Backups {
+            known: Vec::new(),
+            text: "none".into(),
+        },
+        limits: Vec::new(),
+        tree_size: base.tree_size_after,
+        evidence: Vec::new(),
+        anchors: base.anchors.clone(),
+        checkpoint: ledger.head(),
+    };
+    let page = render_redaction_page(&certificate, b"");
+    for words in ["meta: the envelope", "data: the payload", "body 2: a sealed block"] {
+        assert_eq!(page.matches(words).count(), 1, "{words}");
+    }
+}
+
 /// The name of the renderer stands for its output: with another output comes another name, and another hash here.
 #[test]
 fn a_renderer_makes_the_same_bytes_for_ever() {
@@ -78,6 +106,6 @@ fn a_renderer_makes_the_same_bytes_for_ever() {
     let page = render_page(&certificate, b"fixed");
     assert_eq!(
         hex::encode(Sha256::digest(page)),
-        "0000000000000000000000000000000000000000000000000000000000000000"
+        "0b821345fc6c6f29ac3f91b2801edca02d36235c36f6f5612b3d71b17b9f935e"
     );
 }

@@ -25,7 +25,7 @@ impl Kind {
             let counts: Vec<_> = line
                 .counts
                 .iter()
-                .map(|(what, number)| format!("{what} {}", count(*number)))
+                .map(|(what, number)| format!("{} {}", what.replace('_', " "), count(*number)))
                 .collect();
             (
                 "",
@@ -93,7 +93,7 @@ pub(super) fn retention(report: &ComplianceReport) -> Markup {
         id: "retention",
         title: "Retention runs",
         nouns: ("run", "runs"),
-        note: "Numbers of people whose data was due under the rules, erased, and kept by holds or restrictions. Dry runs are not recorded.",
+        note: "Of rules by category: people whose data was due, erased, and kept by holds or restrictions. Of rules by type of event: sealed blocks that were due, left the ledger's store (purged), and were kept; their keys live. Dry runs are not recorded.",
         code: "Reason",
     };
     kind.section(&report.retention)

@@ -103,8 +103,8 @@ pub(super) fn erasures(report: &ComplianceReport) -> Markup {
                 (count(erasures.completed_late)) " completed late, " (count(erasures.overdue)) " overdue and "
                 (count(erasures.open)) " open in time at its end; " (count(erasures.waiting)) " of the open ones waited and had not begun. "
                 (count(erasures.cancelled)) " were taken back." }
-            p class="note" { "The limit is one calendar month from the recorded request (GDPR Art. 12(3)); waiting counts. Completed means: access fenced, live keys and the "
-                "identity deleted from the key store, deletion checked by failed decryption of samples. What an erasure had not reached is listed in its certificate." }
+            p class="note" { "The limit is one calendar month from the recorded request (GDPR Art. 12(3)); waiting counts. Completed means: access fenced, live keys deleted from the key "
+                "store, of whole people the identity, too; opening of samples was tried, and none opened. What an erasure had not reached is listed in its certificate." }
             @if !charted.is_empty() {
                 (figure("Time taken, against the limit", &html! { "per erasure; the dashed line is its limit"
                     span class="key done" {} "in time" span class="key open" {} "open" span class="key late" {} "late" },

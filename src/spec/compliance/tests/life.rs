@@ -144,3 +144,20 @@ fn an_erasure_that_waits_counts_against_its_month_and_one_that_was_taken_back_do
     );
     assert_eq!(erasures.list[1].seconds_late, 0);
 }
+
+#[test]
+fn an_end_that_had_not_come_when_the_report_was_made_is_found() {
+    let mut report = report(&TestLedger::sample());
+    report.made_at = time("2026-02-20T00:00:00Z");
+    report.period.ended = false;
+    let mut ending = |end: &str| {
+        let list = vec![proceeding(2, "2026-01-03T00:00:00Z", Some(end))];
+        report.holds = Proceedings::of(list, period(), 10);
+        crate::spec::compliance::said::twice(&report)
+            .into_iter()
+            .filter(|(place, expected, stated)| *place == "holds" && expected != stated)
+            .count()
+    };
+    assert_eq!(ending("2026-02-20T00:00:00Z"), 0);
+    assert_eq!(ending("2026-02-20T00:00:01Z"), 1);
+}
