@@ -18,6 +18,7 @@ demo: build ## a guided tour on a throw-away ledger
 
 test: deps ## every test, documentation examples included; then schemathesis, and three verifiers that must agree
 	@scripts/softhsm.sh
+	@scripts/interop.sh
 	cargo test --workspace
 	cargo build --bins
 	scripts/schemathesis.sh

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::service::erase::{Purge, Purging};
 use crate::service::policy::{MAX_GRACE_SECONDS, Policy, RetentionRule, SuppressionRule};
+use crate::spec::ids::LedgerName;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize, DocumentedFields)]
@@ -87,6 +88,9 @@ pub struct Settings {
     pub rate_burst: u32,
     /// Whether `/metrics` answers without an API key. Otherwise it needs one with the role `admin`.
     pub metrics_public: bool,
+    /// The ledgers whose checkpoint and tiles of hashes everybody may read, without an API key. They hold no data, but tell how
+    /// many events there are and how fast they come. Entry bundles need the role `auditor` all the same.
+    pub log_public: Vec<LedgerName>,
     /// Whether every request is logged, at the level `info`.
     pub access_log: bool,
     /// Seconds between the fence of an erasure and the destruction of its keys, in which two API keys together can cancel it; at
@@ -167,6 +171,7 @@ impl Default for Settings {
             rate_limit: 0,
             rate_burst: 0,
             metrics_public: false,
+            log_public: Vec::new(),
             access_log: true,
             erasure_grace_seconds: 0,
             erasure_four_eyes: false,

@@ -186,6 +186,7 @@ fn describe() {
     describe_counter!("oubliette_commits_failed_total", "Synced writes that failed");
     describe_gauge!("oubliette_checkpoint_size_events", "Size of the newest checkpoint");
     describe_gauge!("oubliette_checkpoint_timestamp_seconds", "When the newest event was recorded");
+    describe_counter!("oubliette_proofs_kept_back_total", "Proofs that did not hold when the server checked them, and were not given");
     describe_gauge!("oubliette_erasures", "Erasures by state");
     describe_gauge!("oubliette_erasures_overdue", "Erasures not completed within one month");
     describe_gauge!("oubliette_residues_pending", "Completed erasures with a residue that is not recorded as gone");

@@ -22,6 +22,7 @@ mod import;
 mod init;
 mod key;
 mod leak;
+mod log;
 mod output;
 mod people;
 mod redact;
@@ -85,6 +86,9 @@ enum Command {
     AsOf(as_of::AsOf),
     /// Export a ledger as a bundle for auditors, or its events as NDJSON or CSV.
     Export(export::Export),
+    /// Copy the transparency log (C2SP tlog-tiles) into a folder that any static file server serves.
+    #[command(subcommand)]
+    Log(log::Log),
     /// Verify a ledger or a bundle: every signature, link, hash and body. Or a report.
     Verify(verify::Verify),
     /// Check a data directory that nobody serves: all that `verify` checks, and every index.
@@ -232,6 +236,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Import(command) => command.run(&context),
         Command::AsOf(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
+        Command::Log(command) => command.run(&context),
         Command::Verify(command) => command.run(&context),
         Command::Fsck(command) => command.run(&context),
         Command::Erase(command) => command.run(&context),

@@ -114,6 +114,11 @@ pub(super) struct NewFile {
 
 impl NewFile {
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
+        Self::create_for(path, 0o600)
+    }
+
+    /// Whoever may read it, as far as the process's mask allows.
+    fn create_for(path: &Path, mode: u32) -> Result<Self, Failure> {
         let name = path
             .file_name()
             .ok_or_else(|| Failure::usage(format!("{} is no file name", path.display())))?;
@@ -122,7 +127,7 @@ impl NewFile {
         let suffix = hex::encode(entropy.bytes::<8>());
         let partial = path.with_file_name(format!(".{}.{suffix}.partial", name.to_string_lossy()));
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
+        options.write(true).create_new(true).mode(mode);
         let file = options.open(&partial).map_err(|error| Failure::file(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
@@ -169,6 +174,16 @@ impl Drop for NewFile {
 /// Writes a whole file, or none.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let mut file = NewFile::create(path)?;
+    file.fill(&mut &*bytes)?;
+    file.finish()
+}
+
+/// Writes a whole file for others to read, or none; with the folders above it.
+pub(super) fn publish_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| Failure::file(folder, &error))?;
+    }
+    let mut file = NewFile::create_for(path, 0o666)?;
     file.fill(&mut &*bytes)?;
     file.finish()
 }

@@ -1,6 +1,7 @@
 //! Who may: permissions as types. A handler's first argument is a [`Permission`], its second says what it reads of the query
 //! ([`Asked`]), or it cannot be routed.
 
+use std::collections::HashSet;
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -77,6 +78,19 @@ pub(super) struct Scraper {
     pub(super) service: Arc<Service>,
 }
 
+/// Whoever may read the hashes of the ledger of the path: its readers and auditors, or everybody where the settings publish
+/// its log.
+pub(super) struct OnLog {
+    pub(super) service: Arc<Service>,
+    pub(super) ledger: Arc<Ledger>,
+    /// Whether everybody may.
+    pub(super) is_public: bool,
+}
+
+/// The ledgers whose hashes and checkpoints everybody may read.
+#[derive(Debug, Clone)]
+pub(super) struct PublicLogs(pub(super) Arc<HashSet<LedgerName>>);
+
 /// Whether everybody may see the metrics.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MetricsPublic(pub(super) bool);
@@ -125,6 +139,7 @@ impl FromRequest for NoQuery {
 
 impl Permission for Public {}
 impl Permission for Scraper {}
+impl Permission for OnLog {}
 impl<R: Roles> Permission for OnStore<R> {}
 impl<R: Roles> Permission for On<R> {}
 
@@ -220,6 +235,40 @@ impl<R: Roles> FromRequest for On<R> {
             })
         })())
     }
+}
+
+impl FromRequest for OnLog {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if let Some((service, ledger)) = published(request) {
+            return ready(Ok(Self {
+                service,
+                ledger,
+                is_public: true,
+            }));
+        }
+        // A name that is published but not there is refused as every other, so that nobody learns which there are.
+        ready(
+            On::<LogReader>::from_request(request, payload)
+                .into_inner()
+                .map(|on| Self {
+                    service: on.service,
+                    ledger: on.ledger,
+                    is_public: false,
+                }),
+        )
+    }
+}
+
+/// The ledger of the path, if its log is public.
+fn published(request: &HttpRequest) -> Option<(Arc<Service>, Arc<Ledger>)> {
+    let name: LedgerName = request.match_info().get("ledger")?.parse().ok()?;
+    let PublicLogs(names) = request.app_data::<PublicLogs>()?;
+    let service = service(request).ok().filter(|_| names.contains(&name))?;
+    let ledger = service.ledger(&name).ok()?;
+    Some((service, ledger))
 }
 
 /// Arguments that begin with a permission and with what is asked of the query.

@@ -85,6 +85,7 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route("/as-of", get(as_of::ledger))
                         .route("/keys", get(ledgers::keys))
                         .route("/log/checkpoint", get(log::checkpoint))
+                        .route("/log/tile/entries/{path:.*}", get(log::entries))
                         .route("/log/tile/{path:.*}", get(log::tile))
                         .route("/proofs/inclusion", get(proofs::inclusion))
                         .route("/proofs/consistency", get(proofs::consistency))
@@ -159,6 +160,7 @@ pub fn serve(
     let rates = web::Data::new(limits::RateLimit::of(settings));
     let metrics = web::Data::new(serving.metrics);
     let metrics_public = auth::MetricsPublic(settings.metrics_public);
+    let public_logs = auth::PublicLogs(Arc::new(settings.log_public.iter().cloned().collect()));
     let access_log = observe::AccessLog(settings.access_log);
     let header_timeout = Duration::from_secs(settings.header_timeout_seconds);
     let workers = serving.workers.max(1);
@@ -168,6 +170,7 @@ pub fn serve(
             .app_data(rates.clone())
             .app_data(metrics.clone())
             .app_data(metrics_public)
+            .app_data(public_logs.clone())
             .app_data(access_log)
             .app_data(body_timeout)
             .app_data(web::PayloadConfig::new(limit))

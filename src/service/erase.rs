@@ -137,7 +137,7 @@ struct Targets {
 /// What becomes of a request.
 enum Decision {
     /// It begins at once.
-    Begin(Requested),
+    Begin(Box<Requested>),
     /// It is recorded and waits.
     Wait(Box<(Submitted, crate::sequencer::NewEvent)>),
 }
@@ -259,7 +259,7 @@ impl Service {
         let grace_seconds = request.grace_seconds.unwrap_or(0).max(self.policy.grace_seconds);
         let waits = held || self.policy.four_eyes || grace_seconds > 0;
         if !waits || requested.subjects.is_empty() {
-            return Ok(Decision::Begin(requested));
+            return Ok(Decision::Begin(Box::new(requested)));
         }
         let submitted = Submitted {
             requested,

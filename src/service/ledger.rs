@@ -17,6 +17,7 @@ use super::hold::HoldBook;
 use super::own::Kept;
 use super::{Code, Error, Service};
 use crate::sequencer::{Fence, LedgerKeys, NewEvent};
+use crate::spec::cose_receipt::ReceiptSigner;
 use crate::spec::event::{BodyKind, Meta};
 use crate::spec::ids::{EventRef, EventType, LedgerId, LedgerName, Origin};
 use crate::spec::keys::{AnnouncedKey, Continued, LedgerCreated, Role};
@@ -52,6 +53,10 @@ pub struct Ledger {
     pub(crate) reports: Signer,
     /// Signs backups.
     pub(crate) backups: Signer,
+    /// Signs COSE receipts.
+    pub(crate) receipts: ReceiptSigner,
+    /// Verifies its checkpoints.
+    pub(crate) checkpoint_verifier: VerifierKey,
     /// The logs that this one goes on from.
     pub(crate) continues: Vec<Continued>,
     /// The log that goes on from this one.
@@ -287,6 +292,7 @@ impl Service {
         let event = Signer::new(Kind::Header, keys.event).map_err(bad)?;
         let checkpoint_key = PublicKey::new(keys.checkpoint.verifying_key().as_bytes()).map_err(bad)?;
         let name = record.origin.as_str().parse().map_err(super::access::internal)?;
+        let receipts = ReceiptSigner::new(keys.checkpoint.clone()).map_err(bad)?;
         let checkpoint = SignerKey::new(name, keys.checkpoint);
         let ledger = Ledger {
             event_key: event.public().clone(),
@@ -295,6 +301,8 @@ impl Service {
             manifests: Signer::new(Kind::Manifest, keys.certificate.clone()).map_err(bad)?,
             reports: Signer::new(Kind::Report, keys.certificate.clone()).map_err(bad)?,
             backups: Signer::new(Kind::Backup, keys.certificate).map_err(bad)?,
+            receipts,
+            checkpoint_verifier: checkpoint.verifier().clone(),
             record: record.clone(),
             continues: Vec::new(),
             heir: None,

@@ -181,6 +181,7 @@ impl Service {
     }
 
     fn measure_checkpoint(&self, ledger: &Ledger, name: &str) -> Result<(), Error> {
+        self.measure_proofs(name);
         let view = self.view(ledger)?;
         gauge!("oubliette_checkpoint_size_events", "ledger" => name.to_owned()).set(float(view.size()));
         if let Some(head) = view.head {

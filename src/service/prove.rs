@@ -1,5 +1,9 @@
 //! Proofs for any past size of the tree, from the edge in memory and the tiles in the store.
 
+mod checked;
+
+pub use checked::{ProvedGrowth, ProvedLeaf};
+
 use crate::sequencer::View;
 use crate::spec::edge::Edge;
 use crate::spec::hash::{Hash, leaf_hash};
@@ -80,29 +84,17 @@ impl Service {
         )
     }
 
-    /// The inclusion proof of a leaf in the tree of `size` leaves.
-    ///
-    /// # Errors
-    /// `invalid_field` if the ledger is smaller.
-    pub fn inclusion_hashes(&self, ledger: &Ledger, index: u64, size: u64) -> Result<Vec<Hash>, Error> {
+    fn make_inclusion(&self, ledger: &Ledger, index: u64, size: u64) -> Result<Vec<Hash>, Error> {
         let view = self.view_of_size(ledger, size)?;
         inclusion_proof(index, size, &view.edge.or(&self.hashes(ledger, &view, size))).map_err(build_error)
     }
 
-    /// The consistency proof between two sizes.
-    ///
-    /// # Errors
-    /// `invalid_field` if the ledger is smaller or `from` is larger than `to`.
-    pub fn consistency_hashes(&self, ledger: &Ledger, from: u64, to: u64) -> Result<Vec<Hash>, Error> {
+    fn make_consistency(&self, ledger: &Ledger, from: u64, to: u64) -> Result<Vec<Hash>, Error> {
         let view = self.view_of_size(ledger, to)?;
         consistency_proof(from, to, &view.edge.or(&self.hashes(ledger, &view, to))).map_err(build_error)
     }
 
-    /// The proof for a run of leaves.
-    ///
-    /// # Errors
-    /// As [`Service::inclusion_hashes`].
-    pub fn range_hashes(&self, ledger: &Ledger, first: u64, count: u64, size: u64) -> Result<Vec<Hash>, Error> {
+    fn make_range(&self, ledger: &Ledger, first: u64, count: u64, size: u64) -> Result<Vec<Hash>, Error> {
         let view = self.view_of_size(ledger, size)?;
         range_proof(first, count, size, &view.edge.or(&self.hashes(ledger, &view, size))).map_err(build_error)
     }
@@ -134,21 +126,32 @@ impl Service {
         found.ok_or_else(|| Error::new(Code::EventNotFound, format!("there is no event at index {index}")))
     }
 
-    /// The event's proof as a `.tlog-proof` file (c2sp.org/tlog-proof), its header in `extra`.
+    /// The event's proof as a `.tlog-proof` file (c2sp.org/tlog-proof), its header in `extra`, under the first checkpoint of
+    /// at least `size` events; by default under the first that covers the event.
     ///
     /// # Errors
-    /// `event_not_found`.
-    pub fn tlog_proof(&self, ledger: &Ledger, index: u64) -> Result<TlogProof, Error> {
-        let (size, note) = self.checkpoint_covering(ledger, index)?;
+    /// `event_not_found`; `invalid_field` if the ledger has fewer events than `size`, or the event stands beyond; `damaged`
+    /// if the proof does not hold.
+    pub fn tlog_proof(&self, ledger: &Ledger, index: u64, size: Option<u64>) -> Result<TlogProof, Error> {
         let row = self.store.headers(ledger.record.number, index..index + 1)?.pop();
         let row = row.ok_or_else(|| Error::new(Code::EventNotFound, format!("there is no event at index {index}")))?;
-        let path = self.inclusion_hashes(ledger, index, size)?;
-        Ok(TlogProof {
-            extra: row.header,
+        let size = size.unwrap_or(index + 1);
+        self.view_of_size(ledger, size)?;
+        if size <= index {
+            let detail = format!("a tree of {size} events does not hold the event at index {index}");
+            return Err(Error::field("tree_size", detail));
+        }
+        let (at, note) = self.checkpoint_covering(ledger, size - 1)?;
+        let proof = TlogProof {
             index,
-            path,
+            path: self.make_inclusion(ledger, index, at)?,
             checkpoint: note.parse().map_err(internal)?,
-        })
+            extra: row.header,
+        };
+        let key = &ledger.checkpoint_verifier;
+        let verified = proof.verify(&leaf_hash(&proof.extra), key.name(), std::slice::from_ref(key));
+        verified.map_err(|error| checked::kept_back(ledger, error))?;
+        Ok(proof)
     }
 
     /// A tile as it is at the width asked for; `None` if the tree does not have it.

@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod certificate;
 pub mod checkpoint;
 pub mod compliance;
+pub mod cose_receipt;
 pub mod edge;
 pub mod encoding;
 pub mod event;

@@ -127,7 +127,7 @@ fn nothing_stays_in_caches_that_does_not_say_so() {
         ("events", "no-store"),
         ("streams/s/state", "no-store"),
         ("/nowhere", "no-store"),
-        ("log/checkpoint", "max-age=1"),
+        ("log/checkpoint", "private, max-age=1"),
         ("/openapi.json", "no-cache"),
     ] {
         assert_eq!(client.get(path).header("cache-control"), kept, "{path}");

@@ -193,6 +193,56 @@ fn a_row_changed_in_the_database_itself_is_found() {
 }
 
 #[test]
+fn a_proof_that_does_not_hold_is_kept_back_and_counted() {
+    let data = filled();
+    change_row(&data, "headers", 5, Change::Flip);
+    let server = data.serve();
+    let client = server.client();
+    let kept_back = || {
+        let page = client.get("/metrics").text();
+        let line = page
+            .lines()
+            .find(|line| line.starts_with("oubliette_proofs_kept_back_total{ledger=\"main\"}"));
+        line.unwrap_or_else(|| panic!("{page}"))
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(kept_back(), "0");
+    let size = client.get("proofs/inclusion?index=0").expect(200)["tree_size"]
+        .as_u64()
+        .unwrap();
+    let index = (size - 1) * 5 / 10;
+    for path in [
+        format!("proofs/inclusion?index={index}"),
+        format!("proofs/inclusion?index={index}&format=cose"),
+        format!("events/{index}/proof"),
+    ] {
+        client.get(&path).problem(500, "damaged");
+    }
+    assert_eq!(kept_back(), "3");
+    // Its neighbours are proved all the same.
+    client.get(&format!("proofs/inclusion?index={}", index - 1)).expect(200);
+    client.get(&format!("proofs/consistency?from={index}")).expect(200);
+    assert_eq!(kept_back(), "3");
+    assert!(
+        data.log().contains("a proof does not hold and was kept back"),
+        "{}",
+        data.log()
+    );
+    server.stop();
+
+    // A false past checkpoint confirms nothing.
+    change_row(&data, "checkpoints", 5, Change::Flip);
+    let server = data.serve();
+    let client = server.client();
+    let answers = (1..size).map(|size| client.get(&format!("proofs/inclusion?index=0&tree_size={size}")).status);
+    let answers: std::collections::BTreeSet<_> = answers.collect();
+    assert_eq!(answers, [200, 500].into());
+}
+
+#[test]
 fn an_erased_block_that_is_overwritten_or_a_live_one_that_is_moved_is_found() {
     let good = filled();
     let data = good.copy();

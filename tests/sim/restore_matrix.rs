@@ -225,7 +225,9 @@ fn an_expired_backup_is_shown_as_such_over_http_and_refused_by_a_restore() {
     let erased = erase(&client, "ada");
     assert_eq!(ledger()["epoch_dies_at"], erased["epoch_key_due_at"]);
     eventually("the backup is expired", || ledger()["expired"] == true);
-    assert_eq!(payloads(&client, "main", "epoch.destroyed").len(), 1);
+    eventually("that is recorded", || {
+        payloads(&client, "main", "epoch.destroyed").len() == 1
+    });
     server.stop();
     let place = Place::of(&data);
     for arguments in [&[][..], &["--accept-rollback"], &["--drill"]] {

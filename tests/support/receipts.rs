@@ -224,7 +224,12 @@ pub(crate) fn leaves_from_tiles(client: &Client, size: u64) -> Vec<Hash> {
             let answer = client.get(&format!("log/{}", TilePath::Tile(tile)));
             assert_eq!(answer.status, 200, "{tile}");
             assert_eq!(answer.header("content-type"), "application/octet-stream");
-            assert!(answer.header("cache-control").contains("immutable"));
+            let caching = if tile.is_full() {
+                "max-age=31536000, immutable"
+            } else {
+                "max-age=60"
+            };
+            assert_eq!(answer.header("cache-control"), format!("private, {caching}"), "{tile}");
             assert_eq!(answer.body.len(), 32 * usize::from(tile.width()), "{tile}");
             hashes.extend(answer.body.chunks_exact(32).map(|hash| Hash::try_from(hash).unwrap()));
             index += 1;

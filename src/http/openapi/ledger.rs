@@ -27,6 +27,8 @@ const OWN: &[Code] = &[
 const NDJSON: &str = "application/x-ndjson";
 const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
+const COSE: &str = "application/cose; cose-type=\"cose-sign1\"";
+const CACHING: &str = "A year if full, a minute if partial.";
 
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = of_events();
@@ -185,16 +187,31 @@ fn of_log() -> Vec<Operation> {
             ("proofs", "checkpoint"),
             "The newest signed checkpoint",
         )
-        .media(200, "A signed note (C2SP tlog-checkpoint).", TEXT),
+        .media(200, "A signed note (C2SP tlog-checkpoint).", TEXT)
+        .header(200, "cache-control", "A second.", true),
         op(
             "get",
             "/log/tile/{path}",
             log::tile,
             ("proofs", "tile"),
-            "A tile of the log",
+            "A tile of the log: hashes",
         )
-        .note("Entries need the role auditor.")
         .media(200, "C2SP tlog-tiles.", BYTES)
+        .header(200, "cache-control", CACHING, true)
+        .codes(&[Code::NotFound]),
+        op(
+            "get",
+            "/log/tile/entries/{path}",
+            log::entries,
+            ("proofs", "entries"),
+            "An entry bundle of the log: headers",
+        )
+        .media(
+            200,
+            "C2SP tlog-tiles: for each event u16be(length) and its header.",
+            BYTES,
+        )
+        .header(200, "cache-control", CACHING, true)
         .codes(&[Code::NotFound]),
         op(
             "get",
@@ -203,7 +220,8 @@ fn of_log() -> Vec<Operation> {
             ("proofs", "inclusionProof"),
             "Prove that an event is in the tree",
         )
-        .json::<InclusionProof>(200, "The proof."),
+        .json::<InclusionProof>(200, "The proof.")
+        .media(200, "", COSE),
         op(
             "get",
             "/proofs/consistency",
@@ -211,7 +229,8 @@ fn of_log() -> Vec<Operation> {
             ("proofs", "consistencyProof"),
             "Prove that the tree only grew",
         )
-        .json::<ConsistencyProof>(200, "The proof."),
+        .json::<ConsistencyProof>(200, "The proof.")
+        .media(200, "", COSE),
         op(
             "get",
             "/events/{event}/proof",

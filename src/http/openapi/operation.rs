@@ -9,7 +9,7 @@ use utoipa::openapi::path::ParameterIn;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 
-use super::super::auth::{NoQuery, On, OnStore, Public, Roles, Scraper};
+use super::super::auth::{LogReader, NoQuery, On, OnLog, OnStore, Public, Roles, Scraper};
 use super::super::body::Body;
 use super::super::problem::status;
 use crate::service::{Code, Role};
@@ -98,6 +98,14 @@ impl<R: Roles> Argument for On<R> {
         operation.keyed(R::ANY_OF);
         operation.add_codes(READ);
         operation.add_codes(&[Code::LedgerNotFound]);
+    }
+}
+
+impl Argument for OnLog {
+    fn describe(operation: &mut Operation) {
+        On::<LogReader>::describe(operation);
+        let open = "For the ledgers that the setting `log_public` names it needs no key.";
+        operation.description.push(open.to_owned());
     }
 }
 

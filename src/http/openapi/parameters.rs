@@ -15,10 +15,14 @@ pub(super) fn of_path(name: &str, operation: &str) -> Value {
                 {"type": "string", "format": "uuid"},
             ],
         }),
+        "path" if operation == "entries" => json!({
+            "type": "string",
+            "description": "`<index>[.p/<width>]` (C2SP tlog-tiles); anything else is 404.",
+            "examples": ["000.p/1"],
+        }),
         "path" => json!({
             "type": "string",
-            "description": "`<level>/<index>[.p/<width>]` or `entries/<index>[.p/<width>]` (C2SP tlog-tiles); what is none of \
-                            these is 404.",
+            "description": "`<level>/<index>[.p/<width>]` (C2SP tlog-tiles); anything else is 404.",
             "examples": ["0/000.p/1"],
         }),
         _ if operation == "revokeApiKey" => json!({

@@ -109,6 +109,9 @@ impl NextLook {
     }
 }
 
+/// A `bodies.purged`, and its index.
+pub(in crate::service) type Purged = (u64, BodiesPurged);
+
 impl Service {
     /// Removes residues where it is time to. Called every few seconds; looks only where an erasure completed. What fails is
     /// logged and tried again.
@@ -283,7 +286,7 @@ impl Service {
         &self,
         ledger: &Ledger,
         index: u64,
-    ) -> Result<(Vec<(u64, BodiesPurged)>, Vec<u64>), Error> {
+    ) -> Result<(Vec<Purged>, Vec<u64>), Error> {
         let lookup = Lookup::Type(system_name(PURGED)?);
         let indexes = index..self.view(ledger)?.size();
         let (number, all) = (ledger.record.number, usize::MAX);

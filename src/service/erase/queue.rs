@@ -141,7 +141,7 @@ impl Service {
             match self.blocking(ledger, decide).await {
                 Ok(Decision::Begin(payload)) => {
                     named.extend(payload.subjects.iter().map(|named| named.handle));
-                    requests.push((asked, payload));
+                    requests.push((asked, *payload));
                 }
                 Ok(Decision::Wait(submitted)) => waits.push((asked.answer, submitted)),
                 Err(error) => drop(asked.answer.send(Err(error))),

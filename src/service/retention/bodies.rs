@@ -39,6 +39,9 @@ enum Fate {
     Purged,
 }
 
+/// Where a body stood: index, ordinal and kind.
+type Place = (u64, u16, BodyKind);
+
 impl Service {
     /// Counts what is due.
     pub(super) fn count_bodies(
@@ -183,7 +186,7 @@ impl Service {
     }
 
     /// The blocks that retention purged since the last run after which the files were written anew, and whether these are all.
-    fn unscrubbed(&self, ledger: &Ledger) -> Result<(Vec<(u64, u16, BodyKind)>, bool), Error> {
+    fn unscrubbed(&self, ledger: &Ledger) -> Result<(Vec<Place>, bool), Error> {
         let since = self.scrubbed_until(ledger)?;
         let (purges, unread) = self.purges_since(ledger, since)?;
         let own = purges

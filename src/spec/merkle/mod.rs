@@ -20,7 +20,7 @@ pub use plan::{
     range_proof, root, root_plan,
 };
 pub use span::{NodeId, Span, fold};
-pub use verify::{VerifyError, verify_consistency, verify_inclusion, verify_range};
+pub use verify::{VerifyError, consistency_root, inclusion_root, verify_consistency, verify_inclusion, verify_range};
 
 use super::hash::Hash;
 

@@ -45,12 +45,21 @@ pub enum VerifyError {
 /// # Errors
 /// [`VerifyError`] says what is wrong.
 pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root: &Hash) -> Result<(), VerifyError> {
+    expect_root(root, inclusion_root(leaf, index, size, proof)?)
+}
+
+/// The root to which the proof leads that `leaf`, a leaf hash, is at `index` in a tree of `size` leaves. It says nothing
+/// until that root is known to be the log's.
+///
+/// # Errors
+/// [`VerifyError::Bounds`] and [`VerifyError::Length`].
+pub fn inclusion_root(leaf: &Hash, index: u64, size: u64, proof: &[Hash]) -> Result<Hash, VerifyError> {
     if index >= size {
         return Err(BoundsError::Index { index, size }.into());
     }
     let path = Path::above(index, 0, size);
     path.expect_length(proof.len(), 0)?;
-    expect_root(root, path.climb(leaf, proof))
+    Ok(path.climb(leaf, proof))
 }
 
 /// Checks that the tree of `to` leaves under `root_to` extends the tree of `from` leaves under `root_from`
@@ -67,6 +76,15 @@ pub fn verify_consistency(
     root_to: &Hash,
     proof: &[Hash],
 ) -> Result<(), VerifyError> {
+    expect_root(root_to, consistency_root(from, to, root_from, proof)?)
+}
+
+/// The root to which the proof leads that a tree of `to` leaves extends the one of `from` leaves under `root_from`. It
+/// says nothing until that root is known to be the log's.
+///
+/// # Errors
+/// As [`verify_consistency`], but for the new root.
+pub fn consistency_root(from: u64, to: u64, root_from: &Hash, proof: &[Hash]) -> Result<Hash, VerifyError> {
     if from > to {
         return Err(BoundsError::Shrinks { from, to }.into());
     }
@@ -75,7 +93,7 @@ pub fn verify_consistency(
     }
     if from == to {
         expect_length(0, proof.len())?;
-        return expect_root(root_to, *root_from);
+        return Ok(*root_from);
     }
     let path = Path::above(from - 1, from.trailing_zeros(), to);
     let (seed, siblings) = if from.is_power_of_two() {
@@ -88,7 +106,7 @@ pub fn verify_consistency(
             .ok_or(VerifyError::Length { expected: 1, found: 0 })?
     };
     expect_old_root(root_from, path.climb_left(seed, siblings))?;
-    expect_root(root_to, path.climb(seed, siblings))
+    Ok(path.climb(seed, siblings))
 }
 
 /// Checks that `leaves`, all of them leaf hashes, are at `first` and after in the tree of `size` leaves under `root`.

@@ -124,6 +124,11 @@ impl BundleId {
         self.width
     }
 
+    /// Whether it has all 256 entries and will never change.
+    pub const fn is_full(self) -> bool {
+        self.width == TILE_WIDTH
+    }
+
     /// The index of its first leaf; `None` beyond the last tree.
     pub fn first_leaf(self) -> Option<u64> {
         self.index.checked_mul(TILE_WIDTH.into())
