@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
@@ -21,12 +22,22 @@ def find() -> Optional[str]:
     return next((path for path in map(shutil.which, filter(None, names)) if path), None)
 
 
+def start(program: str) -> "Browser":
+    """A browser; on a busy machine one may end while it starts, so that it is tried three times."""
+    for _ in range(2):
+        try:
+            return Browser(program)
+        except RuntimeError as error:
+            print(f"once more: {error}", file=sys.stderr)
+    return Browser(program)
+
+
 def of_test(test: unittest.TestCase) -> "Browser":
     """A browser for one test, which is skipped where there is none."""
     program = find()
     if program is None:
         test.skipTest("Chromium is missing: the page was NOT tested")
-    browser = Browser(program)
+    browser = start(program)
     test.addCleanup(browser.close)
     return browser
 
@@ -36,6 +47,7 @@ class Browser:
 
     def __init__(self, program: str) -> None:
         self.home = tempfile.mkdtemp(prefix="oubliette-chromium-")
+        self.log = open(Path(self.home) / "log", "wb")
         to_read, self.write_end = os.pipe()
         self.read_end, to_write = os.pipe()
         options = ["--headless=new", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage",
@@ -45,12 +57,17 @@ class Browser:
         # The protocol's pipes are the descriptors 3 and 4.
         self.process = subprocess.Popen(
             ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{to_write}', "sh", program, *options, "about:blank"],
-            pass_fds=(to_read, to_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            pass_fds=(to_read, to_write), stdout=subprocess.DEVNULL, stderr=self.log)
         os.close(to_read)
         os.close(to_write)
         self.number, self.rest, self.session = 0, b"", None  # type: int, bytes, Optional[str]
         self.requests: List[str] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        try:
+            target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        except (OSError, RuntimeError) as error:
+            said = Path(self.log.name).read_text(errors="replace")[-1000:]
+            self.close()
+            raise RuntimeError(f"{program} did not start, or ended: {said}") from error
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "DOM", "Network", "Runtime"):
             self.call(f"{domain}.enable")
@@ -137,4 +154,5 @@ class Browser:
         os.close(self.read_end)
         self.process.terminate()
         self.process.wait()
+        self.log.close()
         shutil.rmtree(self.home, ignore_errors=True)

@@ -141,9 +141,9 @@ def payloads(f: Forge, key: str) -> Iterator["corpus.Case"]:
             yield corpus.Case(f"erasure: {name}, {what}", f.build(entries), [key])
         entries = ledger(f)
         f.append(entries, kind, stream, None)
-        yield corpus.Case(f"erasure: {kind} without data", f.build(entries), [key], sound=kind == "redaction.completed")
+        yield corpus.Case(f"erasure: {name}, {kind} without data", f.build(entries), [key], sound=kind == "redaction.completed")
         f.append(entries, kind, stream[1:], data)
-        yield corpus.Case(f"erasure: {kind} in another stream", f.build(entries), [key], sound=kind == "redaction.completed")
+        yield corpus.Case(f"erasure: {name}, {kind} in another stream", f.build(entries), [key], sound=kind == "redaction.completed")
     for kind in ("leak.forgotten", "subject.other", "key.rotated"):
         entries = ledger(f)
         f.append(entries, kind, "$leaks", b"{}")

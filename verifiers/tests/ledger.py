@@ -69,6 +69,8 @@ class Server:
     def close(self) -> None:
         self.process.terminate()
         self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
         self.log.close()
 
 

@@ -126,7 +126,7 @@ class Agree(unittest.TestCase):
         cls.python = [by_python(case) for case in cls.cases]
         found = chromium.find()
         if found:
-            cls.browser = chromium.Browser(found)
+            cls.browser = chromium.start(found)
         elif os.environ.get("VERIFIERS_REQUIRE_BROWSER"):
             raise RuntimeError("Chromium is missing")
 
