@@ -406,14 +406,14 @@ fn of_the_record() -> Vec<Value> {
     let elsewhere = recorded("reports", "report.created", created.clone());
     vectors.push(shows(
         "recorded in a caller's stream",
-        "evidence_absent",
+        "fact_mismatch",
         "anybody can write there",
         &file(&report(), &document, &elsewhere),
     ));
     let other = recorded("$reports", "report.made", created);
     vectors.push(shows(
         "recorded as another type",
-        "evidence_absent",
+        "fact_mismatch",
         "no report.created",
         &file(&report(), &document, &other),
     ));
