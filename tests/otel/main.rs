@@ -1,7 +1,7 @@
 //! Traces: a real server sends them to a collector on loopback, which reads them as OTLP says. Every step of an append and of
 //! an erasure is there, under the caller's trace, and nothing that a caller named.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,8 +1,11 @@
 //! Events that are read for what must go on without those that are damaged: one event of a caller that cannot be read stops
 //! nobody else's erasure, purge or retention.
 
+use std::ops::Range;
+
 use super::super::{Code, Error, Ledger, Service};
 use super::StoredEvent;
+use crate::store::{HeaderRow, StoreError};
 
 impl Service {
     /// As [`Service::stored_events_at`], an answer for each index: an event that is damaged, or not there, takes no other
@@ -46,6 +49,30 @@ impl Service {
                         .increment(1);
                     unread.push(index);
                 }
+            }
+        }
+        Ok(readable)
+    }
+
+    /// The headers of a range of indexes, as far as their rows can be read.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(in crate::service) fn headers_apart(
+        &self,
+        ledger: &Ledger,
+        range: Range<u64>,
+    ) -> Result<Vec<HeaderRow>, Error> {
+        let number = ledger.record.number;
+        match self.store.headers(number, range.clone()) {
+            Err(StoreError::Damaged { .. }) => {}
+            rows => return Ok(rows?),
+        }
+        let mut readable = Vec::new();
+        for index in range {
+            match self.store.headers_at(number, &[index]) {
+                Err(StoreError::Damaged { .. }) => {}
+                rows => readable.extend(rows?.into_iter().flatten()),
             }
         }
         Ok(readable)

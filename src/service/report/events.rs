@@ -34,11 +34,7 @@ impl Service {
         let (mut counts, mut acts, mut at) = (Counts::default(), Acts::default(), range.start);
         while at < range.end {
             let end = range.end.min(at.saturating_add(CHUNK));
-            let mut rows = self
-                .store
-                .headers(ledger.record.number, at..end)?
-                .into_iter()
-                .peekable();
+            let mut rows = self.headers_apart(ledger, at..end)?.into_iter().peekable();
             for index in at..end {
                 let row = rows.next_if(|row| row.index == index);
                 let Some(header) = row.and_then(|row| Header::decode(&row.header).ok()) else {
@@ -80,7 +76,7 @@ impl Service {
         let mut length = 1;
         while at < range.end {
             let end = range.end.min(at.saturating_add(length));
-            for row in self.store.headers(ledger.record.number, at..end)? {
+            for row in self.headers_apart(ledger, at..end)? {
                 if let Ok(header) = Header::decode(&row.header) {
                     return Ok(Some((row.index, header.recorded_at)));
                 }
