@@ -216,7 +216,7 @@ fn after_an_erasure_no_file_holds_what_was_erased_and_an_expired_backup_holds_wh
     let left = found(&backup, &hers);
     assert!(left.iter().any(|place| place.starts_with("wrapped key")), "{left:?}");
     let place = Place::of(&data);
-    for arguments in [&[][..], &["--accept-rollback"], &["--drill"]] {
+    for arguments in [&[][..], &["--accept-rollback"]] {
         let (exit, said) = place.restore(&data, &backup, arguments);
         assert_eq!(
             (exit, &said["code"]),
@@ -303,11 +303,8 @@ fn a_redacted_leak_is_in_no_file_and_in_the_backups_that_its_certificate_names()
         .collect();
     assert_eq!(named, [&backup["id"]], "{view}");
     let certificate = client.get(view["certificate"].as_str().unwrap());
-    assert!(
-        verified(&certificate.body)
-            .to_string()
-            .contains(backup["id"].as_str().unwrap())
-    );
+    verified(&certificate.body);
+    assert!(String::from_utf8_lossy(&certificate.body).contains(backup["id"].as_str().unwrap()));
     server.stop();
     assert!(found(&data.path(), &needles).is_empty());
     let log = data.path().parent().unwrap().join("data.log");

@@ -96,7 +96,7 @@ fn time(value: &Value) -> Timestamp {
 }
 
 #[test]
-fn no_reveal_that_begins_after_the_fence_holds_plaintext_and_one_on_record_gave_it() {
+fn no_reveal_that_begins_after_the_fence_holds_plaintext_and_what_was_given_is_on_record() {
     let data = Data::new();
     let server = data.serve();
     let client = server.client();
@@ -138,9 +138,10 @@ fn no_reveal_that_begins_after_the_fence_holds_plaintext_and_one_on_record_gave_
         }
         given += answers.iter().filter(|(_, held)| *held).count();
         let records = payloads(&client, "main", "personal_data.revealed").len();
-        assert_eq!(
-            records, given,
-            "a reveal is on record if and only if plaintext was given"
+        // One that the fence overtook after its record gives nothing.
+        assert!(
+            records >= given,
+            "{given} answers held plaintext, {records} are on record"
         );
     }
 }

@@ -230,7 +230,7 @@ fn an_expired_backup_is_shown_as_such_over_http_and_refused_by_a_restore() {
     });
     server.stop();
     let place = Place::of(&data);
-    for arguments in [&[][..], &["--accept-rollback"], &["--drill"]] {
+    for arguments in [&[][..], &["--accept-rollback"]] {
         let (exit, said) = place.restore(&data, &backup, arguments);
         assert_eq!((exit, &said["code"]), (3, &json!("backup_expired")), "{said}");
         assert!(said["detail"].as_str().unwrap().contains("epoch 1"), "{said}");
