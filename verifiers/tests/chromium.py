@@ -22,6 +22,16 @@ def find() -> Optional[str]:
     return next((path for path in map(shutil.which, filter(None, names)) if path), None)
 
 
+# The protocol's pipes are the descriptors 3 and 4, whatever the numbers are under which they come.
+LAUNCH = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(given), fcntl.F_DUPFD_CLOEXEC, 10) for given in sys.argv[1:3])
+os.dup2(read, 3)
+os.dup2(write, 4)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+
 def start(program: str) -> "Browser":
     """A browser; on a busy machine one may end while it starts, so that it is tried three times."""
     for _ in range(2):
@@ -54,9 +64,8 @@ class Browser:
                    "--host-resolver-rules=MAP * ~NOTFOUND", "--hide-scrollbars", f"--user-data-dir={self.home}"]
         if os.geteuid() == 0:
             options.append("--no-sandbox")
-        # The protocol's pipes are the descriptors 3 and 4.
         self.process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{to_write}', "sh", program, *options, "about:blank"],
+            [sys.executable, "-c", LAUNCH, str(to_read), str(to_write), program, *options, "about:blank"],
             pass_fds=(to_read, to_write), stdout=subprocess.DEVNULL, stderr=self.log)
         os.close(to_read)
         os.close(to_write)
