@@ -1,5 +1,5 @@
-//! Leaks: an officer puts on record that `data` or `meta` of events, which stay in clear, hold personal data, and whose
-//! (docs/spec/08-erasure.md, `leak.reported`).
+//! Leaks: an officer puts on record that `data` or `meta` of events, which stay in clear, hold personal data, and whose it
+//! is (docs/spec/08-erasure.md, `leak.reported`).
 //!
 //! While a leak names a person and the bodies stand, no certificate of an erasure of that person is given: it would say less
 //! than the operator knows. The mend is to redact the bodies, or to withdraw a report that was mistaken; both are events, and

@@ -14,7 +14,7 @@ use oubliette::store::{LedgerNumber, LedgerStore};
 use rocksdb::{DB, IteratorMode, Options};
 use serde_json::json;
 
-use crate::support::backups::{Place, back_up, beside};
+use crate::support::backups::{Place, back_up, beside, drill};
 use crate::support::people::{erase, found_in, opened, purged, sealed, verified};
 use crate::support::softhsm::SoftToken;
 use crate::support::{Client, Data, Server, copy_folder, eventually};
@@ -216,13 +216,9 @@ fn after_an_erasure_no_file_holds_what_was_erased_and_an_expired_backup_holds_wh
     let left = found(&backup, &hers);
     assert!(left.iter().any(|place| place.starts_with("wrapped key")), "{left:?}");
     let place = Place::of(&data);
-    for arguments in [&[][..], &["--accept-rollback"]] {
-        let (exit, said) = place.restore(&data, &backup, arguments);
-        assert_eq!(
-            (exit, &said["code"]),
-            (3, &json!("backup_expired")),
-            "{arguments:?}: {said}"
-        );
+    let refusals = [&[][..], &["--accept-rollback"]].map(|arguments| place.restore(&data, &backup, arguments));
+    for (exit, said) in refusals.into_iter().chain([drill(&data, &backup)]) {
+        assert_eq!((exit, &said["code"]), (3, &json!("backup_expired")), "{said}");
     }
     let copy = data.copy();
     copy_folder(&backup.join("keystore"), &copy.path().join("old"));

@@ -6,7 +6,7 @@ use serde_json::json;
 use oubliette::store::rocksdb::RocksStore;
 use oubliette::store::{LedgerNumber, LedgerStore};
 
-use crate::support::backups::{Place, back_up, beside, serve, two_people_backed_up};
+use crate::support::backups::{Place, back_up, beside, drill, serve, two_people_backed_up};
 use crate::support::people::{erase, opened, payloads, sealed, verification};
 use crate::support::{Data, copy_folder, eventually};
 
@@ -230,8 +230,8 @@ fn an_expired_backup_is_shown_as_such_over_http_and_refused_by_a_restore() {
     });
     server.stop();
     let place = Place::of(&data);
-    for arguments in [&[][..], &["--accept-rollback"]] {
-        let (exit, said) = place.restore(&data, &backup, arguments);
+    let refusals = [&[][..], &["--accept-rollback"]].map(|arguments| place.restore(&data, &backup, arguments));
+    for (exit, said) in refusals.into_iter().chain([drill(&data, &backup)]) {
         assert_eq!((exit, &said["code"]), (3, &json!("backup_expired")), "{said}");
         assert!(said["detail"].as_str().unwrap().contains("epoch 1"), "{said}");
     }

@@ -56,6 +56,14 @@ pub(crate) fn restore(arguments: &[&str], paths: &[(&str, &Path)]) -> (i32, Valu
     (output.status.code().unwrap(), said)
 }
 
+/// Tries a backup with the vault of a data directory, without putting it back.
+pub(crate) fn drill(data: &Data, from: &Path) -> (i32, Value) {
+    restore(
+        &["--drill"],
+        &[("--from", from), ("--vault", &data.path().join("vault"))],
+    )
+}
+
 /// Where a data directory was put back: its own stores, and the vault and keys of the old one.
 pub(crate) struct Place {
     pub(crate) data: Data,

@@ -2,20 +2,26 @@
 
 use super::*;
 
-/// A ledger with an erasure that changed epoch 4 to 5 and retired the old key until `due`, and what came of it.
-fn with_epochs(due: Option<Timestamp>, destroyed: Option<u32>) -> (TestLedger, Certificate) {
+/// Records a request, and gives the payload of its completion: epoch 4 changed to 5, and nothing was retired.
+fn asked_for(ledger: &mut TestLedger) -> serde_json::Value {
     use serde_json::json;
-    let mut ledger = TestLedger::new();
     let (handle, request) = (crate::spec::testing::ADA, crate::spec::testing::REQUEST);
     let asked =
         json!({"request": request, "subjects": [{"handle": handle}], "basis": "art17_1_a", "reason": "request"});
     ledger.system("erasure.requested", &asked);
-    let mut completed = json!({
+    json!({
         "request": request,
         "subjects": [{"handle": handle, "keys_destroyed": 1, "identity_destroyed": true, "blocks": 3}],
         "keys_destroyed_at": Timestamp(2_000_000_000_000_000), "epochs": {"from": 4, "to": 5},
         "algorithms": ["AES-256-GCM"], "key_bits": 256, "pending": ["ciphertext"],
-    });
+    })
+}
+
+/// A ledger with an erasure that changed epoch 4 to 5 and retired the old key until `due`, and what came of it.
+fn with_epochs(due: Option<Timestamp>, destroyed: Option<u32>) -> (TestLedger, Certificate) {
+    use serde_json::json;
+    let mut ledger = TestLedger::new();
+    let mut completed = asked_for(&mut ledger);
     if let Some(due) = due {
         completed["epoch_key_due_at"] = json!(due);
         completed["retired_epochs"] = json!([4]);
@@ -204,16 +210,7 @@ fn retired_epochs_and_their_end_come_together() {
     for (member, value) in [("retired_epochs", json!([4])), ("epoch_key_due_at", json!(DUE))] {
         let (_, mut certificate) = with_epochs(None, None);
         let mut ledger = TestLedger::new();
-        let (handle, request) = (crate::spec::testing::ADA, crate::spec::testing::REQUEST);
-        let asked =
-            json!({"request": request, "subjects": [{"handle": handle}], "basis": "art17_1_a", "reason": "request"});
-        ledger.system("erasure.requested", &asked);
-        let mut completed = json!({
-            "request": request,
-            "subjects": [{"handle": handle, "keys_destroyed": 1, "identity_destroyed": true, "blocks": 3}],
-            "keys_destroyed_at": Timestamp(2_000_000_000_000_000), "epochs": {"from": 4, "to": 5},
-            "algorithms": ["AES-256-GCM"], "key_bits": 256, "pending": ["ciphertext"],
-        });
+        let mut completed = asked_for(&mut ledger);
         completed[member] = value;
         ledger.system("erasure.completed", &completed);
         let base = ledger.certificate();
